@@ -1,0 +1,12 @@
+//! mnemosyne: a flight recorder for coding agents.
+pub mod agent;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod projection;
+pub mod server;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! The mnemosyne binary.
+fn main() {}

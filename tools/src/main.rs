@@ -1,0 +1,2 @@
+//! Offline inspection.
+fn main() {}
