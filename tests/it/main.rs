@@ -1,0 +1,12 @@
+//! The black-box tests: one binary that starts the real `mnemosyne` and looks at it from outside, through its
+//! arguments, its exit code, its two output streams, its files and its sockets. Nothing here reaches into the
+//! library for a shortcut to an answer.
+//!
+//! One module a subject, each with a sentence of its own below.
+
+/// Starting, stopping and asking the real program.
+#[allow(dead_code, unused_imports, reason = "the kit is larger than any one stage of its users")]
+mod support;
+
+/// The positive controls of the test kit itself.
+mod kit;
