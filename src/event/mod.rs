@@ -1,1 +1,39 @@
-//! event
+//! Events as values: envelope, catalog of kinds, disk form, JSON form, filters, redaction. No file, no socket, no clock, no
+//! randomness: time and random bytes are arguments.
+//!
+//! The way of an event: a payload struct of [`payload`] becomes an [`Event`] with an id of [`ids`]; [`Event::redact`] takes out
+//! secrets and cuts it to the cap, once, before any disk; [`Event::encode`] gives the bytes that a journal stores;
+//! [`Event::decode`] reads them back, or [`EventRef::decode`] where the payload may stay unread; with its place it is a
+//! [`StoredEvent`], whose [`StoredEvent::to_json`] is the line that every reader sees.
+//!
+//! Start at `catalog/mod.rs`: one table defines every kind.
+
+mod catalog;
+mod codec;
+pub mod doc;
+mod emit;
+mod envelope;
+mod filter;
+mod form;
+pub mod ids;
+pub mod json;
+mod payload_text;
+pub mod redact;
+mod summary;
+mod time;
+pub mod upcast;
+mod values;
+
+pub use catalog::{Field, FieldType, Kind, KindPayload, Payload, payload};
+pub use codec::{DecodeError, ENVELOPE_VERSION, EventRef};
+pub use emit::{EMIT_EVENTS_MAX, EmitDefaults, EmitRequest, FieldError};
+pub use envelope::{Cut, Event, Ext, KindName, Opaque, Source, StoredEvent};
+pub use filter::Filter;
+pub use form::FormError;
+pub use payload_text::{PayloadError, PayloadText};
+pub use redact::Redactor;
+pub use time::{TimeError, Timestamp};
+pub use values::{Category, Fraction, Importance, Seq};
+
+/// Any JSON value; numbers keep their text and objects the order of their keys.
+pub type Json = serde_json::Value;

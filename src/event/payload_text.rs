@@ -1,0 +1,91 @@
+//! A payload as text: one compact JSON object whose number text and key order are the emitter's. Parsed only when asked.
+
+use super::Json;
+use super::catalog::Payload;
+use super::json::{self, JsonFault};
+use serde::Deserialize;
+
+/// A compact JSON object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadText(Box<str>);
+
+/// Why a payload cannot be had as the struct of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The catalog of this version does not have the kind, or a later version wrote the event.
+    #[error("this version does not know the kind {0}")]
+    UnknownKind(Box<str>),
+    /// A later version of this program wrote the payload.
+    #[error("payload version {found} of {kind} is newer than this program's {known}")]
+    NewerVersion {
+        /// The kind.
+        kind: &'static str,
+        /// The version found.
+        found: u16,
+        /// The version that this program knows.
+        known: u16,
+    },
+    /// The payload lacks a field or has one of another type.
+    #[error("payload of {kind}: {detail}")]
+    Shape {
+        /// The kind.
+        kind: &'static str,
+        /// What is wrong.
+        detail: Box<str>,
+    },
+}
+
+impl PayloadText {
+    /// The empty object.
+    pub fn empty() -> PayloadText {
+        PayloadText("{}".into())
+    }
+
+    /// From text that must be a JSON object, at most 64 levels deep; white space between its parts is dropped.
+    pub fn parse(text: &str) -> Result<PayloadText, JsonFault> {
+        PayloadText::from_json(&json::parse(text.as_bytes())?)
+    }
+
+    /// From a value that must be an object.
+    pub fn from_json(value: &Json) -> Result<PayloadText, JsonFault> {
+        if !value.is_object() {
+            return Err(JsonFault::NotAnObject);
+        }
+        Ok(PayloadText(value.to_string().into()))
+    }
+
+    /// From a payload struct.
+    pub fn from_payload(payload: &Payload) -> PayloadText {
+        // Strings, numbers, lists and maps with string keys: nothing in a payload can fail to be written.
+        payload.to_json_text().map_or_else(|_| PayloadText::empty(), |text| PayloadText(text.into()))
+    }
+
+    /// From text that was checked to be a compact JSON object.
+    pub(super) fn from_checked(text: impl Into<Box<str>>) -> PayloadText {
+        PayloadText(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The parsed object.
+    pub fn to_json(&self) -> Json {
+        serde_json::from_str(&self.0).unwrap_or_else(|_| Json::Object(serde_json::Map::new()))
+    }
+
+    /// Reads only what `T` names, borrowing from the text: cheap where `T` has few fields and the payload is small.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    pub(super) fn with_extra_fields(self, extra: impl IntoIterator<Item = (String, Json)>) -> PayloadText {
+        let Json::Object(mut object) = self.to_json() else { return self };
+        for (key, value) in extra {
+            object.entry(key).or_insert(value);
+        }
+        PayloadText(Json::Object(object).to_string().into())
+    }
+}
