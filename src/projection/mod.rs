@@ -1,1 +1,2 @@
-//! projection
+//! Projections: read models that are pure folds of the journal.
+pub mod pacing;

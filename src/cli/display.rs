@@ -1,0 +1,314 @@
+//! The one way of text from events to a terminal.
+//!
+//! Whatever an event holds was written by an agent, a tool or a web page. [`visible`] is the only function that
+//! makes such text fit for a terminal: nothing that moves the cursor, changes colours, reorders letters or hides
+//! passes through; each such character is shown as `\n`, `\t` or `\u{1b}`. [`fit`] also cuts to a number of
+//! columns, as a terminal counts them. Colours are ours alone and are added after both.
+//!
+//! Times are shown in the zone of the terminal with its offset; JSON is always UTC and never passes here.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Local, TimeZone};
+use unicode_width::UnicodeWidthChar;
+
+use crate::event::{StoredEvent, Timestamp};
+
+/// How a line may look: decided once by the output of the command, from `--color`, `NO_COLOR` and the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Whether colours may be used.
+    pub color: bool,
+    /// The width of the terminal; without one lines are not cut.
+    pub columns: Option<usize>,
+}
+
+/// The few roles that a colour can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Numbers, times and other frame around the words.
+    Dim,
+    /// What the line is about.
+    Strong,
+    /// Something that failed.
+    Bad,
+    /// Something that waits for the user.
+    Waiting,
+    /// Something that went well or is at work.
+    Good,
+}
+
+impl Style {
+    /// No colour, no cut: what a pipe gets.
+    pub const PLAIN: Style = Style { color: false, columns: None };
+
+    /// `text`, which must be visible already, in the colour of its role.
+    pub fn paint(self, role: Role, text: &str) -> String {
+        let code = match role {
+            Role::Dim => "2",
+            Role::Strong => "1",
+            Role::Bad => "31",
+            Role::Waiting => "33",
+            Role::Good => "32",
+        };
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// `text` with every character that a terminal would obey, reorder by or hide replaced by a visible escape, on one line.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    text.chars().for_each(|c| push_visible(&mut out, c));
+    Cow::Owned(out)
+}
+
+/// Like [`visible`], in at most `columns` columns; what had to be cut ends in `…`.
+pub fn fit(text: &str, columns: usize) -> String {
+    let (mut out, mut used, mut room_for_ellipsis) = (String::new(), 0, 0);
+    for c in text.chars() {
+        let start = out.len();
+        push_visible(&mut out, c);
+        used += columns_of(&out[start..]);
+        if used > columns {
+            out.truncate(room_for_ellipsis);
+            if columns > 0 {
+                out.push('…');
+            }
+            return out;
+        }
+        if used < columns {
+            room_for_ellipsis = out.len();
+        }
+    }
+    out
+}
+
+/// [`fit`], then filled with spaces to exactly `columns` columns.
+pub fn cell(text: &str, columns: usize) -> String {
+    let mut out = fit(text, columns);
+    let used = columns_of(&out);
+    out.extend(std::iter::repeat_n(' ', columns.saturating_sub(used)));
+    out
+}
+
+/// The columns that visible text takes, counted so that no terminal needs more.
+pub fn columns_of(text: &str) -> usize {
+    // A variation selector can widen the character before it; its column is counted at once.
+    text.chars().map(|c| if c == '\u{fe0f}' { 1 } else { c.width().unwrap_or(0) }).sum()
+}
+
+fn push_visible(out: &mut String, c: char) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if is_unsafe(c) => {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c)); // writing to a String cannot fail
+        }
+        c => out.push(c),
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control() // C0, DEL, C1
+        || matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // bidi
+            | '\u{2028}' | '\u{2029}'                                                            // line ends
+            | '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}') // nothing to see
+}
+
+/// A moment in the terminal's zone, to the millisecond, with its offset: `2026-10-01 14:03:22.123 +02:00`.
+pub fn local_time(time: Timestamp) -> String {
+    in_zone(time, &Local, "%Y-%m-%d %H:%M:%S%.3f %:z")
+}
+
+/// The time of day alone, in the terminal's zone: `14:03:22.123`.
+pub fn local_clock(time: Timestamp) -> String {
+    in_zone(time, &Local, "%H:%M:%S%.3f")
+}
+
+fn in_zone<Z: TimeZone>(time: Timestamp, zone: &Z, format: &str) -> String
+where
+    Z::Offset: std::fmt::Display,
+{
+    match DateTime::from_timestamp_micros(time.as_micros()) {
+        Some(utc) => utc.with_timezone(zone).format(format).to_string(),
+        None => time.to_string(),
+    }
+}
+
+/// A duration as people read it, in at most two units: `850 ms`, `1.2 s`, `2 m 05 s`, `3 h 12 m`, `4 d 02 h`.
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds}.{} s", ms % 1_000 / 100),
+        60..3_600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} h {:02} m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// The milliseconds from `then` to `now`; none where clocks disagree about their order.
+pub fn millis_between(then: Timestamp, now: Timestamp) -> u64 {
+    let micros = i128::from(now.as_micros()) - i128::from(then.as_micros());
+    u64::try_from(micros / 1_000).unwrap_or(0)
+}
+
+/// How long ago `then` was: `3 s`, `2 m`, `5 h`, `4 d`.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = millis_between(then, now) / 1_000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} m", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A count with its thousands apart: `1,234,567`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 prompt`, `2 prompts`.
+pub fn counted(n: u64, one: &str) -> String {
+    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// The first characters of an id, enough to name it beside others: `258c7280`.
+pub fn short_id(id: &str) -> String {
+    fit(id.get(..8).unwrap_or(id), 8)
+}
+
+/// One event on one line, as `events`, `tail` and `replay` print it:
+/// seq, time of day, session, what happened.
+pub fn event_line(stored: &StoredEvent, style: Style) -> String {
+    let event = &stored.event;
+    let seq = format!("{:>7}", stored.seq.get());
+    let clock = local_clock(event.time);
+    let session = cell(&event.session.as_deref().map(short_id).unwrap_or_default(), 8);
+    let frame = columns_of(&seq) + columns_of(&clock) + columns_of(&session) + 3 * 2;
+    let summary = event.summary();
+    let words = match style.columns {
+        Some(columns) => fit(&summary, columns.saturating_sub(frame).max(20)),
+        None => visible(&summary).into_owned(),
+    };
+    let (kind, rest) = words.split_at(words.find(':').unwrap_or(words.len()));
+    let kind = style.paint(role_of(event.kind.name()), kind);
+    format!("{}  {}  {}  {kind}{rest}", style.paint(Role::Dim, &seq), style.paint(Role::Dim, &clock), session)
+}
+
+fn role_of(kind: &str) -> Role {
+    match kind {
+        "permission_requested" | "notification_raised" => Role::Waiting,
+        "prompt_submitted" | "session_started" | "session_ended" => Role::Good,
+        "corruption_detected" | "permission_denied" => Role::Bad,
+        kind if kind.ends_with("_failed") => Role::Bad,
+        _ => Role::Strong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_passes() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{7}\u{8}\r\n\t\u{0}\u{7f}\u{85}b";
+        let shown = visible(hostile);
+        assert!(shown.chars().all(|c| !c.is_control()), "{shown}");
+        assert_eq!(shown, "a\\u{1b}[2J\\u{9b}31m\\u{7}\\u{8}\\r\\n\\t\\u{0}\\u{7f}\\u{85}b");
+    }
+
+    #[test]
+    fn nothing_that_reorders_or_hides_passes() {
+        for c in ['\u{202e}', '\u{2066}', '\u{200b}', '\u{200d}', '\u{feff}', '\u{ad}', '\u{2028}', '\u{e0041}', '\u{3164}'] {
+            let text = format!("ab{c}cd");
+            assert_eq!(visible(&text), format!("ab\\u{{{:x}}}cd", u32::from(c)));
+        }
+    }
+
+    #[test]
+    fn every_character_that_passes_can_be_seen_or_joins_one_that_can() {
+        for c in ('\0'..=char::MAX).filter(|c| !is_unsafe(*c)) {
+            assert!(!c.is_control() && c.width().is_some(), "U+{:04X} passes", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn ordinary_text_passes_unchanged_and_uncopied() {
+        let text = "schön 日本語 \\n naïve 🎉";
+        assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_and_says_so() {
+        assert_eq!(fit("hello", 5), "hello");
+        assert_eq!(fit("hello!", 5), "hell…");
+        assert_eq!(fit("日本語", 6), "日本語");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("e\u{301}\u{301}clair", 3), "e\u{301}\u{301}c…");
+        assert_eq!(fit("\u{1b}[31m", 4), "…");
+        assert_eq!(fit("abc", 0), "");
+        assert_eq!(fit("", 0), "");
+    }
+
+    #[test]
+    fn a_cut_never_needs_more_columns_than_asked() {
+        for text in ["\u{1b}]0;x\u{7}", "❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}", "日\u{202e}本", "éééé", "a\u{301}\u{301}"] {
+            for columns in 0..12 {
+                assert!(columns_of(&fit(text, columns)) <= columns, "{text:?} in {columns}");
+                assert_eq!(columns_of(&cell(text, columns)), columns);
+            }
+        }
+    }
+
+    #[test]
+    fn durations_and_counts_read_well() {
+        assert_eq!(duration(0), "0 ms");
+        assert_eq!(duration(999), "999 ms");
+        assert_eq!(duration(1_299), "1.2 s");
+        assert_eq!(duration(125_000), "2 m 05 s");
+        assert_eq!(duration(11_520_000), "3 h 12 m");
+        assert_eq!(duration(u64::MAX), "213503982334 d 14 h");
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "prompt"), "1 prompt");
+        assert_eq!(counted(1_000, "prompt"), "1,000 prompts");
+    }
+
+    #[test]
+    fn a_moment_is_shown_with_its_offset_and_any_moment_can_be() {
+        let time = Timestamp::from_micros(1_767_225_600_123_456);
+        let zone = chrono::FixedOffset::east_opt(2 * 3_600).unwrap();
+        assert_eq!(in_zone(time, &zone, "%Y-%m-%d %H:%M:%S%.3f %:z"), "2026-01-01 02:00:00.123 +02:00");
+        for micros in [i64::MIN, -1, 0, i64::MAX] {
+            assert!(!local_time(Timestamp::from_micros(micros)).is_empty());
+        }
+    }
+
+    #[test]
+    fn ages_never_underflow_when_clocks_disagree() {
+        let (early, late) = (Timestamp::from_micros(0), Timestamp::from_micros(7_200_000_000));
+        assert_eq!(age(early, late), "2 h");
+        assert_eq!(age(late, early), "0 s");
+    }
+}
