@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn absent_fields_are_left_out_of_the_body() {
-        let body = serde_json::to_string(&ErrorBody::new(ErrorCode::NotFound, "no such route", None)).unwrap();
+        let body =
+            serde_json::to_string(&ErrorBody::new(ErrorCode::NotFound, "no such route", None)).unwrap();
         assert_eq!(body, r#"{"error":{"code":"not_found","message":"no such route"}}"#);
     }
 }

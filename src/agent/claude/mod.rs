@@ -1,0 +1,8 @@
+//! Claude Code: its hooks ([`hook`]) and its transcripts.
+//!
+//! The same fact reaches us twice, as a hook when it happens and as a line of the transcript later, and either may be
+//! missing. What makes the two one event is the id: a fact with a key of the agent's own (a tool call, a subagent, a
+//! prompt, a line) gets an id made from that key ([`ids`]), whichever way it came, and the journal keeps the first.
+
+pub mod hook;
+pub(crate) mod ids;
