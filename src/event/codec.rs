@@ -1,6 +1,30 @@
 //! The disk form of an event.
+//!
+//! ```text
+//! u8      envelope version, 1
+//! Head    kind name, id, time: postcard; the same in every version, so that an older program can still name a newer event
+//! Body    the rest of the envelope, of this version: postcard
+//! ext     u16 tag and bytes each, a postcard list; unknown tags are kept and copied
+//! ..      the payload: compact JSON text of one object, to the end of the record
+//! ```
+//!
+//! postcard is positional: a field is its place, integers are variable length, strings and lists begin with their length. So a
+//! field is never inserted, removed or reordered within a version; what comes later goes into `ext` or takes a new version. The kind is its
+//! name and never a number, because numbers of an enum change their meaning when the enum changes.
+//!
+//! Most records are small, so the envelope is: a UUID-shaped string takes 16 bytes, the usual combinations of instance, session and
+//! agent have a variant of their own, `correlation` is left out where it equals `id`, and the well-known programs are one byte. A
+//! tool call's envelope takes about 100 bytes.
+//!
+//! Decoding trusts nothing: lengths are compared with the bytes present before anything is allocated, kind names must be `snake_case`
+//! (they become a line of a server-sent event), and the payload must be a compact object of at most 64 levels.
 
-use super::{Event, Importance, PayloadText, Timestamp};
+use super::envelope::{Cut, Event, Ext, KindName, Opaque, Source, is_kind_name};
+use super::{Importance, PayloadText, Timestamp, json};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
 use uuid::Uuid;
 
 /// The envelope version that this program writes.
@@ -19,9 +43,165 @@ pub enum DecodeError {
     /// The envelope ends early or breaks its own rules.
     #[error("the envelope cannot be read: {0}")]
     Envelope(&'static str),
+    /// The envelope was written by a later version, and the reader asked for more than its head.
+    #[error("envelope version {0} is newer than this program")]
+    NewerEnvelope(u8),
     /// The payload is no compact JSON object.
     #[error("the payload cannot be read: {0}")]
-    Payload(super::json::JsonFault),
+    Payload(json::JsonFault),
+}
+
+/// What every envelope version begins with.
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    kind: &'a str,
+    id: [u8; 16],
+    time: i64,
+}
+
+/// The rest of envelope version 1.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    version: u16,
+    importance: u8,
+    #[serde(borrow)]
+    who: Who<'a>,
+    project: Option<&'a str>,
+    links: Links,
+    #[serde(borrow)]
+    program: Program<'a>,
+    host: &'a str,
+    pid: u32,
+    #[serde(borrow, deserialize_with = "list")]
+    cut: Vec<(&'a str, u64)>,
+    #[serde(borrow, deserialize_with = "list")]
+    ext: Vec<(u16, &'a [u8])>,
+}
+
+/// Instance, session and agent; the first three variants are the usual cases, in one byte and 16.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Who<'a> {
+    /// A session, which is also the instance.
+    Session([u8; 16]),
+    /// The same, and an agent inside it.
+    Agent([u8; 16], #[serde(borrow)] IdText<'a>),
+    /// An instance without a session.
+    Instance([u8; 16]),
+    /// Anything else; no instance means that it equals the session.
+    Other {
+        #[serde(borrow)]
+        instance: Option<IdText<'a>>,
+        #[serde(borrow)]
+        session: Option<IdText<'a>>,
+        #[serde(borrow)]
+        agent: Option<IdText<'a>>,
+    },
+}
+
+/// Correlation and causation; no correlation means that it equals the id.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Links {
+    None,
+    Correlation([u8; 16]),
+    Causation([u8; 16]),
+    Both([u8; 16], [u8; 16]),
+}
+
+/// The emitting program. Variants are numbered by place: append only, and only with a new envelope version.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Program<'a> {
+    Named(&'a str),
+    Mnemosyne,
+    ClaudeCode,
+    Codex,
+    Gemini,
+    Cursor,
+    OpenCode,
+}
+
+impl<'a> Program<'a> {
+    fn of(name: &'a str) -> Program<'a> {
+        match name {
+            "mnemosyne" => Program::Mnemosyne,
+            "claude-code" => Program::ClaudeCode,
+            "codex" => Program::Codex,
+            "gemini" => Program::Gemini,
+            "cursor" => Program::Cursor,
+            "opencode" => Program::OpenCode,
+            _ => Program::Named(name),
+        }
+    }
+
+    fn name(self) -> &'a str {
+        match self {
+            Program::Named(name) => name,
+            Program::Mnemosyne => "mnemosyne",
+            Program::ClaudeCode => "claude-code",
+            Program::Codex => "codex",
+            Program::Gemini => "gemini",
+            Program::Cursor => "cursor",
+            Program::OpenCode => "opencode",
+        }
+    }
+}
+
+/// A string that is 16 bytes where it has the canonical shape of a UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdText<'a> {
+    /// Lower case, hyphenated.
+    Uuid([u8; 16]),
+    /// Anything else.
+    Text(&'a str),
+}
+
+impl<'a> IdText<'a> {
+    /// The string in its short form.
+    pub fn of(text: &'a str) -> IdText<'a> {
+        canonical_uuid(text).map_or(IdText::Text(text), IdText::Uuid)
+    }
+
+    /// Whether it is this string; allocates nothing.
+    pub fn is(&self, text: &str) -> bool {
+        *self == IdText::of(text)
+    }
+}
+
+impl fmt::Display for IdText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdText::Uuid(bytes) => Uuid::from_bytes(*bytes).hyphenated().fmt(f),
+            IdText::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The bytes of a UUID whose text reads back exactly as it is.
+fn canonical_uuid(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    Uuid::try_parse(text).ok().map(Uuid::into_bytes)
+}
+
+/// A list read without believing its length: it grows with what is really there.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(Items(PhantomData))
 }
 
 /// An event's envelope, borrowed from its disk form; the payload is left unread.
@@ -33,29 +213,228 @@ pub struct EventRef<'a> {
     pub id: Uuid,
     /// When it happened.
     pub time: Timestamp,
+    /// Schema version of the payload.
+    pub version: u16,
     /// How much it matters.
     pub importance: Importance,
+    /// The one identity.
+    pub instance: IdText<'a>,
+    /// The agent session.
+    pub session: Option<IdText<'a>>,
+    /// The agent inside it.
+    pub agent: Option<IdText<'a>>,
+    /// The project's name.
+    pub project: Option<&'a str>,
+    /// The shared id.
+    pub correlation: Uuid,
+    /// The cause.
+    pub causation: Option<Uuid>,
+    /// The emitting program.
+    pub program: &'a str,
+    /// Its machine.
+    pub host: &'a str,
+    /// Its process id.
+    pub pid: u32,
     /// The payload's bytes, not yet checked.
     pub payload: &'a [u8],
+    cut: Vec<(&'a str, u64)>,
+    ext: Vec<(u16, &'a [u8])>,
 }
 
 impl<'a> EventRef<'a> {
-    /// Reads the envelope alone.
+    /// Reads the envelope alone: about as fast as its bytes can be copied, whatever the payload's size.
+    ///
+    /// # Errors
+    /// As `Event::decode`, but for a fault of the payload, which is not looked at; and `NewerEnvelope`.
     pub fn decode(bytes: &'a [u8]) -> Result<EventRef<'a>, DecodeError> {
-        let _ = (bytes, PayloadText::from_checked(""));
-        todo!()
+        let (version, head, rest) = split_head(bytes)?;
+        if version > ENVELOPE_VERSION {
+            return Err(DecodeError::NewerEnvelope(version));
+        }
+        let (body, payload): (Body<'a>, _) = postcard::take_from_bytes(rest).map_err(envelope_error)?;
+        let (instance, session, agent) = match body.who {
+            Who::Session(id) => (IdText::Uuid(id), Some(IdText::Uuid(id)), None),
+            Who::Agent(id, agent) => (IdText::Uuid(id), Some(IdText::Uuid(id)), Some(agent)),
+            Who::Instance(id) => (IdText::Uuid(id), None, None),
+            Who::Other { instance, session, agent } => {
+                let instance = instance.or(session).ok_or(DecodeError::Envelope("it names no instance"))?;
+                (instance, session, agent)
+            }
+        };
+        let id = Uuid::from_bytes(head.id);
+        let (correlation, causation) = match body.links {
+            Links::None => (id, None),
+            Links::Correlation(correlation) => (Uuid::from_bytes(correlation), None),
+            Links::Causation(causation) => (id, Some(Uuid::from_bytes(causation))),
+            Links::Both(correlation, causation) => {
+                (Uuid::from_bytes(correlation), Some(Uuid::from_bytes(causation)))
+            }
+        };
+        Ok(EventRef {
+            kind: head.kind,
+            id,
+            time: Timestamp::from_micros(head.time),
+            version: body.version,
+            importance: Importance::new(body.importance)
+                .ok_or(DecodeError::Envelope("its importance is not from 1 to 10"))?,
+            instance,
+            session,
+            agent,
+            project: body.project,
+            correlation,
+            causation,
+            program: body.program.name(),
+            host: body.host,
+            pid: body.pid,
+            payload,
+            cut: body.cut,
+            ext: body.ext,
+        })
+    }
+
+    /// The payload as text; checked to be a compact JSON object.
+    pub fn payload_text(&self) -> Result<&'a str, DecodeError> {
+        let text = str::from_utf8(self.payload)
+            .map_err(|_| DecodeError::Payload(json::JsonFault::Malformed("it is not UTF-8".into())))?;
+        json::check_compact_object(text).map_err(DecodeError::Payload)?;
+        Ok(text)
+    }
+
+    /// The whole event, with its payload checked.
+    pub fn to_event(&self) -> Result<Event, DecodeError> {
+        Ok(Event {
+            id: self.id,
+            kind: KindName::from_name(self.kind),
+            version: self.version,
+            time: self.time,
+            importance: self.importance,
+            instance: self.instance.to_string(),
+            session: self.session.map(|session| session.to_string()),
+            agent: self.agent.map(|agent| agent.to_string()),
+            project: self.project.map(str::to_owned),
+            correlation: self.correlation,
+            causation: self.causation,
+            source: Source { program: self.program.to_owned(), host: self.host.to_owned(), pid: self.pid },
+            cut: self
+                .cut
+                .iter()
+                .map(|(pointer, bytes)| Cut { pointer: (*pointer).to_owned(), bytes: *bytes })
+                .collect(),
+            ext: self.ext.iter().map(|(tag, bytes)| Ext { tag: *tag, bytes: bytes.to_vec() }).collect(),
+            payload: PayloadText::from_checked(self.payload_text()?),
+            opaque: None,
+        })
     }
 }
 
 impl Event {
     /// The disk form.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        if let Some(opaque) = &self.opaque {
+            return opaque.bytes.to_vec();
+        }
+        let head = Head { kind: self.kind.name(), id: self.id.into_bytes(), time: self.time.as_micros() };
+        let body = Body {
+            version: self.version,
+            importance: self.importance.get(),
+            who: self.who(),
+            project: self.project.as_deref(),
+            links: self.links(),
+            program: Program::of(&self.source.program),
+            host: &self.source.host,
+            pid: self.source.pid,
+            cut: self.cut.iter().map(|cut| (cut.pointer.as_str(), cut.bytes)).collect(),
+            ext: self.ext.iter().map(|ext| (ext.tag, ext.bytes.as_slice())).collect(),
+        };
+        let mut bytes = Vec::with_capacity(128 + self.payload.as_str().len());
+        bytes.push(ENVELOPE_VERSION);
+        #[expect(
+            clippy::expect_used,
+            reason = "postcard fails on lists of unknown length and full buffers; here are neither"
+        )]
+        let mut bytes = postcard::to_extend(&(head, body), bytes).expect("an envelope can always be written");
+        bytes.extend_from_slice(self.payload.as_str().as_bytes());
+        bytes
     }
 
-    /// Reads the disk form. A newer envelope version gives an opaque event, see `Opaque`.
+    /// Reads the disk form. An event with a newer envelope comes back opaque: named, with its id and time, its bytes kept.
+    ///
+    /// # Errors
+    /// When the bytes are none that this or a later version wrote. Never panics, and never allocates for more than is there.
     pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
-        let _ = bytes;
-        todo!()
+        match EventRef::decode(bytes) {
+            Err(DecodeError::NewerEnvelope(envelope_version)) => opaque(envelope_version, bytes),
+            decoded => decoded?.to_event(),
+        }
     }
+
+    fn who(&self) -> Who<'_> {
+        let instance = IdText::of(&self.instance);
+        let session = self.session.as_deref().map(IdText::of);
+        let agent = self.agent.as_deref().map(IdText::of);
+        match (instance, session, agent) {
+            (IdText::Uuid(id), Some(IdText::Uuid(same)), None) if id == same => Who::Session(id),
+            (IdText::Uuid(id), Some(IdText::Uuid(same)), Some(agent)) if id == same => Who::Agent(id, agent),
+            (IdText::Uuid(id), None, None) => Who::Instance(id),
+            _ => Who::Other { instance: (session != Some(instance)).then_some(instance), session, agent },
+        }
+    }
+
+    fn links(&self) -> Links {
+        let correlation = (self.correlation != self.id).then(|| self.correlation.into_bytes());
+        match (correlation, self.causation.map(Uuid::into_bytes)) {
+            (None, None) => Links::None,
+            (Some(correlation), None) => Links::Correlation(correlation),
+            (None, Some(causation)) => Links::Causation(causation),
+            (Some(correlation), Some(causation)) => Links::Both(correlation, causation),
+        }
+    }
+}
+
+fn split_head(bytes: &[u8]) -> Result<(u8, Head<'_>, &[u8]), DecodeError> {
+    let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
+    if *version == 0 {
+        return Err(DecodeError::VersionZero);
+    }
+    let (head, rest): (Head<'_>, _) = postcard::take_from_bytes(rest).map_err(envelope_error)?;
+    if !is_kind_name(head.kind) {
+        return Err(DecodeError::Envelope("its kind is no snake_case name"));
+    }
+    Ok((*version, head, rest))
+}
+
+fn opaque(envelope_version: u8, bytes: &[u8]) -> Result<Event, DecodeError> {
+    let (_, head, _) = split_head(bytes)?;
+    let id = Uuid::from_bytes(head.id);
+    Ok(Event {
+        id,
+        kind: KindName::Other(head.kind.into()),
+        version: 0,
+        time: Timestamp::from_micros(head.time),
+        importance: Importance::MIN,
+        instance: String::new(),
+        session: None,
+        agent: None,
+        project: None,
+        correlation: id,
+        causation: None,
+        source: Source::default(),
+        cut: Vec::new(),
+        ext: Vec::new(),
+        payload: PayloadText::empty(),
+        opaque: Some(Opaque { envelope_version, bytes: bytes.into() }),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn envelope_error(error: postcard::Error) -> DecodeError {
+    DecodeError::Envelope(match error {
+        postcard::Error::DeserializeUnexpectedEnd => "it ends early",
+        postcard::Error::DeserializeBadUtf8 => "a text is not UTF-8",
+        postcard::Error::DeserializeBadVarint => "a number is too long",
+        postcard::Error::DeserializeBadOption | postcard::Error::DeserializeBadEnum => {
+            "a variant does not exist"
+        }
+        _ => "its bytes break the layout",
+    })
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub enum KindName {
     /// A kind of the catalog.
     Known(Kind),
-    /// Any other name; never one of the catalog.
+    /// Any other name; also that of an event whose envelope a later version wrote.
     Other(Box<str>),
 }
 
@@ -57,6 +57,13 @@ impl PartialEq<Kind> for KindName {
     fn eq(&self, other: &Kind) -> bool {
         self.known() == Some(*other)
     }
+}
+
+/// Whether a text can be a kind's name: `snake_case`, so that it is safe in a line of a stream, in a URL and on a terminal.
+pub(super) fn is_kind_name(name: &str) -> bool {
+    const KIND_NAME_BYTES_MAX: usize = 64;
+    (1..=KIND_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
 /// The process that emitted an event.

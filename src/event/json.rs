@@ -1,9 +1,13 @@
-//! Reading JSON from outside: with a depth limit, and with a fault that names its kind.
+//! JSON from outside, with a depth limit and faults that have stable codes; and the check of JSON that is already compact.
 
 use super::Json;
+use std::borrow::Cow;
 
-/// Levels of arrays and objects that JSON from outside may have.
+/// Levels of arrays and objects that JSON may have. Deeper input is refused before anything recurses over it.
 pub const JSON_DEPTH_MAX: usize = 64;
+
+// `CompactCheck` keeps one bit a level.
+const _: () = assert!(JSON_DEPTH_MAX <= u64::BITS as usize);
 
 /// Why a text is no JSON that is taken here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +36,277 @@ impl JsonFault {
 }
 
 /// Reads one JSON value of at most `JSON_DEPTH_MAX` levels.
+///
+/// ```
+/// use mnemosyne::event::json::{JsonFault, parse};
+/// assert_eq!(parse(b"[1.50]").unwrap().to_string(), "[1.50]");
+/// assert_eq!(parse("[".repeat(65).as_bytes()), Err(JsonFault::TooDeep));
+/// ```
 pub fn parse(bytes: &[u8]) -> Result<Json, JsonFault> {
-    let _ = bytes;
-    todo!()
+    if depth(bytes) > JSON_DEPTH_MAX {
+        return Err(JsonFault::TooDeep);
+    }
+    serde_json::from_slice(bytes).map_err(|error| JsonFault::Malformed(error.to_string().into()))
 }
 
-/// As `parse`, but takes what agents really send: bytes that are no UTF-8 and halves of surrogate pairs become U+FFFD.
+/// As `parse`, but takes what agents really send: bytes that are no UTF-8 and halves of surrogate pairs (a text cut in the
+/// middle of a character) become U+FFFD.
 pub fn parse_lenient(bytes: &[u8]) -> Result<Json, JsonFault> {
-    let _ = bytes;
-    todo!()
+    let text = String::from_utf8_lossy(bytes);
+    match parse(text.as_bytes()) {
+        Err(JsonFault::Malformed(fault)) => match repair_surrogates(&text) {
+            Cow::Borrowed(_) => Err(JsonFault::Malformed(fault)),
+            Cow::Owned(repaired) => parse(repaired.as_bytes()),
+        },
+        other => other,
+    }
 }
+
+/// The deepest level of brackets outside strings; for anything but JSON, a number without meaning.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut deepest, mut level) = (0_usize, 0_usize);
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'[' | b'{' => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b']' | b'}' => level = level.saturating_sub(1),
+            b'"' => skip_string(&mut rest),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn skip_string(rest: &mut std::slice::Iter<'_, u8>) {
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => {
+                rest.next();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Replaces each escaped half of a surrogate pair that stands alone.
+fn repair_surrogates(text: &str) -> Cow<'_, str> {
+    let mut repaired = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &text.as_bytes()[at..]) {
+        let escape = at + found;
+        at = match unit_at(text, escape) {
+            Some(0xD800..=0xDBFF) if matches!(unit_at(text, escape + 6), Some(0xDC00..=0xDFFF)) => {
+                escape + 12
+            }
+            Some(0xD800..=0xDFFF) => {
+                repaired.push_str(&text[copied..escape]);
+                repaired.push_str("\\ufffd");
+                copied = escape + 6;
+                copied
+            }
+            Some(_) => escape + 6,
+            // The character after the backslash may be of several bytes: step over its first one only if it is ASCII.
+            None => escape + if text.as_bytes().get(escape + 1).is_some_and(u8::is_ascii) { 2 } else { 1 },
+        };
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    repaired.push_str(&text[copied..]);
+    Cow::Owned(repaired)
+}
+
+/// The UTF-16 unit that `\uXXXX` at this place writes.
+fn unit_at(text: &str, at: usize) -> Option<u16> {
+    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// Checks that `text` is one JSON object without white space between its parts, at most `JSON_DEPTH_MAX` levels deep.
+/// Allocates nothing and does not recurse; one pass.
+pub(super) fn check_compact_object(text: &str) -> Result<(), JsonFault> {
+    if !text.starts_with('{') {
+        return Err(JsonFault::NotAnObject);
+    }
+    CompactCheck { bytes: text.as_bytes(), at: 0, depth: 0, objects: 0 }.run()
+}
+
+/// One pass over compact JSON. Bit n of `objects` says whether the container at level n is an object.
+struct CompactCheck<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+    objects: u64,
+}
+
+/// What may stand at the present place.
+#[derive(Clone, Copy, PartialEq)]
+enum Expect {
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    CommaOrEnd,
+}
+
+impl CompactCheck<'_> {
+    fn run(mut self) -> Result<(), JsonFault> {
+        let mut expect = Expect::Value;
+        loop {
+            expect = match (expect, self.next()?) {
+                (Expect::Value | Expect::ValueOrEnd, b'{') => self.open(true)?,
+                (Expect::Value | Expect::ValueOrEnd, b'[') => self.open(false)?,
+                (Expect::ValueOrEnd, b']') | (Expect::KeyOrEnd, b'}') => self.close(),
+                (Expect::Value | Expect::ValueOrEnd, first) => self.scalar(first)?,
+                (Expect::Key | Expect::KeyOrEnd, b'"') => {
+                    self.string()?;
+                    self.literal(b":")?;
+                    Expect::Value
+                }
+                (Expect::CommaOrEnd, b',') if self.in_object() => Expect::Key,
+                (Expect::CommaOrEnd, b',') => Expect::Value,
+                (Expect::CommaOrEnd, b'}') if self.in_object() => self.close(),
+                (Expect::CommaOrEnd, b']') if !self.in_object() => self.close(),
+                _ => return Err(self.fault()),
+            };
+            if self.depth == 0 {
+                return if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault()) };
+            }
+        }
+    }
+
+    fn fault(&self) -> JsonFault {
+        JsonFault::Malformed(format!("unexpected byte before offset {}", self.at).into())
+    }
+
+    fn next(&mut self) -> Result<u8, JsonFault> {
+        let byte = *self.bytes.get(self.at).ok_or_else(|| JsonFault::Malformed("it ends early".into()))?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn in_object(&self) -> bool {
+        self.objects >> (self.depth - 1) & 1 == 1
+    }
+
+    fn open(&mut self, object: bool) -> Result<Expect, JsonFault> {
+        if self.depth == JSON_DEPTH_MAX {
+            return Err(JsonFault::TooDeep);
+        }
+        let bit = 1 << self.depth;
+        self.objects = if object { self.objects | bit } else { self.objects & !bit };
+        self.depth += 1;
+        Ok(if object { Expect::KeyOrEnd } else { Expect::ValueOrEnd })
+    }
+
+    fn close(&mut self) -> Expect {
+        self.depth -= 1;
+        Expect::CommaOrEnd
+    }
+
+    fn scalar(&mut self, first: u8) -> Result<Expect, JsonFault> {
+        match first {
+            b'"' => self.string(),
+            b't' => self.literal(b"rue"),
+            b'f' => self.literal(b"alse"),
+            b'n' => self.literal(b"ull"),
+            b'-' | b'0'..=b'9' => self.number(first),
+            _ => Err(self.fault()),
+        }?;
+        Ok(Expect::CommaOrEnd)
+    }
+
+    fn literal(&mut self, rest: &[u8]) -> Result<(), JsonFault> {
+        for expected in rest {
+            if self.next()? != *expected {
+                return Err(self.fault());
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, first: u8) -> Result<(), JsonFault> {
+        let lead = if first == b'-' { self.next()? } else { first };
+        match lead {
+            b'0' => {}
+            b'1'..=b'9' => self.digits(),
+            _ => return Err(self.fault()),
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.some_digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        Ok(())
+    }
+
+    fn some_digits(&mut self) -> Result<(), JsonFault> {
+        if !self.next()?.is_ascii_digit() {
+            return Err(self.fault());
+        }
+        self.digits();
+        Ok(())
+    }
+
+    fn digits(&mut self) {
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+    }
+
+    fn string(&mut self) -> Result<(), JsonFault> {
+        loop {
+            match self.next()? {
+                b'"' => return Ok(()),
+                b'\\' => self.escape()?,
+                0..=0x1F => return Err(self.fault()),
+                _ => {}
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonFault> {
+        match self.next()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
+            b'u' => match self.unit()? {
+                0xD800..=0xDBFF => {
+                    self.literal(b"\\u")?;
+                    if matches!(self.unit()?, 0xDC00..=0xDFFF) { Ok(()) } else { Err(self.fault()) }
+                }
+                0xDC00..=0xDFFF => Err(self.fault()),
+                _ => Ok(()),
+            },
+            _ => Err(self.fault()),
+        }
+    }
+
+    fn unit(&mut self) -> Result<u32, JsonFault> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let byte = self.next()?;
+            unit = unit * 16 + char::from(byte).to_digit(16).ok_or_else(|| self.fault())?;
+        }
+        Ok(unit)
+    }
+}
+
+#[cfg(test)]
+mod tests;

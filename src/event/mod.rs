@@ -25,7 +25,7 @@ pub mod upcast;
 mod values;
 
 pub use catalog::{Field, FieldType, Kind, KindPayload, Payload, payload};
-pub use codec::{DecodeError, ENVELOPE_VERSION, EventRef};
+pub use codec::{DecodeError, ENVELOPE_VERSION, EventRef, IdText};
 pub use emit::{EMIT_EVENTS_MAX, EmitDefaults, EmitRequest, FieldError};
 pub use envelope::{Cut, Event, Ext, KindName, Opaque, Source, StoredEvent};
 pub use filter::Filter;
@@ -34,6 +34,9 @@ pub use payload_text::{PayloadError, PayloadText};
 pub use redact::Redactor;
 pub use time::{TimeError, Timestamp};
 pub use values::{Category, Fraction, Importance, Seq};
+
+#[cfg(test)]
+mod tests;
 
 /// Any JSON value; numbers keep their text and objects the order of their keys.
 pub type Json = serde_json::Value;

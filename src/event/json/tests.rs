@@ -1,0 +1,75 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn lone_surrogates_and_bad_utf8_do_not_lose_an_event() {
+    let value = parse_lenient(
+        br#"{"a":"\ud83d","b":"\ude00x","c":"\ud83d\ude00","d":"\\ud83d","e":"\\\ud83d\u0041"}"#,
+    )
+    .unwrap();
+    assert_eq!(value["a"], "\u{fffd}");
+    assert_eq!(value["b"], "\u{fffd}x");
+    assert_eq!(value["c"], "\u{1f600}");
+    assert_eq!(value["d"], "\\ud83d");
+    assert_eq!(value["e"], "\\\u{fffd}A");
+    assert_eq!(parse_lenient(b"{\"a\":\"\xff\"}").unwrap()["a"], "\u{fffd}");
+    assert_eq!(parse_lenient(b"{\"a\":").unwrap_err().code(), "malformed_json");
+    assert_eq!(parse_lenient("{\"a\":\"\\\u{e9}\\ud83d\"}".as_bytes()).unwrap_err().code(), "malformed_json");
+}
+
+#[test]
+fn depth_64_is_taken_and_65_refused() {
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(parse(nested(64).as_bytes()).is_ok());
+    assert_eq!(parse(nested(65).as_bytes()), Err(JsonFault::TooDeep));
+    let object = |levels: usize| format!("{{\"a\":{}}}", nested(levels));
+    assert_eq!(check_compact_object(&object(63)), Ok(()));
+    assert_eq!(check_compact_object(&object(64)), Err(JsonFault::TooDeep));
+    assert!(
+        parse(br#"{"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["}"#).is_ok()
+    );
+}
+
+#[test]
+fn what_is_not_compact_json_is_refused() {
+    for bad in [
+        "",
+        "{",
+        "[]",
+        "{} ",
+        "{ }",
+        "{\"a\" :1}",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":-}",
+        "{\"a\":1e}",
+        "{\"a\":\"\n\"}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":tru}",
+        "{\"a\":1,}",
+        "{,}",
+        "{\"a\":[1,]}",
+        "{\"a\":[1}}",
+        "{\"a\":1}}",
+        "{1:2}",
+        "{\"a\"}",
+    ] {
+        assert!(check_compact_object(bad).is_err(), "{bad:?} was taken");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_compact_check_agrees_with_the_parser(text in r#"\{("[ab\\u0d8]{0,6}":([-0-9.eE]{1,4}|\[\]|"[a\\n]{0,3}"|true|null)?,?){0,3}\}?"#) {
+        let parsed = serde_json::from_str::<Json>(&text);
+        prop_assert_eq!(check_compact_object(&text).is_ok(), parsed.is_ok(), "{}", text);
+    }
+
+    #[test]
+    fn any_text_is_checked_without_panic(text in ".*") {
+        let _ = check_compact_object(&text);
+        let _ = repair_surrogates(&text);
+        let _ = parse_lenient(text.as_bytes());
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests over all of this layer.
+
+mod codec;
