@@ -238,7 +238,17 @@ mod tests {
 
     #[test]
     fn nothing_that_reorders_or_hides_passes() {
-        for c in ['\u{202e}', '\u{2066}', '\u{200b}', '\u{200d}', '\u{feff}', '\u{ad}', '\u{2028}', '\u{e0041}', '\u{3164}'] {
+        for c in [
+            '\u{202e}',
+            '\u{2066}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{2028}',
+            '\u{e0041}',
+            '\u{3164}',
+        ] {
             let text = format!("ab{c}cd");
             assert_eq!(visible(&text), format!("ab\\u{{{:x}}}cd", u32::from(c)));
         }
@@ -272,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_cut_never_needs_more_columns_than_asked() {
-        for text in ["\u{1b}]0;x\u{7}", "❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}", "日\u{202e}本", "éééé", "a\u{301}\u{301}"] {
+        for text in
+            ["\u{1b}]0;x\u{7}", "❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}", "日\u{202e}本", "éééé", "a\u{301}\u{301}"]
+        {
             for columns in 0..12 {
                 assert!(columns_of(&fit(text, columns)) <= columns, "{text:?} in {columns}");
                 assert_eq!(columns_of(&cell(text, columns)), columns);

@@ -150,7 +150,10 @@ pub struct Step {
 }
 
 /// The schedule of events given in the order in which they are shown. The first is due at once.
-pub fn schedule(pacing: Pacing, events: impl IntoIterator<Item = (Timestamp, Seq)>) -> impl Iterator<Item = Step> {
+pub fn schedule(
+    pacing: Pacing,
+    events: impl IntoIterator<Item = (Timestamp, Seq)>,
+) -> impl Iterator<Item = Step> {
     let mut before = None;
     let mut at = Duration::ZERO;
     events.into_iter().map(move |(time, seq)| {
@@ -206,7 +209,9 @@ mod tests {
         for text in ["0.1", "1", "2.5", "100", "max", "0.125"] {
             assert_eq!(text.parse::<Speed>().unwrap().to_string(), text);
         }
-        for text in ["", "0", "0.05", "-1", "1e3", "NaN", "inf", "1x", ".5", "2.", "1.2345", "99999999999999999999"] {
+        for text in
+            ["", "0", "0.05", "-1", "1e3", "NaN", "inf", "1x", ".5", "2.", "1.2345", "99999999999999999999"]
+        {
             assert!(text.parse::<Speed>().is_err(), "{text} was taken for a speed");
         }
     }
@@ -226,7 +231,20 @@ mod tests {
         for (text, micros) in ok {
             assert_eq!(parse_duration(text), Ok(Duration::from_micros(micros)), "{text}");
         }
-        for text in ["", "2", "s", "2 s", "-2s", "30s1m", "2s2s", "1y", "1..5s", "99999999999999999999d", "2é", "1e9s"] {
+        for text in [
+            "",
+            "2",
+            "s",
+            "2 s",
+            "-2s",
+            "30s1m",
+            "2s2s",
+            "1y",
+            "1..5s",
+            "99999999999999999999d",
+            "2é",
+            "1e9s",
+        ] {
             assert!(parse_duration(text).is_err(), "{text} was taken for a duration");
         }
     }

@@ -1,1 +1,35 @@
-//! store
+//! L2, the store: events over a log. It owns what a log does not know: event ids, deduplication, the inbox, who may write.
+//!
+//! Constraints first. One process writes at a time: the holder of the lock. A command's or hook's success means that its event
+//! is in the journal or in the inbox. The same id is one event, across restarts. What anybody sees is durable.
+//!
+//! ```text
+//! hook, lifecycle --> inbox::deposit --> inbox/  --drained in order by the holder--+
+//!                                                                                  v
+//! command, HTTP   --> Store::emit: redact, encode --> writer lock: drain, dedupe, append --> Log (local journal)
+//!                                                        | released before the flush           |
+//!                                                        v                                    v durable tail
+//!                                                    Pending (Future or wait())    Replay, Subscription, View
+//! ```
+//!
+//! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], [`ids`],
+//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`].
+
+pub mod emit;
+pub mod inbox;
+pub mod lock;
+pub mod log;
+pub mod open;
+pub mod replay;
+pub mod subscribe;
+pub mod view;
+pub mod watch;
+
+pub use emit::{Emitted, Pending};
+pub use lock::{Holder, Role, holder};
+pub use log::{Gap, GapReason, JournalId, Level, Log, MemoryLog, level_name};
+pub use open::{Opened, Opening, Store};
+pub use replay::{Item, Replay, SessionOrder, Undecodable};
+pub use subscribe::{Delivery, Subscription};
+pub use view::{View, read};
+pub use watch::InboxWatch;

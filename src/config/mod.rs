@@ -1,0 +1,19 @@
+//! What a run depends on from outside: environment, data directory, configuration files.
+//!
+//! Each is read once into a value ([`Env`], [`DataDir`], [`Settings`]) and passed on, so that nothing below reads the
+//! environment again and tests build the values by hand. Precedence everywhere: flag, environment, the data directory's
+//! own `config.toml`, the user's `config.toml`, default.
+//!
+//! - [`env`]: the snapshot of the environment and the table of the variables that count.
+//! - [`dir`]: where the data directory is, and what lies in it.
+//! - [`guard`]: the only doors through which files of a data directory are opened.
+//! - [`settings`]: the keys of `config.toml`.
+
+pub mod dir;
+pub mod env;
+pub mod guard;
+pub mod settings;
+
+pub use dir::DataDir;
+pub use env::Env;
+pub use settings::Settings;

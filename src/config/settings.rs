@@ -1,0 +1,210 @@
+//! The keys of `config.toml`: the user's, then the data directory's over it.
+//!
+//! A key that is not known is an error that names it and what is known: a misspelt key that is silently ignored looks like
+//! one that works.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::config::dir::DataDir;
+use crate::config::env::Env;
+use crate::config::guard;
+use crate::error::Error;
+
+/// A configuration file larger than this is not one.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Bounds of `journal.segment_bytes`: below, headers outweigh events; above, one file is too much to lose or to copy.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
+
+/// How durable an event must be before the command that emitted it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// It survives the death of any process, not of the machine.
+    Os,
+    /// It survives a power cut.
+    Disk,
+}
+
+/// What is configured, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `server.addr`: where `api-server` listens.
+    pub server_addr: SocketAddr,
+    /// `emit.durability`: what commands (never hooks) wait for.
+    pub emit_durability: Durability,
+    /// `journal.segment_bytes`: size at which a segment is sealed.
+    pub segment_bytes: u64,
+    /// `journal.chain`: whether batches carry the hash chain.
+    pub chain: bool,
+    /// `data.registered`, the user's file only: the `.mnemosyne/` directories that an upward walk may find.
+    pub registered: Vec<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            server_addr: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            emit_durability: Durability::Os,
+            segment_bytes: 64 << 20,
+            chain: true,
+            registered: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The user's configuration with the data directory's over it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming file, line and key.
+    pub fn load(dir: &DataDir, env: &Env) -> Result<Settings, Error> {
+        let mut settings = Settings::load_user(env)?;
+        settings.apply_file(&dir.config_toml(), false)?;
+        Ok(settings)
+    }
+
+    /// The user's configuration alone.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load_user(env: &Env) -> Result<Settings, Error> {
+        let mut settings = Settings::default();
+        if let Some(path) = env.user_config_toml() {
+            settings.apply_file(&path, true)?;
+        }
+        Ok(settings)
+    }
+
+    fn apply_file(&mut self, path: &Path, users: bool) -> Result<(), Error> {
+        let Some(bytes) = read_config(path, users)? else { return Ok(()) };
+        let config = |message: String| Error::Config { path: path.into(), message };
+        let text = String::from_utf8(bytes).map_err(|_| config("it is not UTF-8 text".into()))?;
+        let file: File =
+            toml::from_str(&text).map_err(|error| config(error.to_string().trim_end().into()))?;
+        self.apply(file, users).map_err(config)
+    }
+
+    fn apply(&mut self, file: File, users: bool) -> Result<(), String> {
+        if let Some(addr) = file.server.addr {
+            self.server_addr = addr
+                .parse()
+                .map_err(|_| format!("server.addr: {addr:?} is no ADDRESS:PORT, such as 127.0.0.1:3000"))?;
+        }
+        if let Some(durability) = file.emit.durability {
+            self.emit_durability = durability;
+        }
+        if let Some(bytes) = file.journal.segment_bytes {
+            if !SEGMENT_BYTES.contains(&bytes) {
+                let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
+                return Err(format!("journal.segment_bytes: {bytes} is not between {least} and {most}"));
+            }
+            self.segment_bytes = bytes;
+        }
+        if let Some(chain) = file.journal.chain {
+            self.chain = chain;
+        }
+        if let Some(registered) = file.data.registered {
+            if !users {
+                return Err(
+                    "data.registered: only the user's own config.toml may register directories".into()
+                );
+            }
+            self.registered = registered;
+        }
+        Ok(())
+    }
+}
+
+/// The user may link the own configuration elsewhere (dotfiles); a data directory's is opened like all files there.
+fn read_config(path: &Path, users: bool) -> Result<Option<Vec<u8>>, Error> {
+    if !users {
+        return guard::read_if_present(path, CONFIG_BYTES_MAX);
+    }
+    match std::fs::canonicalize(path) {
+        Ok(path) => guard::read_if_present(&path, CONFIG_BYTES_MAX),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("open", path)(error)),
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    server: Server,
+    emit: Emit,
+    journal: Journal,
+    data: Data,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Server {
+    addr: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Emit {
+    durability: Option<Durability>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Journal {
+    segment_bytes: Option<u64>,
+    chain: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Data {
+    registered: Option<Vec<PathBuf>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(user: &str, project: &str) -> Result<Settings, Error> {
+        let home = tempfile::tempdir().unwrap();
+        let env = Env::with_home(home.path());
+        let dir = DataDir::at(home.path().join("data"));
+        std::fs::create_dir_all(env.user_config_toml().unwrap().parent().unwrap()).unwrap();
+        std::fs::create_dir_all(dir.path()).unwrap();
+        std::fs::write(env.user_config_toml().unwrap(), user).unwrap();
+        std::fs::write(dir.config_toml(), project).unwrap();
+        Settings::load(&dir, &env)
+    }
+
+    #[test]
+    fn the_data_directory_overrides_the_user_and_the_rest_stays_default() {
+        let user = "[server]\naddr = \"127.0.0.1:4000\"\n[journal]\nsegment_bytes = 131072\nchain = false\n";
+        let settings = load(user, "[emit]\ndurability = \"disk\"\n[server]\naddr = \"[::1]:0\"\n").unwrap();
+        assert_eq!(settings.server_addr, "[::1]:0".parse().unwrap());
+        assert_eq!(settings.emit_durability, Durability::Disk);
+        assert_eq!((settings.segment_bytes, settings.chain), (131_072, false));
+        assert_eq!(load("", "").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (text, named) in [
+            ("[sever]\naddr = \"x\"", "sever"),
+            ("[server]\nadress = \"x\"", "adress"),
+            ("[server]\naddr = \"localhost\"", "localhost"),
+            ("[emit]\ndurability = \"fast\"", "fast"),
+            ("[journal]\nsegment_bytes = 10", "segment_bytes"),
+            ("[journal]\nsegment_bytes = -1", "segment_bytes"),
+            ("[data]\nregistered = [\"/x\"]", "registered"),
+            ("server = ", "line 1"),
+        ] {
+            let error = load("", text).unwrap_err();
+            assert_eq!((error.code(), error.exit_code()), ("config_invalid", 2), "{text}");
+            assert!(error.to_string().contains(named), "{text}: {error}");
+            assert!(error.to_string().contains("config.toml"), "{error}");
+        }
+    }
+}

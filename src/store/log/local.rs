@@ -1,0 +1,325 @@
+//! The log of one machine: a journal in the data directory, as its writer or as a reader beside the writer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use mnemosyne_journal as journal;
+
+use super::{
+    Acknowledgement, Appended, Appending, Gap, JournalId, Level, Log, LogItem, LogReader, Promises, TailWatch,
+};
+use crate::error::{Error, Result};
+use crate::event::{Seq, Timestamp};
+
+impl From<journal::Error> for Error {
+    fn from(error: journal::Error) -> Error {
+        match error {
+            journal::Error::Poisoned { action, file, source } => {
+                Error::JournalPoisoned { cause: format!("cannot {action} {file}: {source}") }
+            }
+            journal::Error::StorageFull { file, source } => {
+                Error::StorageFull { cause: format!("{file}: {source}") }
+            }
+            journal::Error::TailMismatch { expected, actual } => {
+                Error::Conflict { expected: expected.get(), actual: actual.get() }
+            }
+            journal::Error::Closed => Error::Closed { reason: "it was closed" },
+            other => Error::Journal { message: other.to_string() },
+        }
+    }
+}
+
+/// A journal of which this process is the writer.
+#[derive(Debug, Clone)]
+pub struct LocalLog {
+    journal: journal::Journal,
+}
+
+impl LocalLog {
+    /// A log over an open journal.
+    pub fn new(journal: journal::Journal) -> LocalLog {
+        LocalLog { journal }
+    }
+}
+
+impl Log for LocalLog {
+    fn id(&self) -> JournalId {
+        self.journal.id()
+    }
+
+    fn append(
+        &self,
+        batch: &[&[u8]],
+        level: Level,
+        expected_tail: Option<Seq>,
+        now: Timestamp,
+    ) -> Result<Appending> {
+        let now = journal::Micros::new(now.as_micros());
+        let ticket = self.journal.submit(batch, now, level, expected_tail.map(outward))?;
+        Ok(Appending::new(inward(ticket.first()), inward(ticket.last()), Ticket(ticket)))
+    }
+
+    fn flush(&self, level: Level) -> Result<()> {
+        Ok(self.journal.flush(level)?)
+    }
+
+    fn read(&self, from: Seq) -> Box<dyn LogReader> {
+        Box::new(Reader(self.journal.reader(outward(from))))
+    }
+
+    fn first(&self) -> Seq {
+        inward(self.journal.first())
+    }
+
+    fn tail(&self) -> Seq {
+        inward(self.journal.tail())
+    }
+
+    fn durable(&self) -> Seq {
+        inward(self.journal.durable())
+    }
+
+    fn watch(&self) -> Box<dyn TailWatch> {
+        Box::new(Watch(self.journal.watch()))
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { levels: &[Level::Os, Level::Disk] }
+    }
+
+    fn poisoned(&self) -> Option<Error> {
+        self.journal.poisoned().map(Error::from)
+    }
+
+    fn close(&self) -> Result<()> {
+        Ok(self.journal.clone().close()?)
+    }
+}
+
+struct Ticket(journal::Ticket);
+
+impl Acknowledgement for Ticket {
+    fn wait(self: Pin<Box<Self>>) -> Result<Appended> {
+        Ok(appended(Pin::into_inner(self).0.wait()?))
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Appended>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|ack| Ok(appended(ack?)))
+    }
+}
+
+fn appended(ack: journal::Ack) -> Appended {
+    Appended {
+        first: inward(ack.first),
+        last: inward(ack.last),
+        recorded: Timestamp::from_micros(ack.recorded.get()),
+        level: ack.level,
+    }
+}
+
+struct Watch(journal::TailWatch);
+
+impl TailWatch for Watch {
+    fn get(&self) -> Seq {
+        inward(self.0.get())
+    }
+
+    fn wait_beyond(&self, seq: Seq, timeout: Duration) -> Seq {
+        inward(self.0.wait_beyond(outward(seq), timeout))
+    }
+
+    fn poll_beyond(&self, seq: Seq, waker: &Waker) -> Poll<Seq> {
+        self.0.poll_beyond(outward(seq), waker).map(inward)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+struct Reader(journal::Reader);
+
+impl LogReader for Reader {
+    fn next(&mut self) -> Result<Option<LogItem<'_>>> {
+        Ok(self.0.next()?.map(|item| match item {
+            journal::Item::Record(record) => LogItem::Record {
+                seq: inward(record.seq),
+                recorded: Timestamp::from_micros(record.recorded.get()),
+                payload: record.payload,
+            },
+            journal::Item::Gap(gap) => {
+                LogItem::Gap(Gap { from: inward(gap.from), to: inward(gap.to), reason: gap.reason })
+            }
+        }))
+    }
+
+    fn position(&self) -> Seq {
+        inward(self.0.position())
+    }
+
+    fn seek(&mut self, seq: Seq) {
+        self.0.seek(outward(seq));
+    }
+
+    fn seek_time(&mut self, time: Timestamp) -> Result<()> {
+        self.0.seek_time(journal::Micros::new(time.as_micros()))?;
+        Ok(())
+    }
+}
+
+/// A journal that is only read: beside its writer, or without one. What is durable is looked up by [`LocalView::refresh`].
+#[derive(Debug)]
+pub struct LocalView {
+    view: journal::View,
+    /// Whether a live process held the lock when it was last looked at.
+    written: AtomicBool,
+    held: Box<dyn HeldBySomebody>,
+}
+
+/// Tells whether a live process holds the journal's lock.
+trait HeldBySomebody: Fn() -> bool + Send + Sync + 'static {}
+impl<F: Fn() -> bool + Send + Sync + 'static> HeldBySomebody for F {}
+impl std::fmt::Debug for dyn HeldBySomebody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HeldBySomebody")
+    }
+}
+
+/// How often a waiting follower in another process looks whether the durable tail moved.
+const VIEW_POLL: Duration = Duration::from_millis(20);
+
+impl LocalView {
+    /// Opens the journal on `disk` without its lock; `held` tells whether a live process holds it.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] when there is none, or when it is of a newer format.
+    pub fn open(
+        disk: Arc<dyn journal::Disk>,
+        held: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<(LocalView, journal::Recovery)> {
+        let written = held();
+        let (view, recovery) = journal::View::open(disk, writer(written))?;
+        Ok((LocalView { view, written: AtomicBool::new(written), held: Box::new(held) }, recovery))
+    }
+
+    /// Looks again what is durable.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn refresh(&self) -> Result<Seq> {
+        let written = (self.held)();
+        self.written.store(written, Ordering::Relaxed);
+        Ok(inward(self.view.refresh(writer(written))?))
+    }
+
+    /// Whether a live process held the lock when it was last looked at.
+    pub fn is_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+impl Log for Arc<LocalView> {
+    fn id(&self) -> JournalId {
+        self.view.id()
+    }
+
+    fn append(
+        &self,
+        _batch: &[&[u8]],
+        _level: Level,
+        _expected: Option<Seq>,
+        _now: Timestamp,
+    ) -> Result<Appending> {
+        Err(Error::Closed { reason: "it is open for reading only" })
+    }
+
+    fn flush(&self, _level: Level) -> Result<()> {
+        Ok(())
+    }
+
+    fn read(&self, from: Seq) -> Box<dyn LogReader> {
+        Box::new(Reader(self.view.reader(outward(from))))
+    }
+
+    fn first(&self) -> Seq {
+        inward(self.view.first())
+    }
+
+    fn tail(&self) -> Seq {
+        inward(self.view.durable()).next()
+    }
+
+    fn durable(&self) -> Seq {
+        inward(self.view.durable())
+    }
+
+    fn watch(&self) -> Box<dyn TailWatch> {
+        Box::new(ViewWatch(self.clone()))
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { levels: &[] }
+    }
+
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Looks again and again: for commands, which wait in a blocking call.
+struct ViewWatch(Arc<LocalView>);
+
+impl TailWatch for ViewWatch {
+    fn get(&self) -> Seq {
+        inward(self.0.view.durable())
+    }
+
+    fn wait_beyond(&self, seq: Seq, timeout: Duration) -> Seq {
+        let deadline = Instant::now() + timeout;
+        loop {
+            // A look that fails leaves the tail where it was; the reader that goes on from there meets the same error and tells it.
+            let durable = self.0.refresh().unwrap_or_else(|_| self.get());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if durable > seq || left.is_zero() {
+                return durable;
+            }
+            std::thread::sleep(VIEW_POLL.min(left));
+        }
+    }
+
+    fn poll_beyond(&self, seq: Seq, waker: &Waker) -> Poll<Seq> {
+        let durable = self.0.refresh().unwrap_or_else(|_| self.get());
+        if durable > seq {
+            return Poll::Ready(durable);
+        }
+        let waker = waker.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(VIEW_POLL);
+            waker.wake();
+        });
+        Poll::Pending
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+fn writer(written: bool) -> journal::Writer {
+    if written { journal::Writer::Alive { boot: journal::boot_hash() } } else { journal::Writer::Absent }
+}
+
+fn inward(seq: journal::Seq) -> Seq {
+    Seq::new(seq.get())
+}
+
+fn outward(seq: Seq) -> journal::Seq {
+    journal::Seq::new(seq.get())
+}
