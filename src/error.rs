@@ -230,6 +230,17 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
 
+    /// Whoever read the output has gone away, as with `| head`. Not a failure of ours.
+    #[error("the reader of the output has gone away")]
+    OutputClosed,
+
+    /// What was asked for could not be written to the output.
+    #[error("cannot write to the output: {source}")]
+    Output {
+        /// Why.
+        source: std::io::Error,
+    },
+
     /// Anything else that failed, told by the command that failed.
     #[error("{message}")]
     Failed {
@@ -283,6 +294,8 @@ impl Error {
             Error::Server { code, .. } => code,
             Error::Entropy(_) => "no_entropy",
             Error::Interrupted => "interrupted",
+            Error::OutputClosed => "output_closed",
+            Error::Output { .. } => "output",
             Error::Failed { .. } => "failed",
         }
     }

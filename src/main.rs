@@ -1,2 +1,7 @@
 //! The mnemosyne binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(mnemosyne::cli::run(std::env::args_os()))
+}

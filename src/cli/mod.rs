@@ -1,2 +1,238 @@
-//! cli
+//! The command line: one table of commands, one wrapper around them, one way out.
+//!
+//! [`COMMANDS`] has a row for every command: its name, its arguments, whether its runs are on record, whether it
+//! needs an asynchronous runtime, and the function that does the work. Help, the reference page `docs/cli.md`, "did
+//! you mean" and dispatch all come from this table. A command is one file with `pub struct Args` (clap) and
+//! `pub fn run(Args, &mut Context) -> Result<Outcome, Error>`; nothing in it prints but through [`out::Out`], and
+//! nothing in it ends the process: it returns, so that the wrapper ([`run`]) always sees the end.
+//!
+//! `hook` never comes here: `main` recognises it before any of this starts.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 integrity, 130 interrupted. A reader that has gone away is
+//! a quiet success.
+
+pub mod api_server;
+pub mod context;
+pub mod demo;
 pub mod display;
+pub mod events;
+pub mod filters;
+pub mod import;
+pub mod interrupt;
+pub mod out;
+pub mod reference;
+pub mod run;
+pub mod tail;
+pub mod when;
+
+use crate::error::Error;
+use clap::{ArgMatches, Args as _, FromArgMatches as _};
+pub use context::Context;
+use out::Color;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Command {
+    /// What the user types.
+    pub name: &'static str,
+    /// One line for the list of commands.
+    pub about: &'static str,
+    /// Whether a run is on record without being asked to: commands that only look are not, unless `--record`.
+    pub recorded: bool,
+    /// Which runtime [`Context::block_on`] offers.
+    pub runtime: Runtime,
+    /// Adds the arguments.
+    arguments: fn(clap::Command) -> clap::Command,
+    /// Parses them and does the work.
+    run: fn(&ArgMatches, &mut Context) -> Result<Outcome, Error>,
+}
+
+/// What a command needs to serve many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Nothing: it waits for one thing at a time.
+    None,
+    /// A runtime with a thread a core.
+    Threads,
+}
+
+/// A row whose arguments and function are those of a module.
+macro_rules! command {
+    ($name:literal, $module:ident, recorded: $recorded:literal, runtime: $runtime:ident, $about:literal) => {
+        Command {
+            name: $name,
+            about: $about,
+            recorded: $recorded,
+            runtime: Runtime::$runtime,
+            arguments: |command| $module::Args::augment_args(command),
+            run: |matches, context| {
+                let args = $module::Args::from_arg_matches(matches)
+                    .map_err(|error| Error::usage(error.to_string()))?;
+                $module::run(args, context)
+            },
+        }
+    };
+}
+
+/// Every command that exists, in the order of the help.
+pub const COMMANDS: &[Command] = &[
+    command!("demo", demo, recorded: false, runtime: None,
+        "Record a sample session through the real path, and watch it live and again"),
+    command!("api-server", api_server, recorded: true, runtime: Threads,
+        "Record and serve over HTTP"),
+    command!("tail", tail, recorded: false, runtime: None,
+        "Show the newest events, and with -f each new one as it comes"),
+    command!("events", events, recorded: false, runtime: None,
+        "Print the events that match, oldest first"),
+    command!("import", import, recorded: true, runtime: None,
+        "Read Claude Code transcripts into the journal"),
+];
+
+/// The flags that every command has, before or after its name.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Global {
+    /// The data directory
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
+    pub data_dir: Option<PathBuf>,
+    /// Print JSON: one object, or for streams one object a line
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub json: bool,
+    /// When to colour the output
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = GLOBAL)]
+    pub color: Color,
+    /// Say nothing on stderr but warnings and errors
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
+    pub quiet: bool,
+    /// Say more on stderr about what is done and where
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = GLOBAL)]
+    pub verbose: u8,
+    /// Put this run on record even though the command only looks
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub record: bool,
+}
+
+const GLOBAL: &str = "Global options";
+
+/// How a run that did not fail ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the process's exit code says.
+    pub exit: Exit,
+    /// One line for the record of the run: what came out, in the command's own words.
+    pub summary: Option<String>,
+}
+
+impl Outcome {
+    /// It is done, and there is no more to say about it.
+    pub const DONE: Outcome = Outcome { exit: Exit::Done, summary: None };
+
+    /// It is done, and this came out.
+    pub fn with_summary(summary: impl Into<String>) -> Outcome {
+        Outcome { exit: Exit::Done, summary: Some(summary.into()) }
+    }
+
+    /// Everything readable was printed, and some of what was recorded is damaged.
+    pub fn damaged(summary: impl Into<String>) -> Outcome {
+        Outcome { exit: Exit::Damaged, summary: Some(summary.into()) }
+    }
+}
+
+/// The exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    #[default]
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// The command line was wrong.
+    Usage = 2,
+    /// What was asked for does not exist.
+    NotFound = 3,
+    /// Something recorded is damaged.
+    Damaged = 4,
+    /// Ended by Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The exit that belongs to an error.
+    pub fn of(error: &Error) -> Exit {
+        match error.exit_code() {
+            2 => Exit::Usage,
+            3 => Exit::NotFound,
+            4 => Exit::Damaged,
+            130 => Exit::Interrupted,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Why, where the command says no more.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed",
+            Exit::Usage => "wrong usage",
+            Exit::NotFound => "not found",
+            Exit::Damaged => "something recorded is damaged",
+            Exit::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Runs the command line of this process; what it returns is the process's exit code.
+pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
+    let argv: Vec<OsString> = argv.into_iter().collect();
+    let matches = match definition().color(color_of_help(&argv)).try_get_matches_from(&argv) {
+        Ok(matches) => matches,
+        Err(error) => return help_or_usage(&error),
+    };
+    let Some((name, of_command)) = matches.subcommand() else { return Exit::Usage as u8 };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        return Exit::Usage as u8;
+    };
+    run::process(command, of_command, &argv)
+}
+
+/// The definition from which parsing, help and the reference page come.
+pub fn definition() -> clap::Command {
+    let root = clap::Command::new("mnemosyne")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A flight recorder for coding agents: records, shows live, replays")
+        .after_help(reference::after_help())
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .infer_subcommands(false)
+        .disable_help_subcommand(false)
+        .max_term_width(100);
+    let root = Global::augment_args(root);
+    COMMANDS.iter().fold(root, |root, command| {
+        root.subcommand((command.arguments)(clap::Command::new(command.name).about(command.about)))
+    })
+}
+
+/// `--help` and `--version` are data and a success; anything else that clap says is a wrong command line.
+fn help_or_usage(error: &clap::Error) -> u8 {
+    // Nobody is left to be told when the terminal cannot be written to.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 }
+}
+
+/// `--color` has to be known before the arguments are parsed, because parsing is what prints the help.
+fn color_of_help(argv: &[OsString]) -> clap::ColorChoice {
+    let is = |when: &str| {
+        let joined = format!("--color={when}");
+        argv.iter().any(|arg| *arg == *joined)
+            || argv.windows(2).any(|two| two[0] == "--color" && two[1] == *when)
+    };
+    if is("always") {
+        clap::ColorChoice::Always
+    } else if is("never") {
+        clap::ColorChoice::Never
+    } else {
+        clap::ColorChoice::Auto
+    }
+}

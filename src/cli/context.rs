@@ -1,0 +1,95 @@
+//! What a command works with: the environment, the clock, the data directory, its output, its run.
+
+use super::Runtime;
+use super::interrupt::Interrupt;
+use super::out::Out;
+use super::run::Run;
+use crate::clock::Clock;
+use crate::config::{DataDir, Env};
+use crate::error::Error;
+use crate::event::Timestamp;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Everything that a command may touch beside its arguments.
+pub struct Context {
+    /// The environment as it was when the process started.
+    pub env: Env,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The only source of "now".
+    pub clock: Arc<dyn Clock>,
+    /// The two streams.
+    pub out: Out,
+    /// Ctrl-C and SIGTERM.
+    pub interrupt: Interrupt,
+    pub(super) data_dir_flag: Option<PathBuf>,
+    pub(super) runtime: Runtime,
+    pub(super) run: Option<Run>,
+}
+
+impl Context {
+    /// The present time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Where the data directory is; whether there is one is another question.
+    ///
+    /// # Errors
+    /// When the user has no home directory to derive it from, or the user's configuration cannot be read.
+    pub fn locate_data_dir(&self) -> Result<DataDir, Error> {
+        DataDir::locate(self.data_dir_flag.as_deref(), &self.env, &self.cwd)
+    }
+
+    /// The data directory of a command that only reads: it must be there.
+    ///
+    /// # Errors
+    /// [`Error::NoDataDir`], which says what makes one.
+    pub fn open_data_dir(&mut self) -> Result<DataDir, Error> {
+        let dir = self.locate_data_dir()?;
+        dir.open_existing()?;
+        self.out.detail(&format!("the data directory is {}", dir.path().display()));
+        Ok(dir)
+    }
+
+    /// The data directory of a command that may make one. The record of the run, held back while there was none, is
+    /// written now.
+    ///
+    /// # Errors
+    /// When it cannot be made, or holds files that are not ours.
+    pub fn create_data_dir(&mut self) -> Result<DataDir, Error> {
+        let dir = self.locate_data_dir()?;
+        dir.create()?;
+        self.out.detail(&format!("the data directory is {}", dir.path().display()));
+        if let Some(run) = &self.run {
+            run.directory_is_there(&dir);
+        }
+        Ok(dir)
+    }
+
+    /// The data directory that `--data-dir` names, as it was typed.
+    pub fn data_dir_flag(&self) -> Option<&Path> {
+        self.data_dir_flag.as_deref()
+    }
+
+    /// The record of this run, where it is recorded: for events of a command's own.
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
+    /// Drives a future to its end on the runtime that the table gives this command.
+    ///
+    /// # Errors
+    /// When the runtime cannot be had.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
+        let mut builder = match self.runtime {
+            Runtime::None => return Err(Error::failed("this command has no runtime")),
+            Runtime::Threads => tokio::runtime::Builder::new_multi_thread(),
+        };
+        let runtime = builder.enable_all().build();
+        let runtime =
+            runtime.map_err(|source| Error::failed(format!("cannot start the runtime: {source}")))?;
+        Ok(runtime.block_on(future))
+    }
+}

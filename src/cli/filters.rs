@@ -1,0 +1,58 @@
+//! The filters of `events` and `tail`: the same words as on the HTTP interface, and the same code behind them.
+
+use crate::error::Error;
+use crate::event::Filter;
+
+/// Which events to show. An event has to pass all that are given.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Filters")]
+pub struct Filters {
+    /// Only events of this agent session
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// Only events of these kinds; a pattern like 'tool_call_*', several with commas
+    #[arg(long, value_name = "GLOB")]
+    pub kind: Option<String>,
+    /// Only events of this category, like agent, cli or session
+    #[arg(long, value_name = "NAME")]
+    pub category: Option<String>,
+    /// Only events whose payload contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
+    /// Only events at least this important, 1 to 10
+    #[arg(long, value_name = "N")]
+    pub min_importance: Option<u8>,
+    /// Only events of this agent or subagent
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<String>,
+    /// Only events of this project
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+}
+
+impl Filters {
+    /// The pairs as the HTTP interface takes them in its query.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let importance = self.min_importance.map(|n| n.to_string());
+        [
+            ("session", &self.session),
+            ("kind", &self.kind),
+            ("category", &self.category),
+            ("grep", &self.grep),
+            ("min_importance", &importance),
+            ("agent", &self.agent),
+            ("project", &self.project),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+        .collect()
+    }
+
+    /// The filter itself.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a pattern, category or importance that does not exist.
+    pub fn filter(&self) -> Result<Filter, Error> {
+        Filter::from_pairs(self.pairs()).map_err(|error| Error::Usage { message: error.to_string() })
+    }
+}

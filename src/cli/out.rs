@@ -1,0 +1,272 @@
+//! What a command says, and where.
+//!
+//! Data goes to stdout, words go to stderr; nothing in the program writes to either in another way. With `--json`
+//! the data is JSON: one versioned object, or one object a line for streams. A reader that has gone away (`| head`)
+//! is no failure: the first write that finds the pipe closed returns [`Error::OutputClosed`], which ends the command
+//! and counts as success.
+//!
+//! Stdout is buffered even on a pipe, because `events` prints millions of lines; it is flushed before any word goes
+//! to stderr, at the end, by [`Out::flush`] wherever a follower has caught up, and after each line on a terminal.
+
+use crate::error::Error;
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::{BufWriter, IsTerminal, Write};
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set to anything
+    #[default]
+    Auto,
+    /// Always, even into a file
+    Always,
+    /// Never
+    Never,
+}
+
+/// How a command was asked to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// `--json`
+    pub json: bool,
+    /// `--quiet`
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// `--color`
+    pub color: Color,
+    /// `NO_COLOR` is set to something.
+    pub no_color: bool,
+}
+
+/// The two streams of a command.
+pub struct Out {
+    stdout: BufWriter<Box<dyn Write + Send>>,
+    stderr: Box<dyn Write + Send>,
+    manner: Manner,
+    color: bool,
+    color_words: bool,
+    each_line: bool,
+}
+
+impl Out {
+    /// The process's own streams.
+    pub fn of_process(manner: Manner) -> Out {
+        let terminal = std::io::stdout().is_terminal();
+        let mut out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()), manner, terminal);
+        out.color_words = colored(manner, std::io::stderr().is_terminal());
+        out
+    }
+
+    /// Any two streams; `terminal` says whether the first is one.
+    pub fn new(
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+        manner: Manner,
+        terminal: bool,
+    ) -> Out {
+        let color = colored(manner, terminal) && !manner.json;
+        let stdout = BufWriter::with_capacity(64 * 1024, stdout);
+        Out { stdout, stderr, manner, color, color_words: color, each_line: terminal }
+    }
+
+    /// Whether data is to be JSON.
+    pub fn is_json(&self) -> bool {
+        self.manner.json
+    }
+
+    /// Whether words beside warnings and errors are unwanted.
+    pub fn is_quiet(&self) -> bool {
+        self.manner.quiet
+    }
+
+    /// Whether data is coloured.
+    pub fn is_colored(&self) -> bool {
+        self.color
+    }
+
+    /// One line of data. The text must be safe for a terminal: see `cli::display`.
+    ///
+    /// # Errors
+    /// [`Error::OutputClosed`] when nobody reads any more; an I/O error otherwise, for instance of a full disk.
+    pub fn line(&mut self, text: &str) -> Result<(), Error> {
+        let written = self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.write_all(b"\n"));
+        let written = if self.each_line { written.and_then(|()| self.stdout.flush()) } else { written };
+        written.map_err(failed)
+    }
+
+    /// One JSON value on a line of its own.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
+        self.line(&text)
+    }
+
+    /// Hands on what is buffered: to be called where a command begins to wait.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.stdout.flush().map_err(failed)
+    }
+
+    /// Words for a person, unless `--quiet`.
+    pub fn note(&mut self, text: &str) {
+        if !self.manner.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Words that only `-v` asks for.
+    pub fn detail(&mut self, text: &str) {
+        if self.manner.verbose > 0 {
+            self.say(text);
+        }
+    }
+
+    /// Something that the user must hear though the command goes on: not silenced by `--quiet`.
+    pub fn warn(&mut self, text: &str) {
+        let label = self.label("33", "warning:");
+        self.say(&format!("{label} {text}"));
+    }
+
+    /// Why the command failed: for people, or with `--json` one object, on stderr too.
+    pub fn error(&mut self, error: &Error) {
+        if self.manner.json {
+            let object = serde_json::json!({"error": {"code": error.code(), "message": error.to_string()}});
+            self.say(&object.to_string());
+        } else {
+            let label = self.label("31", "error:");
+            self.say(&format!("{label} {error}"));
+        }
+    }
+
+    fn label(&self, color: &str, text: &str) -> String {
+        if self.color_words { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A failure to write to stderr is dropped: there is no third stream to tell it on.
+    fn say(&mut self, text: &str) {
+        let _ = self.stdout.flush();
+        let _ = writeln!(self.stderr, "{text}");
+    }
+}
+
+fn colored(manner: Manner, terminal: bool) -> bool {
+    match manner.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && !manner.no_color,
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        Error::OutputClosed
+    } else {
+        Error::Output { source: error }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// A stream that can be looked into afterwards.
+    #[derive(Clone, Default)]
+    pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn captured(manner: Manner) -> (Out, Captured, Captured) {
+        let (stdout, stderr) = (Captured::default(), Captured::default());
+        (Out::new(Box::new(stdout.clone()), Box::new(stderr.clone()), manner, false), stdout, stderr)
+    }
+
+    #[test]
+    fn data_and_words_go_to_different_streams() {
+        let (mut out, stdout, stderr) = captured(Manner::default());
+        out.line("data").unwrap();
+        out.note("words");
+        out.detail("unasked");
+        assert_eq!((stdout.text().as_str(), stderr.text().as_str()), ("data\n", "words\n"));
+    }
+
+    #[test]
+    fn quiet_silences_notes_and_never_warnings() {
+        let (mut out, _, stderr) = captured(Manner { quiet: true, ..Manner::default() });
+        out.note("words");
+        out.warn("look out");
+        assert_eq!(stderr.text(), "warning: look out\n");
+    }
+
+    #[test]
+    fn verbose_adds_the_details() {
+        let (mut out, _, stderr) = captured(Manner { verbose: 1, ..Manner::default() });
+        out.detail("the data directory is /d");
+        assert_eq!(stderr.text(), "the data directory is /d\n");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_apart_from_a_failure() {
+        let mut out = Out::new(Box::new(Closed), Box::new(Captured::default()), Manner::default(), false);
+        out.line("data").unwrap();
+        assert!(matches!(out.flush(), Err(Error::OutputClosed)));
+    }
+
+    #[test]
+    fn color_follows_the_flag_then_the_environment_then_the_terminal() {
+        let asks =
+            |color, no_color, terminal| colored(Manner { color, no_color, ..Manner::default() }, terminal);
+        assert!(asks(Color::Auto, false, true));
+        assert!(!asks(Color::Auto, true, true));
+        assert!(!asks(Color::Auto, false, false));
+        assert!(asks(Color::Always, true, false));
+        assert!(!asks(Color::Never, false, true));
+    }
+
+    #[test]
+    fn json_is_never_coloured() {
+        let (out, _, _) = captured(Manner { json: true, color: Color::Always, ..Manner::default() });
+        assert!(!out.is_colored());
+    }
+
+    #[test]
+    fn an_error_is_a_sentence_or_an_object() {
+        let (mut out, _, stderr) = captured(Manner::default());
+        out.error(&Error::Interrupted);
+        assert_eq!(stderr.text(), "error: interrupted\n");
+        let (mut out, _, stderr) = captured(Manner { json: true, ..Manner::default() });
+        out.error(&Error::Interrupted);
+        assert_eq!(stderr.text(), "{\"error\":{\"code\":\"interrupted\",\"message\":\"interrupted\"}}\n");
+    }
+}

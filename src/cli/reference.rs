@@ -1,0 +1,151 @@
+//! The tail of `--help`, and the reference page `docs/cli.md`, both from the definitions that parse.
+//!
+//! The page holds the help of every command word for word, so it is their golden file as well: a test compares it
+//! with what the definitions say, another one with what the program prints. `MNEMOSYNE_BLESS=1 cargo test` writes it
+//! anew.
+
+use super::{COMMANDS, definition};
+use crate::config::env::VARIABLES;
+use std::fmt::Write as _;
+
+/// Variables that commands of later versions will read; named nowhere until something reads them.
+const NOT_READ_YET: &[&str] =
+    &["MNEMOSYNE_DISABLE_AUTO_START_API", "MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE"];
+
+const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "done; also when the reader of the output went away, as with `| head`"),
+    ("1", "failed"),
+    ("2", "the command line, or a variable, makes no sense"),
+    ("3", "what was asked for does not exist"),
+    ("4", "something recorded is damaged; what could be read was printed"),
+    ("130", "ended by Ctrl-C or SIGTERM before it was done"),
+];
+
+/// Width of the help where no terminal says another one.
+const COLUMNS: usize = 100;
+
+/// What stands below the options of `mnemosyne --help`.
+pub fn after_help() -> String {
+    let mut text = String::from("Environment:\n");
+    let width = variables().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, what) in variables() {
+        let _ = writeln!(text, "  {name:width$}  {what}");
+    }
+    text.push_str("\nExit codes:\n");
+    for (code, what) in EXIT_CODES {
+        let _ = writeln!(text, "  {code:>3}  {what}");
+    }
+    text.push_str("\nThe data directory: --data-dir, else MNEMOSYNE_DATA_DIR, else a registered .mnemosyne/ upwards from\nthe working directory, else the user's own.");
+    text
+}
+
+/// The variables that are read.
+pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VARIABLES.iter().copied().filter(|(name, _)| !NOT_READ_YET.contains(name))
+}
+
+/// The whole page.
+pub fn page() -> String {
+    let mut page = String::from(PREFACE);
+    page.push_str("\n## Commands\n\n| command | what it does | on record |\n|---|---|---|\n");
+    for command in COMMANDS {
+        let recorded = if command.recorded { "yes" } else { "with `--record`" };
+        let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {recorded} |", command.name, command.about);
+    }
+    page.push_str("\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
+    for (code, what) in EXIT_CODES {
+        let _ = writeln!(page, "| {code} | {what} |");
+    }
+    page.push_str("\n## Environment\n\n| variable | what it is for |\n|---|---|\n");
+    for (name, what) in variables() {
+        let _ = writeln!(page, "| `{name}` | {what} |");
+    }
+    let _ = write!(page, "\n{JSON}\n## mnemosyne\n\n```text\n{}```\n", help(&[]));
+    for command in COMMANDS {
+        let _ = write!(page, "\n## {0}\n\n```text\n{1}```\n", command.name, help(&[command.name]));
+    }
+    page
+}
+
+/// What `--help` prints, as wide as where there is no terminal.
+pub fn help(path: &[&str]) -> String {
+    let mut root = definition().term_width(COLUMNS);
+    root.build();
+    let mut command = &mut root;
+    for name in path {
+        match command.find_subcommand_mut(name) {
+            Some(found) => command = found,
+            None => return String::new(),
+        }
+    }
+    command.render_long_help().to_string()
+}
+
+const PREFACE: &str = "\
+# The command line
+
+<!-- Generated from the definitions in src/cli; `MNEMOSYNE_BLESS=1 cargo test` writes it anew. -->
+
+Data goes to stdout, words go to stderr. With `--json` data is one versioned object, or one object a line where it is
+a stream. The global options stand before or after the command. A command that is on record leaves
+`cli_command_started` and exactly one of `cli_command_completed` and `cli_command_failed`, whatever ends it; one that
+only looks leaves nothing unless `--record` is given. A command that only reads never makes a data directory.
+
+`mnemosyne hook` is for agents alone and has no help: it reads one payload on stdin, puts the event into the inbox,
+prints nothing and always exits 0.
+
+A server (`api-server`) that is asked to end by Ctrl-C or SIGTERM ends well: exit 0. A follower (`tail -f`, `demo`)
+that is ended so exits 130, as every command that was not done.
+";
+
+const JSON: &str = "\
+## JSON
+
+- `events --json` and `tail --json` print one event a line, the same object as the `data` of `/events/stream`
+  (`docs/EVENTS.md` has the fields). A range of seqs that can no longer be read stands in its place as
+  `{\"gap\":{\"from_seq\":4,\"to_seq\":6,\"reason\":\"corruption\"}}`; the reason is `retention` or `corruption`.
+- All other commands print one object with `version` (now 1) and their own fields; fields may be added without a new
+  version, and readers ignore those that they do not know.
+  - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
+    `--stop`: `{\"version\":1,\"stopped\":4711}`.
+  - `import`: `{\"version\":1,\"files\":2,\"added\":310,\"duplicates\":0,\"broken_lines\":0,\"way\":\"server\"}`; `way` is how the
+    events got in: `server`, `journal`, or `inbox` where another process held the journal.
+  - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"seen\":40}` at its end.
+- An error with `--json` is one object on stderr: `{\"error\":{\"code\":\"no_data_dir\",\"message\":\"...\"}}`. Codes are stable.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md");
+        let fresh = page();
+        if std::env::var_os("MNEMOSYNE_BLESS").is_some() {
+            std::fs::write(path, &fresh).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == fresh, "docs/cli.md is stale: run MNEMOSYNE_BLESS=1 cargo test --lib reference");
+    }
+
+    #[test]
+    fn every_command_of_the_table_has_its_help_on_the_page() {
+        for command in COMMANDS {
+            let help = help(&[command.name]);
+            assert!(help.contains(&format!("mnemosyne {}", command.name)), "{help}");
+            assert!(page().contains(&help));
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn a_variable_that_nothing_reads_is_not_promised() {
+        assert!(variables().all(|(name, _)| !NOT_READ_YET.contains(&name)));
+        assert!(NOT_READ_YET.iter().all(|name| VARIABLES.iter().any(|(known, _)| known == name)));
+    }
+}

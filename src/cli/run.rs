@@ -1,0 +1,329 @@
+//! The wrapper around every command, and the record of its run.
+//!
+//! A recorded command leaves `cli_command_started` and exactly one of `cli_command_completed` and
+//! `cli_command_failed`. That cannot be skipped: the command is a function that returns, the wrapper calls it, and
+//! a panic, a signal and every early return come back to the same place. Whoever comes first writes the end; the
+//! second finds it written. One killed outright (SIGKILL) is ended by whoever drains the inbox next.
+//!
+//! All of it goes into the inbox, server up or down: one path, no waiting, and it must never fail a command. Where
+//! it cannot be written, it is silent and adds one to the inbox's counter of failures. Where there is no data
+//! directory, the start is held back until the command makes one; if none ever is, nothing is written, so that a
+//! command that only reads leaves no trace on a machine that records nothing.
+//!
+//! There are three forms, and a new command needs no more than one line for any of them:
+//!
+//! 1. **With its lifecycle**: return [`Outcome::DONE`]. Nothing else is needed.
+//! 2. **The same with a summary of its own**: return [`Outcome::with_summary`].
+//! 3. **One domain event**: `run.emit(payload)`, with the correlation of the run and caused by its start.
+//!
+//! ```
+//! use mnemosyne::cli::{Outcome, run::{Run, Setting}};
+//! use mnemosyne::{clock::SystemClock, config::{DataDir, Env}, event::payload};
+//! # let home = tempfile::tempdir()?;
+//! let dir = DataDir::at(home.path().join("data"));
+//! dir.create()?;
+//! let setting = Setting { env: Env::default(), clock: std::sync::Arc::new(SystemClock), dir: Some(dir.clone()) };
+//! let run = Run::begin("import", vec!["--json".into()], setting);
+//! let annotated = payload::Annotated { seq: 1, text: "looks odd".into() };
+//! run.emit(annotated);                                                     // form 3
+//! run.end(&Ok(Outcome::with_summary("2 transcripts, 310 events added")));  // form 2; Outcome::DONE is form 1
+//! let waiting = std::fs::read_dir(dir.inbox())?.filter(|f| f.as_ref().is_ok_and(|f| f.file_name() != "failed"));
+//! assert_eq!(waiting.count(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use super::out::{Manner, Out};
+use super::{Command, Context, Exit, Global, Outcome};
+use crate::clock::{self, Clock, SystemClock};
+use crate::config::{DataDir, Env};
+use crate::error::Error;
+use crate::event::{Event, Payload, Redactor, Source, payload};
+use crate::store::inbox::{self, Deposit};
+use clap::{ArgMatches, FromArgMatches as _};
+use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// What a run needs to know of its surroundings.
+pub struct Setting {
+    /// The environment: which agent session the command belongs to.
+    pub env: Env,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where the data directory is or would be; `None` where it cannot be told.
+    pub dir: Option<DataDir>,
+}
+
+/// The record of one run of a command. Cloned handles are the same run.
+#[derive(Clone)]
+pub struct Run {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    command: String,
+    setting: Setting,
+    source: Source,
+    correlation: Uuid,
+    started: Uuid,
+    since: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Events that wait for the data directory to be made.
+    held: Vec<Event>,
+    ended: bool,
+}
+
+impl Run {
+    /// Notes the start of `command` with these arguments, already without secrets in options.
+    pub fn begin(command: &str, args: Vec<String>, setting: Setting) -> Run {
+        let started = clock::new_id(&*setting.clock);
+        let source = clock::this_source("mnemosyne");
+        let run = Run {
+            shared: Arc::new(Shared {
+                command: command.to_owned(),
+                setting,
+                source,
+                correlation: started,
+                started,
+                since: Instant::now(),
+                state: Mutex::default(),
+            }),
+        };
+        let payload = payload::CliCommandStarted { command: command.to_owned(), args };
+        run.leave(run.event(started, payload));
+        run
+    }
+
+    /// Emits an event of the command's own: it shares the run's correlation and is caused by its start. Returns its
+    /// id. Never fails the command: see the module.
+    pub fn emit(&self, payload: impl Into<Payload>) -> Uuid {
+        let id = clock::new_id(&*self.shared.setting.clock);
+        self.leave(self.event(id, payload).with_causation(self.shared.started));
+        id
+    }
+
+    /// The id that all events of this run share.
+    pub fn correlation(&self) -> Uuid {
+        self.shared.correlation
+    }
+
+    /// The id of the run's start: the cause of what the command does.
+    pub fn started(&self) -> Uuid {
+        self.shared.started
+    }
+
+    /// Writes what was held back while there was no data directory.
+    pub fn directory_is_there(&self, dir: &DataDir) {
+        let held = std::mem::take(&mut self.state().held);
+        for event in held {
+            deposit(dir, &event, &*self.shared.setting.clock);
+        }
+    }
+
+    /// Notes the end, once: later calls change nothing.
+    pub fn end(&self, result: &Result<Outcome, Error>) {
+        if std::mem::replace(&mut self.state().ended, true) {
+            return;
+        }
+        let duration_ms = u64::try_from(self.shared.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let command = self.shared.command.clone();
+        let failed = |error: String, exit: u8| payload::CliCommandFailed {
+            command: command.clone(),
+            error,
+            duration_ms: Some(duration_ms),
+            exit_code: Some(i32::from(exit)),
+            inferred: None,
+        };
+        let payload: Payload = match result {
+            Ok(Outcome { exit: Exit::Done, summary }) => {
+                let result_summary = summary.clone().unwrap_or_default();
+                payload::CliCommandCompleted { command, duration_ms, result_summary }.into()
+            }
+            Ok(Outcome { exit, summary }) => {
+                failed(summary.clone().unwrap_or_else(|| exit.words().to_owned()), *exit as u8).into()
+            }
+            Err(Error::OutputClosed) => {
+                let result_summary = "the reader of its output had seen enough".to_owned();
+                payload::CliCommandCompleted { command, duration_ms, result_summary }.into()
+            }
+            Err(error) => failed(error.to_string(), error.exit_code()).into(),
+        };
+        self.emit(payload);
+    }
+
+    fn event(&self, id: Uuid, payload: impl Into<Payload>) -> Event {
+        let Shared { setting, source, correlation, .. } = &*self.shared;
+        let session = setting.env.session().map(str::to_owned);
+        let instance = session.clone().unwrap_or_else(|| correlation.to_string());
+        let mut event = Event::new(id, setting.clock.now(), instance, source.clone(), payload)
+            .with_correlation(*correlation);
+        event.session = session;
+        event.redact(&Redactor::new());
+        event
+    }
+
+    /// Into the inbox, or held back while there is none.
+    fn leave(&self, event: Event) {
+        match &self.shared.setting.dir {
+            Some(dir) if dir.open_existing().is_ok() => {
+                self.directory_is_there(dir);
+                deposit(dir, &event, &*self.shared.setting.clock);
+            }
+            Some(_) => self.state().held.push(event),
+            None => {}
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // A panic while it was held left it whole: it holds a list and a flag.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Silent by intent: a record that cannot be written is counted where `doctor` and `status` find it, and the command
+/// goes on.
+fn deposit(dir: &DataDir, event: &Event, clock: &dyn Clock) {
+    if let Err(error) = inbox::deposit(&dir.inbox(), event, clock, Deposit::Os) {
+        // Not even the counter can be written: there is nothing left to try, and nobody who must hear of it now.
+        let _ = inbox::count_failure(&dir.inbox(), &error, clock);
+    }
+}
+
+/// Runs a command of this process: makes its context, catches what it throws, prints why it failed.
+pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[OsString]) -> u8 {
+    std::panic::set_hook(Box::new(tell_of_panic));
+    let global = match Global::from_arg_matches(matches) {
+        Ok(global) => global,
+        Err(error) => return super::help_or_usage(&error),
+    };
+    let env = Env::from_process();
+    let manner = Manner {
+        json: global.json,
+        quiet: global.quiet,
+        verbose: global.verbose,
+        color: global.color,
+        no_color: env.get("NO_COLOR").is_some(),
+    };
+    let mut context = Context {
+        env,
+        cwd: std::env::current_dir().unwrap_or_default(),
+        clock: Arc::new(SystemClock),
+        out: Out::of_process(manner),
+        interrupt: super::interrupt::Interrupt::default(),
+        data_dir_flag: global.data_dir,
+        runtime: command.runtime,
+        run: None,
+    };
+    let args = recorded_arguments(command.name, argv);
+    wrapped(command, global.record, matches, args, &mut context, true) as u8
+}
+
+/// The wrapper itself.
+fn wrapped(
+    command: &Command,
+    record: bool,
+    matches: &ArgMatches,
+    args: Vec<String>,
+    context: &mut Context,
+    signals: bool,
+) -> Exit {
+    let disabled = match context.env.events_disabled() {
+        Ok(disabled) => disabled,
+        Err(error) => {
+            context.out.error(&error);
+            return Exit::Usage;
+        }
+    };
+    if (command.recorded || record) && !disabled {
+        let setting = Setting {
+            env: context.env.clone(),
+            clock: context.clock.clone(),
+            dir: context.locate_data_dir().ok(),
+        };
+        context.run = Some(Run::begin(command.name, args, setting));
+    }
+    if signals {
+        listen(context);
+    }
+    let run = context.run.clone();
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| (command.run)(matches, context)));
+    let result = ran.unwrap_or_else(|_| Err(Error::failed("an internal error ended the command")));
+    let result = result.and_then(|outcome| context.out.flush().map(|()| outcome));
+    if let Some(run) = run {
+        run.end(&result);
+    }
+    match result {
+        Ok(outcome) => outcome.exit,
+        Err(Error::OutputClosed) => Exit::Done,
+        Err(error) => {
+            context.out.error(&error);
+            Exit::of(&error)
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM: the end is on record before the process is gone.
+fn listen(context: &mut Context) {
+    let run = context.run.clone();
+    let at_once = move || {
+        if let Some(run) = &run {
+            run.end(&Err(Error::Interrupted));
+        }
+        std::process::exit(i32::from(Exit::Interrupted as u8));
+    };
+    if let Err(error) = context.interrupt.listen(at_once) {
+        context.out.warn(&format!("Ctrl-C will end this at once, with no record of it: {error}"));
+    }
+}
+
+/// What a user sees of a defect of ours: where it is and what to do, not a stack.
+fn tell_of_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let what = info.payload_as_str().unwrap_or("no message");
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    // There is nowhere left to tell that stderr is gone.
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!(
+            "internal error at {place}: {what}\nThis is a defect of mnemosyne; please report this line.\n"
+        ),
+    );
+}
+
+/// The arguments as the record shows them: without the program and the command, and with the values of options that
+/// name a secret taken out. Secrets that show by their form are taken out of the whole event later, as of any.
+fn recorded_arguments(command: &str, argv: &[OsString]) -> Vec<String> {
+    let mut args: Vec<String> = argv.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if let Some(at) = args.iter().position(|arg| arg == command) {
+        args.remove(at);
+    }
+    let mut hide_next = false;
+    for arg in &mut args {
+        if std::mem::take(&mut hide_next) {
+            REDACTED.clone_into(arg);
+        } else if let Some((option, _)) = arg.split_once('=').filter(|(option, _)| names_a_secret(option)) {
+            *arg = format!("{option}={REDACTED}");
+        } else {
+            hide_next = names_a_secret(arg);
+        }
+    }
+    args
+}
+
+const REDACTED: &str = "***REDACTED***";
+
+fn names_a_secret(option: &str) -> bool {
+    let Some(name) = option.strip_prefix("--") else { return false };
+    let words = ["token", "secret", "password", "passphrase", "key", "credential"];
+    // A file that holds a secret is named in the open: the name is no secret.
+    !name.ends_with("-file") && name.split('-').any(|word| words.contains(&word))
+}
+
+#[cfg(test)]
+#[path = "run/tests.rs"]
+mod tests;

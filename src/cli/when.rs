@@ -1,0 +1,106 @@
+//! Moments on the command line: `--since` and `--until`.
+//!
+//! Three spellings: RFC 3339 (`2026-11-22T10:00:00Z`, any offset), a date (`2026-11-22`: its first moment in UTC, as
+//! days are UTC days everywhere here), and how long ago (`90s`, `15m`, `2h`, `3d`, `1w`, or several as in `1h30m`).
+//! "Now" is an argument, so that a test can name it.
+
+use crate::error::Error;
+use crate::event::Timestamp;
+
+const SECOND_MICROS: i64 = 1_000_000;
+
+/// The moment that `text` names, seen from `now`.
+///
+/// # Errors
+/// [`Error::Usage`] that names the option and the spellings, when it is none of them.
+pub fn parse(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Error> {
+    rfc3339(text).or_else(|| date(text)).or_else(|| ago(text, now)).ok_or_else(|| Error::Usage {
+        message: format!(
+            "{option} takes a time like 2026-11-22T10:00:00Z, a date like 2026-11-22, or how long ago, like 90s, \
+             15m, 2h, 3d or 1h30m; it got {text:?}"
+        ),
+    })
+}
+
+fn rfc3339(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).ok()
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(Timestamp::from_micros(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros()))
+}
+
+fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let back = duration_micros(text)?;
+    now.checked_add_micros(back.checked_neg()?)
+}
+
+/// Microseconds of one or more numbers, each with its unit.
+fn duration_micros(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0_i64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(letters);
+        let seconds = match unit {
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            "w" => 7 * 86_400,
+            _ => return None,
+        };
+        let part = number.parse::<i64>().ok()?.checked_mul(seconds)?.checked_mul(SECOND_MICROS)?;
+        total = total.checked_add(part)?;
+        rest = next;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: &str = "2026-11-22T12:00:00Z";
+
+    fn at(text: &str) -> String {
+        let now = rfc3339(NOON).unwrap();
+        parse("--since", text, now).unwrap().to_string()
+    }
+
+    #[test]
+    fn every_spelling_names_its_moment() {
+        assert_eq!(at("2026-11-22T10:00:00Z"), "2026-11-22T10:00:00.000000Z");
+        assert_eq!(at("2026-11-22T10:00:00.5+02:00"), "2026-11-22T08:00:00.500000Z");
+        assert_eq!(at("2026-11-20"), "2026-11-20T00:00:00.000000Z");
+        assert_eq!(at("90s"), "2026-11-22T11:58:30.000000Z");
+        assert_eq!(at("15m"), "2026-11-22T11:45:00.000000Z");
+        assert_eq!(at("2h"), "2026-11-22T10:00:00.000000Z");
+        assert_eq!(at("1h30m"), "2026-11-22T10:30:00.000000Z");
+        assert_eq!(at("3d"), "2026-11-19T12:00:00.000000Z");
+        assert_eq!(at("1w"), "2026-11-15T12:00:00.000000Z");
+    }
+
+    #[test]
+    fn what_names_no_moment_is_a_usage_error_that_says_what_would() {
+        let now = rfc3339(NOON).unwrap();
+        for text in [
+            "",
+            "h",
+            "2",
+            "2x",
+            "yesterday",
+            "-2h",
+            "2026-13-01",
+            "99999999999999999999h",
+            "9223372036854775807w",
+        ] {
+            let error = parse("--since", text, now).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{text}");
+            assert!(error.to_string().contains("--since takes a time like"), "{error}");
+        }
+    }
+}
