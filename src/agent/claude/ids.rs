@@ -37,6 +37,11 @@ pub(crate) fn of_line(kind: Kind, uuid: &str, block: usize) -> Uuid {
     ids::natural("", kind.name(), &format!("{uuid}#{block}"))
 }
 
+/// The id of the tokens that a model response had cost by this line, where no text carries them.
+pub(crate) fn of_tokens(uuid: &str, output_tokens: u64) -> Uuid {
+    ids::natural("", Kind::AgentMessage.name(), &format!("{uuid}#tokens to {output_tokens}"))
+}
+
 /// Joins an event to the tool call that it belongs to.
 pub(crate) fn join_call(event: Event, session: &str, tool_use_id: &str) -> Event {
     let start = call_started(session, tool_use_id);

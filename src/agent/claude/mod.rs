@@ -6,3 +6,4 @@
 
 pub mod hook;
 pub(crate) mod ids;
+pub mod transcript;
