@@ -1,2 +1,50 @@
 //! Projections: read models that are pure folds of the journal.
+//!
+//! **Constraints.** The state at seq N is the fold of the events up to N and of nothing else: no clock, no process
+//! table, no randomness, no hash order, no float. The same journal gives the same bytes of state, and so the same
+//! [`StateHash`], on any machine. What depends on the present (an age, whether a silent agent still lives) is
+//! computed by the viewer, beside the state. A snapshot is a shortcut and never a source: one that is damaged, of
+//! another schema, of another journal or ahead of the journal is refused and the state is folded anew.
+//!
+//! **How it works.** A [`Projection`] names itself and says how one event changes its state. A [`Fold`] is a state
+//! with the seq that it has reached. [`snapshot`] turns a fold into checksummed bytes and back and keeps two
+//! alternating files. A [`Runner`] brings a fold up to the durable tail, follows it, and lets readers look between
+//! two short batches. [`state_at`] gives the state at any seq from the nearest snapshot below it.
+//!
+//! **Two orders.** Events are folded by seq, the order in which the journal took them. Imported lines arrive late, so a
+//! fold that speaks of time (what was last, what was first, who still waits) compares [`Mark`]s, (time, seq),
+//! instead of believing that what comes later in the journal happened later.
+//!
+//! A new projection is a state, an `apply` and a `SCHEMA`; the frame gives it snapshots, time travel, hashes and
+//! rebuilds. Raise `SCHEMA` whenever the state's shape **or the meaning of `apply`** changes: old snapshots are
+//! then rebuilt by themselves.
+
+mod fold;
+mod mark;
 pub mod pacing;
+mod runner;
+pub mod sessions;
+pub mod snapshot;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::event::StoredEvent;
+
+pub use fold::{Fold, StateHash};
+pub use mark::{Latest, Mark};
+pub use runner::{
+    BATCH_EVENTS_MAX, Progress, Runner, SNAPSHOT_EVERY, SnapshotError, Source, Taken, follow, state_at,
+};
+
+/// A pure fold of events into a state.
+pub trait Projection: 'static {
+    /// The name in files, routes and commands: `sessions`.
+    const NAME: &'static str;
+    /// The version of the state's shape and of the meaning of `apply`.
+    const SCHEMA: u32;
+    /// What is known. Ordered maps and integers only: its postcard bytes are hashed.
+    type State: Serialize + DeserializeOwned + Default + Send + Sync + 'static;
+
+    /// Takes one event into the state. Events come by rising seq, each once; some may be missing.
+    fn apply(state: &mut Self::State, event: &StoredEvent);
+}

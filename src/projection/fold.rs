@@ -1,0 +1,85 @@
+//! A state and the seq that it has reached.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Projection;
+use crate::event::{Seq, StoredEvent};
+
+/// BLAKE3 of the postcard bytes of a state: two machines that hold the same journal print the same one.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateHash([u8; 32]);
+
+impl StateHash {
+    pub(super) fn of_bytes(bytes: &[u8]) -> StateHash {
+        StateHash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> StateHash {
+        StateHash(bytes)
+    }
+}
+
+impl fmt::Display for StateHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+    }
+}
+
+impl fmt::Debug for StateHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The state of a projection at a seq.
+pub struct Fold<P: Projection> {
+    state: P::State,
+    seq: Seq,
+}
+
+impl<P: Projection> Default for Fold<P> {
+    fn default() -> Self {
+        Fold { state: P::State::default(), seq: Seq::ZERO }
+    }
+}
+
+impl<P: Projection> Fold<P> {
+    pub(super) fn restore(state: P::State, seq: Seq) -> Self {
+        Fold { state, seq }
+    }
+
+    /// Takes in the next event. One that was taken in already changes nothing.
+    pub fn apply(&mut self, event: &StoredEvent) {
+        if event.seq > self.seq {
+            P::apply(&mut self.state, event);
+            self.seq = event.seq;
+        }
+    }
+
+    /// Passes over records that cannot be read any more, up to and including `to`.
+    pub fn skip(&mut self, to: Seq) {
+        self.seq = self.seq.max(to);
+    }
+
+    /// What is known at [`Fold::seq`].
+    pub fn state(&self) -> &P::State {
+        &self.state
+    }
+
+    /// The last seq that was folded; zero before the first.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The hash of the state. It costs an encoding of all of it.
+    pub fn hash(&self) -> Result<StateHash, postcard::Error> {
+        Ok(StateHash::of_bytes(&postcard::to_stdvec(&self.state)?))
+    }
+}

@@ -1,0 +1,386 @@
+//! The sessions projection: what every agent session did and does.
+//!
+//! **Time and seq.** A session's events may come in any order: hooks run side by side, and a transcript brings old lines
+//! late. Everything here is joined by ids or decided by [`Mark`], (time, seq): the last word on the phase is the one
+//! that happened last, not the one that arrived last. So a late import tells the same truth as a live recording, and
+//! a line older than the session's end does not reopen it, while a younger one does.
+//!
+//! **What decides the phase.** Prompts, tool calls and messages of the main agent: working. The end of a turn: idle. A
+//! permission request that its call has not answered, or a notification that asks: waiting. The session's end: ended,
+//! until a later sign of the agent. Subagents do not decide: they may work on behind an idle prompt.
+//! Whether a silent session still lives is for the viewer to presume ([`view`]), beside this.
+//!
+//! **Bounds.** Counts are exact for as long as a session is in the state. Detail is bounded by the constants of
+//! [`state`]: of calls the open and the latest are kept, fewer once a session has ended; what is older is read back
+//! from the journal ([`timeline`]). Whatever leaves early is counted (`tools_lost`, `waits_lost`, `forgotten`, `departed`).
+
+mod calls;
+pub mod state;
+mod text;
+pub mod timeline;
+pub mod view;
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use self::calls::Told;
+use self::state::{
+    CALLS_KEPT_ENDED_MAX, End, MESSAGES_REMEMBERED_MAX, Messages, Outcome, Phase, SESSIONS_DETAILED_MAX,
+    SESSIONS_KEPT_MAX, Seen, Session, Sessions, Tokens, Wait,
+};
+use self::text::{clip, fingerprint, id_key, signature};
+use super::mark::{keep_earlier, keep_later};
+use super::{Latest, Mark, Projection};
+use crate::event::{Event, Kind, StoredEvent, payload};
+
+/// The projection's name and rules; its state is [`Sessions`].
+pub enum SessionsProjection {}
+
+impl Projection for SessionsProjection {
+    const NAME: &'static str = "sessions";
+    const SCHEMA: u32 = 1;
+    type State = Sessions;
+
+    fn apply(state: &mut Sessions, stored: &StoredEvent) {
+        let Some(id) = stored.event.session.as_deref() else { return };
+        let mark = Mark::of(stored);
+        state.touch(id, mark);
+        let Sessions { sessions, messages, unread, .. } = state;
+        let Some(session) = sessions.get_mut(id) else { return };
+        let now = Now { event: &stored.event, mark, session_id: id };
+        if session.take(&now, messages).is_err() {
+            *unread += 1;
+        }
+        state.bound();
+    }
+}
+
+/// One event on its way into a session.
+struct Now<'a> {
+    event: &'a Event,
+    mark: Mark,
+    session_id: &'a str,
+}
+
+impl Now<'_> {
+    fn agent(&self) -> Option<&str> {
+        self.event.agent.as_deref()
+    }
+
+    fn by_main_agent(&self) -> bool {
+        self.event.agent.is_none()
+    }
+
+    fn told<'t>(&'t self, tool: &'t str, tool_use_id: &'t str) -> Told<'t> {
+        let start = match self.event.kind.known() {
+            Some(Kind::ToolCallStarted) => Some(self.event.id),
+            _ => self.event.causation,
+        };
+        Told {
+            mark: self.mark,
+            agent: self.agent(),
+            tool,
+            tool_use_id,
+            start: start.map(|id| *id.as_bytes()),
+        }
+    }
+}
+
+// The parts of payloads that are read here. Inputs and outputs stay unparsed: they are most of the bytes.
+
+#[derive(Deserialize)]
+struct CallStarted<'a> {
+    #[serde(borrow)]
+    tool: Cow<'a, str>,
+    #[serde(borrow)]
+    tool_use_id: Cow<'a, str>,
+    #[serde(borrow)]
+    input: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct CallCompleted<'a> {
+    #[serde(borrow)]
+    tool: Cow<'a, str>,
+    #[serde(borrow)]
+    tool_use_id: Cow<'a, str>,
+    duration_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct PermissionAsked<'a> {
+    #[serde(borrow)]
+    tool: Cow<'a, str>,
+    tool_use_id: Option<String>,
+    #[serde(borrow)]
+    input: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+    usage: Option<payload::Usage>,
+    #[serde(borrow, rename = "message_id")]
+    id: Cow<'a, str>,
+    #[serde(rename = "text")]
+    _text: IgnoredAny,
+}
+
+impl Session {
+    /// Takes one event in. An error means that its payload could not be read.
+    fn take(&mut self, now: &Now<'_>, messages: &mut Messages) -> Result<(), serde_json::Error> {
+        let Some(kind) = now.event.kind.known() else { return Ok(()) };
+        if let Some(project) = &now.event.project {
+            Latest::set(&mut self.project, now.mark, clip(project));
+        }
+        let payload = &now.event.payload;
+        match kind {
+            Kind::SessionStarted => self.started(now, payload.read()?),
+            Kind::SessionEnded => {
+                self.has_ended(now, &payload.read()?);
+                return Ok(());
+            }
+            Kind::PromptSubmitted => self.prompted(now, &payload.read()?),
+            Kind::ToolCallStarted => {
+                let call: CallStarted<'_> = payload.read()?;
+                self.call_started(&now.told(&call.tool, &call.tool_use_id), fingerprint(call.input.get()));
+                self.decide(now, Phase::Working);
+            }
+            Kind::ToolCallCompleted => {
+                let call: CallCompleted<'_> = payload.read()?;
+                let told = now.told(&call.tool, &call.tool_use_id);
+                self.call_ended(&told, Outcome::Completed, call.duration_ms);
+                self.decide(now, Phase::Working);
+            }
+            Kind::ToolCallFailed => {
+                let call: payload::ToolCallFailed = payload.read()?;
+                let failed =
+                    Outcome::Failed { signature: signature(&call.error), interrupted: call.interrupted };
+                self.call_ended(&now.told(&call.tool, &call.tool_use_id), failed, call.duration_ms);
+                self.decide(now, Phase::Working);
+            }
+            Kind::PermissionRequested => {
+                let wait: PermissionAsked<'_> = payload.read()?;
+                self.permission_asked(Wait {
+                    asked: now.mark,
+                    tool: clip(&wait.tool),
+                    agent: now.agent().map(id_key),
+                    tool_use_id: wait.tool_use_id.as_deref().map(id_key),
+                    input: fingerprint(wait.input.get()),
+                });
+                self.decide(now, Phase::Working);
+            }
+            Kind::PermissionDenied => self.denied(now, payload.read()?),
+            Kind::AgentMessage => self.message(now, &payload.read()?, messages),
+            Kind::TurnCompleted | Kind::TurnFailed => self.turn_over(now, kind),
+            Kind::SubagentStarted => {
+                let started: payload::SubagentStarted = payload.read()?;
+                let agent = self.agent(&started.agent_id, now.mark);
+                Latest::set(&mut agent.kind, now.mark, clip(&started.agent_type));
+                keep_earlier(&mut agent.started, now.mark);
+                if let Some(cause) = now.event.causation {
+                    Latest::set(&mut agent.cause, now.mark, *cause.as_bytes());
+                }
+            }
+            Kind::SubagentStopped => {
+                let stopped: payload::SubagentStopped = payload.read()?;
+                let agent = self.agent(&stopped.agent_id, now.mark);
+                Latest::set(&mut agent.kind, now.mark, clip(&stopped.agent_type));
+                keep_later(&mut agent.stopped, now.mark);
+            }
+            Kind::ContextCompacted => self.counts.compactions += 1,
+            Kind::NotificationRaised => self.notified(now, &payload.read()?),
+            Kind::AgentEvent => {}
+            // Everything else may name a session and is no sign of its agent: commands, imports, notes, our own upkeep.
+            _ => return Ok(()),
+        }
+        keep_later(&mut self.sign, now.mark);
+        Ok(())
+    }
+
+    fn decide(&mut self, now: &Now<'_>, phase: Phase) {
+        if now.by_main_agent() {
+            Latest::set(&mut self.decided, now.mark, phase);
+        }
+    }
+
+    /// Nothing that was asked or begun before can go on.
+    fn settle(&mut self, now: &Now<'_>) {
+        if now.by_main_agent() {
+            keep_later(&mut self.settled, now.mark);
+        }
+    }
+
+    fn started(&mut self, now: &Now<'_>, started: payload::SessionStarted) {
+        Latest::set_first(&mut self.started, now.mark, || ());
+        if !started.cwd.is_empty() {
+            Latest::set(&mut self.cwd, now.mark, started.cwd);
+        }
+        if let Some(model) = started.model {
+            Latest::set(&mut self.model, now.mark, clip(&model));
+        }
+        // After a compaction the agent goes on in the middle of its turn.
+        if started.source != "compact" {
+            self.decide(now, Phase::Idle);
+            self.settle(now);
+        }
+        Latest::set(&mut self.source, now.mark, clip(&started.source));
+    }
+
+    fn has_ended(&mut self, now: &Now<'_>, ended: &payload::SessionEnded) {
+        self.counts.ends += 1;
+        let end = End { reason: clip(&ended.reason), inferred: ended.inferred };
+        Latest::set(&mut self.end, now.mark, end);
+        Latest::set(&mut self.decided, now.mark, Phase::Ended);
+        keep_later(&mut self.settled, now.mark);
+        if self.phase() == Phase::Ended {
+            self.keep_calls(CALLS_KEPT_ENDED_MAX);
+        }
+    }
+
+    fn prompted(&mut self, now: &Now<'_>, prompt: &payload::PromptSubmitted) {
+        if let Some(agent) = now.agent() {
+            self.agent(agent, now.mark).prompts += 1;
+            return;
+        }
+        self.counts.prompts += 1;
+        Latest::set_first(&mut self.title, now.mark, || clip(&prompt.prompt));
+        self.decide(now, Phase::Working);
+        self.settle(now);
+    }
+
+    fn denied(&mut self, now: &Now<'_>, denied: payload::PermissionDenied) {
+        match denied.tool_use_id {
+            Some(id) => self.call_ended(&now.told(&denied.tool, &id), Outcome::Denied, None),
+            None => self.counts.tools_denied += 1,
+        }
+        self.decide(now, Phase::Working);
+    }
+
+    fn turn_over(&mut self, now: &Now<'_>, kind: Kind) {
+        if now.by_main_agent() {
+            let failed = kind == Kind::TurnFailed;
+            self.counts.turns += u64::from(!failed);
+            self.counts.turns_failed += u64::from(failed);
+        }
+        self.decide(now, Phase::Idle);
+        self.settle(now);
+    }
+
+    fn notified(&mut self, now: &Now<'_>, notification: &payload::NotificationRaised) {
+        self.counts.notifications += 1;
+        match notification.notification_type.as_str() {
+            "permission_prompt" | "elicitation_dialog" => {
+                Latest::set(&mut self.question, now.mark, clip(&notification.message));
+                self.decide(now, Phase::Waiting);
+            }
+            "idle_prompt" => self.decide(now, Phase::Idle),
+            _ => {}
+        }
+    }
+
+    /// One line of a model message. Lines of one message repeat its usage, each with what was known by then: the last
+    /// one counts, and it counts once, in the session that was the first to bring it.
+    fn message(&mut self, now: &Now<'_>, line: &Message<'_>, messages: &mut Messages) {
+        self.decide(now, Phase::Working);
+        if now.by_main_agent() {
+            Latest::set(&mut self.model, now.mark, clip(&line.model));
+        }
+        let agent_name = now.agent().map_or(0, fingerprint);
+        let here = (fingerprint(now.session_id), agent_name);
+        let key = fingerprint(&line.id);
+        let (seen, is_new) = messages.seen(key, here);
+        if (seen.session, seen.agent) != here {
+            self.counts.messages_copied += u64::from(seen.session != here.0);
+            return;
+        }
+        let usage = line.usage.as_ref().map(Tokens::from);
+        let before = seen.usage.as_ref().map(|usage| usage.value);
+        if let Some(usage) = usage {
+            Latest::set(&mut seen.usage, now.mark, usage);
+        }
+        let after = seen.usage.as_ref().map(|usage| usage.value);
+        let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
+        self.counts.messages += u64::from(is_new);
+        self.counts.messages_with_usage += u64::from(before.is_none() && after.is_some());
+        self.tokens.replace(old, new);
+        if let Some(agent) = now.agent() {
+            let agent = self.agent(agent, now.mark);
+            agent.messages += u64::from(is_new);
+            agent.tokens.replace(old, new);
+        }
+    }
+}
+
+impl From<&payload::Usage> for Tokens {
+    fn from(usage: &payload::Usage) -> Tokens {
+        Tokens {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cache_read: usage.cache_read_tokens,
+            cache_creation: usage.cache_creation_tokens,
+        }
+    }
+}
+
+impl Messages {
+    /// What is remembered of a message, which is new where it was not, or not any more.
+    fn seen(&mut self, key: u64, (session, agent): (u64, u64)) -> (&mut Seen, bool) {
+        let is_new = !self.seen.contains_key(&key);
+        if is_new {
+            if self.order.len() >= MESSAGES_REMEMBERED_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.seen.remove(&oldest);
+                self.forgotten += 1;
+            }
+            self.order.push_back(key);
+        }
+        (self.seen.entry(key).or_insert(Seen { session, agent, usage: None }), is_new)
+    }
+}
+
+impl Sessions {
+    /// Finds or makes the session and notes that it was seen at `mark`.
+    fn touch(&mut self, id: &str, mark: Mark) {
+        let seq = mark.seq().get();
+        let name = match self.sessions.get(id) {
+            Some(session) => {
+                let before = session.seq_last;
+                self.detailed.remove(&before).or_else(|| self.summarised.remove(&before))
+            }
+            None => None,
+        };
+        self.detailed.insert(seq, name.unwrap_or_else(|| id.to_owned()));
+        if !self.sessions.contains_key(id) {
+            let returned = self.departed.remove(&fingerprint(id));
+            self.sessions.insert(id.to_owned(), Session::new(mark, returned));
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.events += 1;
+            session.seq_last = seq;
+            session.first = session.first.min(mark);
+            session.last = session.last.max(mark);
+        }
+    }
+
+    /// Lets detail and sessions beyond the bounds leave, the least recently seen first.
+    fn bound(&mut self) {
+        while self.detailed.len() > SESSIONS_DETAILED_MAX {
+            let Some((seq, id)) = self.detailed.pop_first() else { break };
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.drop_detail();
+            }
+            self.summarised.insert(seq, id);
+        }
+        while self.sessions.len() > SESSIONS_KEPT_MAX {
+            let Some((_, id)) = self.summarised.pop_first() else { break };
+            self.sessions.remove(&id);
+            self.departed.insert(fingerprint(&id));
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! What is known of every session, and the bounds of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::projection::{Latest, Mark};
+
+/// Sessions that the live state knows; the one seen least recently leaves first. About 1 KiB each.
+pub const SESSIONS_KEPT_MAX: usize = 16_384;
+/// Sessions whose tool calls are kept, the most recently seen ones.
+pub const SESSIONS_DETAILED_MAX: usize = 64;
+/// Tool calls kept of a session: all that are open and the latest of the others.
+pub const CALLS_KEPT_MAX: usize = 256;
+/// Tool calls kept of a session that has ended.
+pub const CALLS_KEPT_ENDED_MAX: usize = 16;
+/// Of tool calls, requests and subagents alike, how many a session keeps once it is not among the recent ones.
+pub const KEPT_WITHOUT_DETAIL_MAX: usize = 16;
+/// Permission requests of a session kept while nobody has answered them.
+pub const WAITS_KEPT_MAX: usize = 64;
+/// Subagents kept of a session; the one seen least recently leaves first.
+pub const AGENTS_KEPT_MAX: usize = 256;
+/// Kinds of failure told apart in a session; later ones are counted together.
+pub const SIGNATURES_KEPT_MAX: usize = 64;
+/// Model messages remembered to count their tokens once. Lines of one message lie close together, copies of a
+/// resumed or forked session within one import.
+pub const MESSAGES_REMEMBERED_MAX: usize = 65_536;
+/// Longest text taken into the state, in characters: a prompt's beginning, a signature, a name.
+pub const TEXT_CHARS_MAX: usize = 120;
+
+/// The state of the sessions projection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Every session that the state still knows, by id.
+    pub sessions: BTreeMap<String, Session>,
+    /// Sessions that left the state: counted, and read back from the journal when asked for.
+    pub departed: BTreeSet<u64>,
+    /// Model messages seen, for counting tokens once.
+    pub messages: Messages,
+    /// Events of a known kind whose payload could not be read; they count in `events` only.
+    pub unread: u64,
+    /// Last seq to session, of the sessions with detail.
+    pub(super) detailed: BTreeMap<u64, String>,
+    /// Last seq to session, of the sessions without.
+    pub(super) summarised: BTreeMap<u64, String>,
+}
+
+/// One agent session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The earliest and the latest event, by time.
+    pub first: Mark,
+    /// See `first`.
+    pub last: Mark,
+    /// Where its events begin in the journal.
+    pub seq_first: u64,
+    /// Where its events end, so far.
+    pub seq_last: u64,
+    /// All events that name it.
+    pub events: u64,
+    /// It was known before, left the state and came back: counts are of the time since `seq_first`.
+    pub returned: bool,
+    /// The earliest start reported.
+    pub started: Option<Latest<()>>,
+    /// How it was last started: startup, resume, clear, compact, fork.
+    pub source: Option<Latest<String>>,
+    /// Where it works.
+    pub cwd: Option<Latest<String>>,
+    /// Its project.
+    pub project: Option<Latest<String>>,
+    /// The model that last answered its main agent.
+    pub model: Option<Latest<String>>,
+    /// Its latest end.
+    pub end: Option<Latest<End>>,
+    /// The beginning of its first prompt.
+    pub title: Option<Latest<String>>,
+    /// What the agent last asked of the user.
+    pub question: Option<Latest<String>>,
+    /// The latest event that decides between working, waiting, idle and ended.
+    pub decided: Option<Latest<Phase>>,
+    /// The latest sign of the agent.
+    pub sign: Option<Mark>,
+    /// The latest event after which nothing asked or begun before it can still go on.
+    pub settled: Option<Mark>,
+    /// Everything counted. Exact, whatever detail has left.
+    pub counts: Counts,
+    /// Tokens over all messages.
+    pub tokens: Tokens,
+    /// Failures by signature.
+    pub failures: BTreeMap<String, u64>,
+    /// Failures of further signatures.
+    pub failures_other: u64,
+    /// Tool calls kept, by `tool_use_id`.
+    pub calls: BTreeMap<String, Call>,
+    /// Permission requests that no call has answered yet.
+    pub waits: Vec<Wait>,
+    /// Subagents kept, by agent id.
+    pub agents: BTreeMap<String, Agent>,
+}
+
+/// What a session does, as its events say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The agent is at work.
+    Working,
+    /// The agent waits for the user's answer.
+    Waiting,
+    /// The turn is over; the agent waits for a prompt.
+    Idle,
+    /// The session is over.
+    Ended,
+}
+
+impl Phase {
+    /// The word in JSON and on the terminal.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Working => "working",
+            Phase::Waiting => "waiting",
+            Phase::Idle => "idle",
+            Phase::Ended => "ended",
+        }
+    }
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The agent's own word for why.
+    pub reason: String,
+    /// Whether the end was concluded from the absence of the process rather than reported.
+    pub inferred: bool,
+}
+
+/// Counts of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Prompts of the user to the main agent.
+    pub prompts: u64,
+    /// Turns that the main agent completed.
+    pub turns: u64,
+    /// Turns that failed.
+    pub turns_failed: u64,
+    /// Tool calls, of the main agent and of subagents.
+    pub tool_calls: u64,
+    /// Of these, completed.
+    pub tools_completed: u64,
+    /// Of these, failed.
+    pub tools_failed: u64,
+    /// Of the failed, interrupted by the user.
+    pub tools_interrupted: u64,
+    /// Of these, denied.
+    pub tools_denied: u64,
+    /// Open calls that had to leave the state; their end will not be joined to them.
+    pub tools_lost: u64,
+    /// Milliseconds of tool calls as the agent reported them.
+    pub tool_ms_reported: u64,
+    /// Milliseconds of the other ended calls: end minus start.
+    pub tool_ms_derived: u64,
+    /// Permission requests.
+    pub permissions_requested: u64,
+    /// Requests that had to leave the state unanswered.
+    pub waits_lost: u64,
+    /// Model messages, each once.
+    pub messages: u64,
+    /// Of these, with a usage: without one, tokens are unknown.
+    pub messages_with_usage: u64,
+    /// Messages that another session had already counted: a resumed or forked session copies them.
+    pub messages_copied: u64,
+    /// Compactions of the context.
+    pub compactions: u64,
+    /// Notifications.
+    pub notifications: u64,
+    /// Subagents.
+    pub agents: u64,
+    /// Ends reported or inferred; more than one when it was reopened.
+    pub ends: u64,
+}
+
+/// Tokens as the agent's provider reported them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Read without a cache.
+    pub input: u64,
+    /// Written by the model.
+    pub output: u64,
+    /// Read from a cache.
+    pub cache_read: u64,
+    /// Written into a cache.
+    pub cache_creation: u64,
+}
+
+impl Tokens {
+    /// Takes `old` out and `new` in.
+    pub(super) fn replace(&mut self, old: Tokens, new: Tokens) {
+        let swap = |held: &mut u64, old: u64, new: u64| *held = held.saturating_sub(old).saturating_add(new);
+        swap(&mut self.input, old.input, new.input);
+        swap(&mut self.output, old.output, new.output);
+        swap(&mut self.cache_read, old.cache_read, new.cache_read);
+        swap(&mut self.cache_creation, old.cache_creation, new.cache_creation);
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.input
+            .saturating_add(self.output)
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_creation)
+    }
+}
+
+/// One tool call. Its start and its end are joined by `tool_use_id`, whichever arrives first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The tool.
+    pub tool: String,
+    /// The subagent that called it; none is the main agent.
+    pub agent: Option<String>,
+    /// Its first event.
+    pub seen: Mark,
+    /// When it started.
+    pub started: Option<Mark>,
+    /// When it ended, and how.
+    pub ended: Option<Latest<Outcome>>,
+    /// Its duration as the agent reported it.
+    pub reported_ms: Option<u64>,
+    /// When permission was asked for it.
+    pub asked: Option<Mark>,
+    /// A fingerprint of the input, to join a permission request, which carries no `tool_use_id`.
+    pub(super) input: u64,
+    /// The id of the event that started it, to join the subagent that it made.
+    pub(super) start: Option<[u8; 16]>,
+}
+
+/// How a tool call ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It completed.
+    Completed,
+    /// It failed, with this signature.
+    Failed {
+        /// The error with what changes from run to run left out.
+        signature: String,
+        /// The user interrupted it.
+        interrupted: bool,
+    },
+    /// It was not allowed.
+    Denied,
+}
+
+/// How long a call ran, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// As the agent reported it.
+    Reported(u64),
+    /// The time of the end minus the time of the start: it holds waiting and hooks too.
+    Derived(u64),
+}
+
+impl Ran {
+    /// The milliseconds.
+    pub fn ms(self) -> u64 {
+        match self {
+            Ran::Reported(ms) | Ran::Derived(ms) => ms,
+        }
+    }
+
+    /// `reported` or `derived`.
+    pub fn origin(self) -> &'static str {
+        match self {
+            Ran::Reported(_) => "reported",
+            Ran::Derived(_) => "derived",
+        }
+    }
+}
+
+impl Call {
+    /// How long it ran, as far as its events tell. A call that was not allowed did not run.
+    pub fn ran(&self) -> Option<Ran> {
+        let ended = self.ended.as_ref().filter(|ended| ended.value != Outcome::Denied)?;
+        match (self.reported_ms, self.started) {
+            (Some(ms), _) => Some(Ran::Reported(ms)),
+            (None, Some(started)) => Some(Ran::Derived(ended.mark.millis_since(started))),
+            (None, None) => None,
+        }
+    }
+
+    /// Both ends are known.
+    pub(super) fn is_whole(&self) -> bool {
+        self.started.is_some() && self.ended.is_some()
+    }
+}
+
+/// A permission request that nothing has answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// When it was asked.
+    pub asked: Mark,
+    /// For which tool.
+    pub tool: String,
+    /// By which subagent; none is the main agent.
+    pub agent: Option<String>,
+    /// For which call, if it was said.
+    pub tool_use_id: Option<String>,
+    pub(super) input: u64,
+}
+
+/// One subagent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its earliest and its latest event.
+    pub first: Mark,
+    /// See `first`.
+    pub last: Mark,
+    /// Its type.
+    pub kind: Option<Latest<String>>,
+    /// Its first start.
+    pub started: Option<Mark>,
+    /// Its last stop.
+    pub stopped: Option<Mark>,
+    /// Prompts given to it.
+    pub prompts: u64,
+    /// Its tool calls.
+    pub tool_calls: u64,
+    /// Of these, failed.
+    pub tools_failed: u64,
+    /// Its model messages.
+    pub messages: u64,
+    /// Their tokens.
+    pub tokens: Tokens,
+    /// The event that started the tool call that made it, where the recorder knew.
+    pub(super) cause: Option<Latest<[u8; 16]>>,
+}
+
+impl Agent {
+    pub(super) fn new(mark: Mark) -> Agent {
+        Agent {
+            first: mark,
+            last: mark,
+            kind: None,
+            started: None,
+            stopped: None,
+            prompts: 0,
+            tool_calls: 0,
+            tools_failed: 0,
+            messages: 0,
+            tokens: Tokens::default(),
+            cause: None,
+        }
+    }
+
+    /// It started and has not stopped since.
+    pub fn is_open(&self) -> bool {
+        self.started.is_some() && self.stopped.is_none_or(|stopped| Some(stopped) < self.started)
+    }
+}
+
+/// A window of model messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    pub(super) seen: BTreeMap<u64, Seen>,
+    pub(super) order: VecDeque<u64>,
+    /// Messages that left the window. A line of one of these would be counted again.
+    pub forgotten: u64,
+}
+
+/// The last word on the usage of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) session: u64,
+    pub(super) agent: u64,
+    pub(super) usage: Option<Latest<Tokens>>,
+}
+
+impl Session {
+    pub(super) fn new(mark: Mark, returned: bool) -> Session {
+        let seq = mark.seq().get();
+        Session {
+            first: mark,
+            last: mark,
+            seq_first: seq,
+            seq_last: seq,
+            events: 0,
+            returned,
+            started: None,
+            source: None,
+            cwd: None,
+            project: None,
+            model: None,
+            end: None,
+            title: None,
+            question: None,
+            decided: None,
+            sign: None,
+            settled: None,
+            counts: Counts::default(),
+            tokens: Tokens::default(),
+            failures: BTreeMap::new(),
+            failures_other: 0,
+            calls: BTreeMap::new(),
+            waits: Vec::new(),
+            agents: BTreeMap::new(),
+        }
+    }
+
+    /// What it does. An ended session of which a later sign came is open again.
+    pub fn phase(&self) -> Phase {
+        let decided = self.decided.as_ref().map_or(Phase::Idle, |decided| decided.value);
+        let last_word = self.decided.as_ref().map(|decided| decided.mark);
+        match decided {
+            Phase::Ended if self.sign > last_word => Phase::Idle,
+            Phase::Ended => Phase::Ended,
+            _ if self.open_waits().next().is_some() => Phase::Waiting,
+            decided => decided,
+        }
+    }
+
+    /// Its end, if that still holds.
+    pub fn ended(&self) -> Option<&Latest<End>> {
+        self.end.as_ref().filter(|_| self.phase() == Phase::Ended)
+    }
+
+    /// Permission requests that are neither answered nor overtaken by the next prompt or the end of the turn.
+    pub fn open_waits(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.iter().filter(|wait| self.settled.is_none_or(|settled| settled < wait.asked))
+    }
+
+    /// Calls that are running: started, not ended, and begun since the last prompt or end of a turn. A subagent's
+    /// calls outlive the turn that started it and run until it stops.
+    pub fn open_calls(&self) -> impl Iterator<Item = (&String, &Call)> {
+        let over = self.phase() == Phase::Ended;
+        self.calls.iter().filter(move |(_, call)| {
+            let settled = match &call.agent {
+                None => self.settled,
+                Some(agent) => self.agents.get(agent).and_then(|agent| agent.stopped),
+            };
+            call.ended.is_none() && settled.is_none_or(|settled| settled < call.seen) && !over
+        })
+    }
+
+    /// The tool call that made `agent`, while it is kept.
+    pub fn maker_of(&self, agent: &Agent) -> Option<(&String, &Call)> {
+        let cause = agent.cause.as_ref()?.value;
+        self.calls.iter().find(|(_, call)| call.start == Some(cause))
+    }
+
+    /// Tokens, where at least one message reported its usage.
+    pub fn tokens_known(&self) -> Option<Tokens> {
+        (self.counts.messages_with_usage > 0).then_some(self.tokens)
+    }
+}

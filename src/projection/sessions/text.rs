@@ -1,0 +1,121 @@
+//! Short, bounded text for the state: names, beginnings of prompts, signatures of failures.
+
+use super::state::TEXT_CHARS_MAX;
+
+/// Ids longer than this are replaced by their hash: no agent makes such, and the state stays bounded.
+const ID_BYTES_MAX: usize = 128;
+
+/// The first [`TEXT_CHARS_MAX`] characters of `text`, white space runs made one space.
+pub(super) fn clip(text: &str) -> String {
+    let mut out = String::new();
+    let (mut chars, mut gap) = (0, false);
+    for c in text.trim().chars() {
+        if c.is_whitespace() {
+            gap = true;
+            continue;
+        }
+        let needed = 1 + usize::from(gap);
+        if chars + needed > TEXT_CHARS_MAX {
+            break;
+        }
+        if gap {
+            out.push(' ');
+        }
+        out.push(c);
+        chars += needed;
+        gap = false;
+    }
+    out
+}
+
+/// An id as a key of the state.
+pub(super) fn id_key(id: &str) -> String {
+    if id.len() <= ID_BYTES_MAX {
+        id.to_owned()
+    } else {
+        format!("blake3:{}", blake3::hash(id.as_bytes()).to_hex())
+    }
+}
+
+/// The first 8 bytes of the BLAKE3 of `text`.
+pub(super) fn fingerprint(text: &str) -> u64 {
+    let hash = blake3::hash(text.as_bytes());
+    hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// What an error has in common with its like: its first line with numbers, long hexadecimal words and absolute
+/// paths replaced, so that the same failure counts as the same on another day and in another directory.
+pub(super) fn signature(error: &str) -> String {
+    let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no error text");
+    // A signature is shorter than its line by a bounded factor only, so a bounded beginning is enough.
+    let line: String = line.chars().take(TEXT_CHARS_MAX * 8).collect();
+    let words = line.split_inclusive(|c: char| !(c.is_alphanumeric() || "/._-~".contains(c)));
+    let mut out = String::with_capacity(line.len());
+    for piece in words {
+        let end = piece.trim_end_matches(|c: char| !(c.is_alphanumeric() || "/._-~".contains(c))).len();
+        let (word, separator) = piece.split_at(end);
+        push_word(&mut out, word);
+        out.push_str(separator);
+    }
+    clip(&out)
+}
+
+fn push_word(out: &mut String, word: &str) {
+    if word.len() > 1 && (word.starts_with('/') || word.starts_with("~/")) {
+        out.push_str("<path>");
+    } else if is_hex_id(word) {
+        out.push('#');
+    } else {
+        let mut in_digits = false;
+        for c in word.chars() {
+            if c.is_ascii_digit() {
+                if !in_digits {
+                    out.push('#');
+                }
+                in_digits = true;
+            } else {
+                out.push(c);
+                in_digits = false;
+            }
+        }
+    }
+}
+
+/// Eight or more hexadecimal digits and dashes, with at least one digit: a hash, a UUID, an address.
+fn is_hex_id(word: &str) -> bool {
+    let word = word.strip_prefix("0x").unwrap_or(word);
+    word.len() >= 8
+        && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+        && word.bytes().any(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_failure_has_the_same_signature_elsewhere() {
+        let here = "Error: ENOENT: no such file, open '/home/a/x.rs:12:4' (id 258c7280-ae70-4798)\nstack";
+        let there =
+            "\nError: ENOENT: no such file, open '/srv/build/7/y.rs:9:11' (id 0011aabb-ae70-4798)\nother";
+        assert_eq!(signature(here), signature(there));
+        assert_eq!(signature(here), "Error: ENOENT: no such file, open '<path>:#:#' (id #)");
+        assert_ne!(signature("Exit code 1"), signature("Timed out after 1 s"));
+        assert_eq!(signature("Exit code 127"), "Exit code #");
+        assert_eq!(signature(""), "no error text");
+    }
+
+    #[test]
+    fn clipped_text_is_whole_characters_within_the_bound() {
+        assert_eq!(clip("  a \n\t b  "), "a b");
+        assert_eq!(clip(&"é".repeat(500)).chars().count(), TEXT_CHARS_MAX);
+        assert_eq!(clip(&"é ".repeat(500)).chars().count(), TEXT_CHARS_MAX - 1);
+        assert!(signature(&"a1 ".repeat(5_000)).chars().count() <= TEXT_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_monstrous_id_becomes_a_bounded_key() {
+        assert_eq!(id_key("toolu_01"), "toolu_01");
+        assert_eq!(id_key(&"x".repeat(70_000)).len(), "blake3:".len() + 64);
+    }
+}

@@ -1,0 +1,322 @@
+//! What happened in one session, by (time, seq), read back from the journal.
+//!
+//! A [`Builder`] takes the events of the session in any order and joins the ends of tool calls to their starts and the
+//! lines of one model message to one usage. It keeps a line of text an event, not the event.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Ran, Tokens};
+use super::view::{At, SessionView, VERSION};
+use super::{CallCompleted, Message};
+use crate::event::{Kind, Seq, StoredEvent, Timestamp, payload};
+use crate::projection::Mark;
+
+/// Items that a timeline holds; further ones are counted. About 400 bytes each.
+pub const ITEMS_MAX: usize = 250_000;
+/// Makers of makers are followed so far.
+const DEPTH_MAX: u32 = 16;
+
+/// One thing that happened. A tool call is one item, at its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its place in the journal.
+    pub seq: Seq,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The kind of its event.
+    pub kind: String,
+    /// The subagent; null is the main agent.
+    pub agent: Option<String>,
+    /// 0 for the main agent, 1 for its subagents, and so on.
+    pub depth: u32,
+    /// What happened, on one line.
+    pub text: String,
+    /// Of a tool call: how it went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub call: Option<CallItem>,
+    /// On the last line of a model message: what the whole message used.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tokens: Option<Tokens>,
+}
+
+/// How a tool call went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallItem {
+    /// The tool.
+    pub tool: String,
+    /// The agent's own id of the call.
+    pub tool_use_id: String,
+    /// `completed`, `failed`, `interrupted`, `denied`, or null where no end is on record.
+    pub outcome: Option<String>,
+    /// The whole error of a failure.
+    pub error: Option<String>,
+    /// When it ended.
+    pub ended: Option<At>,
+    /// How long it ran.
+    pub duration_ms: Option<u64>,
+    /// `reported` by the agent, or `derived` from its two ends.
+    pub duration_origin: Option<String>,
+}
+
+/// A whole session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// The last event that this knows.
+    pub seq: Seq,
+    /// The session.
+    pub session: SessionView,
+    /// What happened, by (time, seq).
+    pub items: Vec<Item>,
+    /// Items beyond [`ITEMS_MAX`], which are not here.
+    pub omitted: u64,
+}
+
+/// Makes a timeline from the events of one session, in any order.
+#[derive(Default)]
+pub struct Builder {
+    rows: Vec<Row>,
+    omitted: u64,
+    calls: BTreeMap<String, Joined>,
+    messages: BTreeMap<String, (Mark, Tokens)>,
+    /// Id of the event that started a call, to the agent that called.
+    callers: BTreeMap<[u8; 16], Option<String>>,
+    /// Subagent, to the event that started the call that made it.
+    causes: BTreeMap<String, [u8; 16]>,
+}
+
+struct Row {
+    mark: Mark,
+    item: Item,
+    message: Option<String>,
+}
+
+/// What is known of a tool call beside its row.
+#[derive(Default)]
+struct Joined {
+    started: Option<Mark>,
+    ended: Option<(Mark, &'static str)>,
+    tool: String,
+    error: Option<String>,
+    reported_ms: Option<u64>,
+}
+
+impl Builder {
+    /// Takes in one event of the session.
+    pub fn push(&mut self, stored: &StoredEvent) {
+        let mark = Mark::of(stored);
+        match self.join(stored, mark) {
+            Ok(Shown::Row(message)) => self.row(stored, mark, message),
+            Ok(Shown::Joined) => {}
+            // A payload that cannot be read is shown as what its envelope says.
+            Err(_) => self.row(stored, mark, None),
+        }
+    }
+
+    fn join(&mut self, stored: &StoredEvent, mark: Mark) -> Result<Shown, serde_json::Error> {
+        let event = &stored.event;
+        let Some(kind) = event.kind.known() else { return Ok(Shown::Row(None)) };
+        match kind {
+            Kind::ToolCallStarted => {
+                let started: CallCompleted<'_> = event.payload.read()?;
+                self.callers.insert(*event.id.as_bytes(), event.agent.clone());
+                let call = self.calls.entry(started.tool_use_id.into_owned()).or_default();
+                call.started = Some(mark);
+                call.tool = started.tool.into_owned();
+            }
+            Kind::ToolCallCompleted => {
+                let ended: CallCompleted<'_> = event.payload.read()?;
+                return Ok(self.end(
+                    &ended.tool_use_id,
+                    &ended.tool,
+                    (mark, "completed"),
+                    ended.duration_ms,
+                    None,
+                ));
+            }
+            Kind::ToolCallFailed => {
+                let failed: payload::ToolCallFailed = event.payload.read()?;
+                let how = if failed.interrupted { "interrupted" } else { "failed" };
+                let error = Some(failed.error);
+                return Ok(self.end(
+                    &failed.tool_use_id,
+                    &failed.tool,
+                    (mark, how),
+                    failed.duration_ms,
+                    error,
+                ));
+            }
+            Kind::PermissionDenied => {
+                let denied: payload::PermissionDenied = event.payload.read()?;
+                if let Some(id) = denied.tool_use_id {
+                    self.end(&id, &denied.tool, (mark, "denied"), None, None);
+                }
+            }
+            Kind::SubagentStarted => {
+                let started: payload::SubagentStarted = event.payload.read()?;
+                if let Some(cause) = event.causation {
+                    self.causes.insert(started.agent_id, *cause.as_bytes());
+                }
+            }
+            Kind::AgentMessage => {
+                let line: Message<'_> = event.payload.read()?;
+                if let Some(usage) = &line.usage {
+                    let told = (mark, Tokens::from(usage));
+                    let held = self.messages.entry(line.id.clone().into_owned()).or_insert(told);
+                    if held.0 < mark {
+                        *held = told;
+                    }
+                }
+                return Ok(Shown::Row(Some(line.id.into_owned())));
+            }
+            _ => {}
+        }
+        Ok(Shown::Row(None))
+    }
+
+    fn end(
+        &mut self,
+        id: &str,
+        tool: &str,
+        ended: (Mark, &'static str),
+        reported_ms: Option<u64>,
+        error: Option<String>,
+    ) -> Shown {
+        let call = self.calls.entry(id.to_owned()).or_default();
+        if call.tool.is_empty() {
+            tool.clone_into(&mut call.tool);
+        }
+        if call.ended.is_none() {
+            (call.ended, call.reported_ms, call.error) = (Some(ended), reported_ms, error);
+        }
+        Shown::Joined
+    }
+
+    fn row(&mut self, stored: &StoredEvent, mark: Mark, message: Option<String>) {
+        if self.rows.len() >= ITEMS_MAX {
+            self.omitted += 1;
+            return;
+        }
+        let event = &stored.event;
+        let summary = event.summary();
+        let text = summary.strip_prefix(event.kind.name()).and_then(|rest| rest.strip_prefix(": "));
+        let item = Item {
+            seq: stored.seq,
+            time: event.time,
+            kind: event.kind.name().to_owned(),
+            agent: event.agent.clone(),
+            depth: 0,
+            text: text.unwrap_or_default().to_owned(),
+            call: None,
+            tokens: None,
+        };
+        let item = if event.kind == Kind::ToolCallStarted { with_call_id(item, stored) } else { item };
+        self.rows.push(Row { mark, item, message });
+    }
+
+    /// The timeline, by (time, seq). `seq` is the last event that was looked at.
+    pub fn finish(mut self, session: SessionView, seq: Seq) -> Timeline {
+        self.add_ends_without_start();
+        self.rows.sort_by_key(|row| row.mark);
+        let mut rows = std::mem::take(&mut self.rows);
+        for row in &mut rows {
+            row.item.depth = self.depth(row.item.agent.as_deref());
+            if let Some(call) = &mut row.item.call {
+                self.fill(call);
+            }
+        }
+        // From the end: the last line of a message carries its tokens.
+        for row in rows.iter_mut().rev() {
+            row.item.tokens =
+                row.message.take().and_then(|id| self.messages.remove(&id)).map(|(_, tokens)| tokens);
+        }
+        let items = rows.into_iter().map(|row| row.item).collect();
+        Timeline { version: VERSION, seq, session, items, omitted: self.omitted }
+    }
+
+    /// A call whose start is not on record stands where it ended.
+    fn add_ends_without_start(&mut self) {
+        for (id, call) in &self.calls {
+            let (None, Some((mark, how))) = (call.started, call.ended) else { continue };
+            if how == "denied" {
+                continue; // The denial has its own row.
+            }
+            if self.rows.len() >= ITEMS_MAX {
+                self.omitted += 1;
+                continue;
+            }
+            let item = Item {
+                seq: mark.seq(),
+                time: mark.time(),
+                kind: if how == "completed" { Kind::ToolCallCompleted } else { Kind::ToolCallFailed }
+                    .name()
+                    .to_owned(),
+                agent: None,
+                depth: 0,
+                text: call.tool.clone(),
+                call: Some(CallItem::of(id)),
+                tokens: None,
+            };
+            self.rows.push(Row { mark, item, message: None });
+        }
+    }
+
+    fn fill(&self, item: &mut CallItem) {
+        let Some(call) = self.calls.get(&item.tool_use_id) else { return };
+        call.tool.clone_into(&mut item.tool);
+        item.error.clone_from(&call.error);
+        let Some((ended, how)) = call.ended else { return };
+        item.outcome = Some(how.to_owned());
+        item.ended = Some(ended.into());
+        let ran = match (call.reported_ms, call.started) {
+            (Some(ms), _) => Some(Ran::Reported(ms)),
+            (None, Some(started)) if how != "denied" => Some(Ran::Derived(ended.millis_since(started))),
+            _ => None,
+        };
+        item.duration_ms = ran.map(Ran::ms);
+        item.duration_origin = ran.map(|ran| ran.origin().to_owned());
+    }
+
+    fn depth(&self, agent: Option<&str>) -> u32 {
+        let (mut depth, mut agent) = (0, agent);
+        while let Some(name) = agent {
+            depth += 1;
+            if depth >= DEPTH_MAX {
+                break;
+            }
+            let maker = self.causes.get(name).and_then(|cause| self.callers.get(cause));
+            agent = maker.and_then(Option::as_deref);
+        }
+        depth
+    }
+}
+
+/// Whether an event has a row of its own.
+enum Shown {
+    Row(Option<String>),
+    Joined,
+}
+
+fn with_call_id(mut item: Item, stored: &StoredEvent) -> Item {
+    if let Ok(call) = stored.event.payload.read::<CallCompleted<'_>>() {
+        item.call = Some(CallItem::of(&call.tool_use_id));
+    }
+    item
+}
+
+impl CallItem {
+    fn of(id: &str) -> CallItem {
+        CallItem {
+            tool: String::new(),
+            tool_use_id: id.to_owned(),
+            outcome: None,
+            error: None,
+            ended: None,
+            duration_ms: None,
+            duration_origin: None,
+        }
+    }
+}
