@@ -17,6 +17,7 @@ pub mod demo;
 pub mod display;
 pub mod events;
 pub mod filters;
+pub mod hook;
 pub mod import;
 pub mod interrupt;
 pub mod out;

@@ -83,6 +83,12 @@ pub fn event(bytes: &[u8], origin: &Origin, random: [u8; 10]) -> Result<Event, H
     }
 }
 
+/// The hook that a payload is of, if it says so.
+pub fn name(bytes: &[u8]) -> Option<String> {
+    let (Ok(fields) | Err((fields, _))) = Fields::parse(bytes);
+    fields.peek("hook_event_name").map(str::to_owned)
+}
+
 /// The whole fields of a broken payload, if they name the hook and its session.
 fn rescue(mut fields: Fields, origin: &Origin, random: [u8; 10]) -> Option<Box<Event>> {
     fields.peek("session_id")?;

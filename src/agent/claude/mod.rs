@@ -6,4 +6,5 @@
 
 pub mod hook;
 pub(crate) mod ids;
+pub mod registration;
 pub mod transcript;

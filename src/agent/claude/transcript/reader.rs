@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use memchr::memmem;
@@ -47,7 +48,7 @@ impl Lines {
         }
         Ok(Lines {
             file: BufReader::with_capacity(256 * 1024, file),
-            inode: inode_of(&metadata),
+            inode: metadata.ino(),
             bytes_total: metadata.len(),
             read_to: 0,
             number: 0,
@@ -143,14 +144,4 @@ fn worth_recalling(line: &[u8]) -> bool {
         || has("tool_use\"")
         || has("isApiErrorMessage")
         || (has("\"user\"") && !has("tool_result"))
-}
-
-#[cfg(unix)]
-fn inode_of(metadata: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode_of(_: &std::fs::Metadata) -> u64 {
-    0
 }
