@@ -1,1 +1,181 @@
+//! The client of a server on this machine: finds it, proves it, asks it. Blocking, for commands.
+//!
+//! A server is believed only when the runtime file in the data directory names it AND the holder of the
+//! directory's lock is that very process (pid and start time). Otherwise whoever listens on that port could be
+//! anybody, and must not get the token.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), mnemosyne::error::Error> {
+//! # let dir: mnemosyne::config::DataDir = unimplemented!();
+//! if let Some(server) = mnemosyne::client::Server::find(&dir)? {
+//!     let sessions = server.get_json("/sessions")?;
+//!     println!("{sessions}");
+//! }
+//! # Ok(()) }
+//! ```
 
+mod error;
+mod http;
+mod stream;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use http::Ask;
+
+pub use error::Error;
+pub use stream::{Next, Stream};
+
+use crate::config::{DataDir, guard};
+use crate::store;
+use crate::wire::{Durability, Emitted, Runtime, path};
+
+/// How long an answer may take: a durable emit on a slow disk is far under a second.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No runtime file of ours is larger.
+const RUNTIME_BYTES_MAX: u64 = 64 * 1024;
+
+/// A running server that was proved to be the one that holds the data directory.
+#[derive(Debug, Clone)]
+pub struct Server {
+    runtime: Runtime,
+    dir: DataDir,
+}
+
+impl Server {
+    /// The server that holds `dir` now, or `None`. A runtime file left behind by a server that was killed, one
+    /// that names another process than the lock's holder, and one that is not whole are all `None`.
+    ///
+    /// # Errors
+    /// When the runtime file is there and cannot be read.
+    pub fn find(dir: &DataDir) -> Result<Option<Server>, crate::error::Error> {
+        let Some(runtime) = read_runtime(dir)? else { return Ok(None) };
+        let proved = store::holder(dir).is_some_and(|holder| {
+            holder.role == store::Role::Server
+                && holder.process.pid == runtime.pid
+                && holder.process.start_ticks == runtime.start_ticks
+        });
+        Ok(proved.then(|| Server { runtime, dir: dir.clone() }))
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.runtime.addr
+    }
+
+    /// All that the runtime file says.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The body of `GET target`: JSON text, as the server wrote it.
+    pub fn get_json(&self, target: &str) -> Result<String, Error> {
+        let (addr, ask) = (self.addr(), Ask::get(target));
+        let body = runtime()?.block_on(async {
+            let response = http::exchange(addr, self.token(), ask, ANSWER_TIMEOUT).await?;
+            http::read(addr, response, ANSWER_TIMEOUT).await
+        })?;
+        self.text(body)
+    }
+
+    /// Appends events: `events` is the JSON of one emit request or of an array of them.
+    ///
+    /// # Errors
+    /// [`Error::outcome_unknown`] says when the events may have been stored; with ids in them, emitting them again
+    /// is safe.
+    pub fn emit(&self, events: &str, level: Durability, expected_seq: Option<u64>) -> Result<Emitted, Error> {
+        let mut target = format!("{}?durability={}", path::EMIT, level.name());
+        if let Some(seq) = expected_seq {
+            let _ = write!(target, "&expected_seq={seq}");
+        }
+        let body = self.post(&target, events)?;
+        serde_json::from_str(&body).map_err(|error| self.protocol(&error))
+    }
+
+    /// Asks for the safe stop. The answer comes before the server has stopped.
+    pub fn shutdown(&self) -> Result<(), Error> {
+        self.post(path::SHUTDOWN, "{}").map(drop)
+    }
+
+    /// Opens an event stream: `target` is a path with its query, see [`target`].
+    pub fn stream(&self, target: &str, last_event_id: Option<u64>) -> Result<Stream, Error> {
+        Stream::open(self.clone(), target.to_owned(), last_event_id)
+    }
+
+    /// The server that holds the same directory now.
+    fn again(&self) -> Option<Server> {
+        Server::find(&self.dir).ok().flatten()
+    }
+
+    fn token(&self) -> &str {
+        &self.runtime.token
+    }
+
+    fn post(&self, target: &str, body: &str) -> Result<String, Error> {
+        let (addr, ask) = (self.addr(), Ask::post(target, Bytes::copy_from_slice(body.as_bytes())));
+        let body = runtime()?.block_on(async {
+            let response = http::exchange(addr, self.token(), ask, ANSWER_TIMEOUT).await?;
+            http::read(addr, response, ANSWER_TIMEOUT).await
+        })?;
+        self.text(body)
+    }
+
+    fn text(&self, body: Bytes) -> Result<String, Error> {
+        String::from_utf8(body.into()).map_err(|error| self.protocol(&error))
+    }
+
+    fn protocol(&self, reason: &dyn std::fmt::Display) -> Error {
+        Error::Protocol { addr: self.addr(), reason: reason.to_string() }
+    }
+}
+
+/// `path` with a query of `pairs`, percent-encoded.
+///
+/// ```
+/// use mnemosyne::client::target;
+///
+/// assert_eq!(target("/events", [("grep", "a b&c"), ("limit", "5")]), "/events?grep=a%20b%26c&limit=5");
+/// assert_eq!(target("/events", []), "/events");
+/// ```
+pub fn target<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut target = path.to_owned();
+    for (at, (name, value)) in pairs.into_iter().enumerate() {
+        target.push(if at == 0 { '?' } else { '&' });
+        target.push_str(&percent_encoded(name));
+        target.push('=');
+        target.push_str(&percent_encoded(value));
+    }
+    target
+}
+
+/// `text` as one segment of a path or one part of a query: all but letters, digits, `-`, `.`, `_` and `~` escaped.
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// Reads the runtime file. One that is not whole is as good as none: it is written atomically, so no server of
+/// ours left it.
+fn read_runtime(dir: &DataDir) -> Result<Option<Runtime>, crate::error::Error> {
+    let bytes = guard::read_if_present(&dir.server_json(), RUNTIME_BYTES_MAX)?;
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// A runtime on this thread alone: commands wait for one thing at a time.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Local(error.to_string()))
+}

@@ -64,6 +64,8 @@ pub mod path {
 pub mod header {
     /// On every answer that shows events: the id of the journal that they come from.
     pub const JOURNAL: &str = "mnemosyne-journal";
+    /// Where the event of a hook went.
+    pub const SEQ: &str = "mnemosyne-seq";
     /// The cursor of a client that reconnects, exclusive.
     pub const LAST_EVENT_ID: &str = "last-event-id";
     /// Said by browsers about who asks.
@@ -110,7 +112,7 @@ pub struct Health {
     pub uptime_ms: u64,
 }
 
-/// The answer of `POST /events/emit` and `POST /hooks/claude`, given after the level was reached.
+/// The answer of `POST /events/emit`, given after the level was reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
     /// One for each event of the request, in its order.
@@ -126,8 +128,10 @@ pub struct Emitted {
 pub struct Page<T> {
     /// The events that match, each the same object as a stream's `data`.
     pub events: Vec<T>,
-    /// What `after` must be to read on; absent when the durable tail was reached.
-    pub next: Option<u64>,
+    /// The last seq that was looked at: what `after` must be to read on, now or later.
+    pub next: u64,
+    /// Whether the range asked for goes on beyond `next` already.
+    pub more: bool,
     /// The highest durable seq when the page was made.
     pub tail: u64,
     /// Seqs in the range of this page that can no longer be read.

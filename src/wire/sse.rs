@@ -40,7 +40,7 @@ pub struct Gap {
     pub from_seq: u64,
     /// Last unreadable seq.
     pub to_seq: u64,
-    /// `retention` or `corruption`.
+    /// `retention`, `corruption`, or `undecodable` for a whole record that this program cannot read.
     pub reason: String,
 }
 
@@ -81,6 +81,11 @@ pub fn event_frame(out: &mut String, seq: u64, kind: &str, json: &str) {
 /// Appends a gap frame.
 pub fn gap_frame(out: &mut String, gap: &Gap) {
     control_frame(out, GAP, Some(gap.to_seq), gap);
+}
+
+/// Appends a gap frame that moves no cursor: for streams that are not in the order of seqs.
+pub fn gap_note(out: &mut String, gap: &Gap) {
+    control_frame(out, GAP, None, gap);
 }
 
 /// Appends a checkpoint frame.

@@ -1,0 +1,115 @@
+//! One HTTP/1.1 exchange with a server on this machine, over hyper: no TLS, no pool, no redirects.
+//!
+//! A command makes one or two requests in its life, so each opens its own connection. What costs is building a
+//! TLS client or a multi-threaded runtime; this builds neither.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Error;
+use crate::wire::{ErrorBody, header};
+
+/// Largest answer that is read into memory: a page of a thousand events of the largest kind.
+pub(super) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) target: &'a str,
+    pub(super) body: Option<Bytes>,
+    pub(super) last_event_id: Option<&'a str>,
+    pub(super) accept: &'static str,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(target: &'a str) -> Ask<'a> {
+        Ask { method: Method::GET, target, body: None, last_event_id: None, accept: "application/json" }
+    }
+
+    pub(super) fn post(target: &'a str, body: Bytes) -> Ask<'a> {
+        Ask { method: Method::POST, body: Some(body), ..Ask::get(target) }
+    }
+}
+
+/// Sends `ask` and returns the answer as soon as its header is there. A status that is not a success becomes
+/// [`Error::Refused`] with what the body says.
+pub(super) async fn exchange(
+    addr: SocketAddr,
+    token: &str,
+    ask: Ask<'_>,
+    limit: Duration,
+) -> Result<Response<Incoming>, Error> {
+    let request = request(addr, token, ask)?;
+    let answer = tokio::time::timeout(limit, send(addr, request));
+    let response = answer.await.map_err(|_| Error::TimedOut { addr, limit })??;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body = read(addr, response, limit).await?;
+    Err(refusal(addr, status, &body))
+}
+
+/// Reads the whole body, at most [`ANSWER_BYTES_MAX`] bytes of it, for at most `limit`.
+pub(super) async fn read(
+    addr: SocketAddr,
+    response: Response<Incoming>,
+    limit: Duration,
+) -> Result<Bytes, Error> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
+    let body = tokio::time::timeout(limit, body).await.map_err(|_| Error::TimedOut { addr, limit })?;
+    Ok(body.map_err(|error| Error::Broken { addr, reason: error.to_string() })?.to_bytes())
+}
+
+fn request(addr: SocketAddr, token: &str, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
+    let mut request = Request::builder()
+        .method(ask.method)
+        .uri(ask.target)
+        .header(HOST, addr.to_string())
+        .header(hyper::header::ACCEPT, ask.accept)
+        .header(AUTHORIZATION, format!("Bearer {token}"));
+    if let Some(id) = ask.last_event_id {
+        request = request.header(header::LAST_EVENT_ID, id);
+    }
+    if ask.body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    request.body(Full::new(ask.body.unwrap_or_default())).map_err(|error| Error::Local(error.to_string()))
+}
+
+async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr))
+        .await
+        .map_err(|_| Error::TimedOut { addr, limit: CONNECT_TIMEOUT })?
+        .map_err(|source| Error::Unreachable { addr, source })?;
+    let _ = stream.set_nodelay(true);
+    let broken = |error: hyper::Error| Error::Broken { addr, reason: error.to_string() };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends with the body; an error of it also reaches the sender or the body, where it is told.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(broken)
+}
+
+fn refusal(addr: SocketAddr, status: StatusCode, body: &[u8]) -> Error {
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(ErrorBody { error }) => Error::Refused {
+            status: status.as_u16(),
+            code: error.code,
+            message: error.message,
+            field: error.field,
+            actual: error.actual,
+        },
+        Err(_) => Error::Protocol { addr, reason: format!("status {status} without an error object") },
+    }
+}
