@@ -1,1 +1,271 @@
-//! server
+//! The HTTP server: a thin shell that turns requests into calls of `store` and its answers into JSON or
+//! server-sent events. It listens on the loopback only.
+//!
+//! A request passes, in this order: the limit of connections and the header timeout (`connections.rs`), the
+//! guard (`guard.rs`: Host, Origin, token, content type), the router (`routes.rs`), a handler (one file a route
+//! family), and on a refusal the one mapping of errors (`error.rs`). Handlers hold no state: all of it is the
+//! store and a few counters.
+//!
+//! Constraints, and how they are kept:
+//!
+//! - Visible means durable: handlers see the journal up to the durable tail, through `store`.
+//! - Memory is bounded by the number of connections: bodies, pages, headers and buffers have limits; a stream holds
+//!   a cursor and one chunk, and a client that does not read stops only its own cursor.
+//! - A stop is orderly: no new connection, running requests get their answer, `server_stopped` is made durable,
+//!   each stream ends after delivering it, and only then does [`serve`] return.
+//!
+//! [`serve`] takes its listener and its shutdown, so tests bind port 0 and stop it; [`run`] adds what
+//! `api-server` needs: the lock, the runtime file, signals, the inbox watcher.
+
+mod connections;
+mod emit;
+mod error;
+mod events;
+mod frames;
+mod guard;
+mod health;
+mod hooks;
+mod logging;
+mod params;
+mod pump;
+mod replay;
+mod routes;
+mod run;
+mod runtime_file;
+mod sessions;
+mod stream;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use guard::{Guard, Token};
+pub use run::{Options, run};
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::event::{Event, Seq, Source, payload};
+use crate::store::Store;
+use crate::wire::{CONNECTIONS_MAX, ErrorCode, KEEP_ALIVE};
+use error::Refusal;
+
+/// How long requests that are being answered, and streams that are being ended, may take at a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a server behaves. The limits of `wire` hold whatever stands here.
+#[derive(Clone)]
+pub struct Settings {
+    /// Who is let in.
+    pub guard: Guard,
+    /// The server's own id, new at each start.
+    pub instance_id: String,
+    /// Where its own events say that they come from.
+    pub source: Source,
+    /// Time and fresh ids.
+    pub clock: Arc<dyn Clock>,
+    /// Most connections at a time.
+    pub connections_max: usize,
+    /// How often a silent stream says that it lives.
+    pub keep_alive: Duration,
+}
+
+impl Settings {
+    /// The usual limits.
+    pub fn new(guard: Guard, instance_id: String, source: Source, clock: Arc<dyn Clock>) -> Settings {
+        Settings {
+            guard,
+            instance_id,
+            source,
+            clock,
+            connections_max: CONNECTIONS_MAX,
+            keep_alive: KEEP_ALIVE,
+        }
+    }
+}
+
+/// What a server did, told after it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Requests that were answered or refused.
+    pub requests_handled: u64,
+    /// From the first accept to the end.
+    pub uptime: Duration,
+}
+
+/// How far a server is on its way to the end; streams and handlers watch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Running,
+    /// No new requests; those that run are finished.
+    Draining,
+    /// Streams deliver up to this seq and end.
+    Ending(Seq),
+}
+
+/// What handlers share.
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) settings: Settings,
+    pub(crate) frames: frames::FrameCache,
+    pub(crate) phase: watch::Sender<Phase>,
+    /// Set by POST /admin/shutdown.
+    pub(crate) stop_asked: watch::Sender<bool>,
+    started: Instant,
+    requests: AtomicU64,
+    in_flight: watch::Sender<usize>,
+}
+
+impl App {
+    fn new(store: Store, settings: Settings) -> App {
+        App {
+            store,
+            settings,
+            frames: frames::FrameCache::default(),
+            phase: watch::Sender::new(Phase::Running),
+            stop_asked: watch::Sender::new(false),
+            started: Instant::now(),
+            requests: AtomicU64::new(0),
+            in_flight: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request as running until the guard is dropped.
+    fn in_flight(self: &Arc<Self>) -> InFlight {
+        self.in_flight.send_modify(|n| *n += 1);
+        InFlight(self.clone())
+    }
+
+    fn check_running(&self) -> Result<(), Refusal> {
+        match *self.phase.borrow() {
+            Phase::Running => Ok(()),
+            Phase::Draining | Phase::Ending(_) => {
+                Err(Refusal::new(ErrorCode::Stopping, ErrorCode::Stopping.meaning()))
+            }
+        }
+    }
+
+    /// An event of the server itself.
+    fn own_event(&self, payload: impl Into<crate::event::Payload>) -> Event {
+        let clock = &self.settings.clock;
+        let id = crate::clock::new_id(&**clock);
+        let instance = self.settings.instance_id.clone();
+        Event::new(id, clock.now(), instance, self.settings.source.clone(), payload)
+    }
+}
+
+struct InFlight(Arc<App>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.send_modify(|n| *n -= 1);
+    }
+}
+
+/// Serves `store` on `listener` until `shutdown` resolves, then stops in order. The first event that it emits is
+/// `server_started` with the address really bound, the last one `server_stopped`.
+///
+/// # Errors
+/// When one of those two events cannot be appended. Connections are closed in any case.
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Served, Error> {
+    let addr = listener
+        .local_addr()
+        .map_err(|error| Error::failed(format!("the listener has no address: {error}")))?;
+    let app = Arc::new(App::new(store, settings));
+    let started = payload::ServerStarted { server_type: "api".into(), listen_addr: addr.to_string() };
+    emit_own(&app, started).await?;
+    tracing::info!(%addr, instance = app.settings.instance_id, "serving");
+
+    let stop = watch::Sender::new(false);
+    let router = routes::router(app.clone());
+    let accepting = tokio::spawn(connections::accept(listener, app.clone(), router, stop.subscribe()));
+    let mut stop_asked = app.stop_asked.subscribe();
+    tokio::select! {
+        () = shutdown => {}
+        _ = stop_asked.wait_for(|asked| *asked) => {}
+    }
+
+    app.phase.send_replace(Phase::Draining);
+    stop.send_replace(true);
+    let connections = accepting.await;
+    wait_for_requests(&app).await;
+    let stopped = emit_stopped(&app).await;
+    let last = stopped.as_ref().map_or_else(|_| app.store.durable(), |seq| *seq);
+    app.phase.send_replace(Phase::Ending(last));
+    if let Ok(mut connections) = connections {
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("connections that do not read were cut off");
+            connections.shutdown().await;
+        }
+    }
+    let served =
+        Served { requests_handled: app.requests.load(Ordering::Relaxed), uptime: app.started.elapsed() };
+    tracing::info!(requests = served.requests_handled, "stopped");
+    stopped.map(|_| served)
+}
+
+async fn wait_for_requests(app: &App) {
+    let mut in_flight = app.in_flight.subscribe();
+    let idle = in_flight.wait_for(|n| *n == 0);
+    if tokio::time::timeout(STOP_TIMEOUT, idle).await.is_err() {
+        tracing::warn!("requests still run after {} s; they are cut off", STOP_TIMEOUT.as_secs());
+    }
+}
+
+async fn emit_stopped(app: &App) -> Result<Seq, Error> {
+    let stopped = payload::ServerStopped {
+        server_type: "api".into(),
+        uptime_ms: app.uptime_ms(),
+        requests_handled: app.requests.load(Ordering::Relaxed),
+    };
+    emit_own(app, stopped).await
+}
+
+async fn emit_own(app: &App, payload: impl Into<crate::event::Payload>) -> Result<Seq, Error> {
+    let event = app.own_event(payload);
+    let emitted = app.store.emit(vec![event], crate::store::Level::Disk, None)?.await?;
+    Ok(emitted.seqs.first().copied().unwrap_or_else(|| app.store.durable()))
+}
+
+/// `value` as JSON. Values of ours always have a JSON form.
+pub(crate) fn json_text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer has no JSON form");
+        String::from("{}")
+    })
+}
+
+/// An answer of JSON text.
+pub(crate) fn json_text_response(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    error::json_headers(&mut response);
+    response
+}
+
+/// An answer with `value` as its JSON body.
+pub(crate) fn json_response(status: StatusCode, value: &impl Serialize) -> Response {
+    json_text_response(status, json_text(value))
+}

@@ -109,6 +109,11 @@ impl Store {
         self.inner.log.durable()
     }
 
+    /// Why nothing more can be appended, if that is so; reading goes on.
+    pub fn poisoned(&self) -> Option<crate::error::Error> {
+        self.inner.log.poisoned()
+    }
+
     /// Takes what lies in the inbox into the journal; returns when it is durable and the files are gone.
     ///
     /// # Errors

@@ -108,6 +108,11 @@ impl SessionOrder {
         self.len() == 0
     }
 
+    /// The highest seq among them: where a replay of what is there now ends.
+    pub fn last_seq(&self) -> Option<Seq> {
+        todo!()
+    }
+
     /// Gaps that were met while looking: events of the session may be missing there.
     pub fn gaps(&self) -> &[Gap] {
         todo!()

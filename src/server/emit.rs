@@ -1,0 +1,99 @@
+//! `POST /events/emit`: one event, or an array that is one atomic batch. The answer comes when the level that was
+//! asked for is reached, so a 200 means stored, and nothing else means it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use bytes::Bytes;
+
+use super::connections::read_body;
+use super::error::Refusal;
+use super::params::Params;
+use super::{App, json_response};
+use crate::event::{EmitDefaults, EmitRequest, Event, FieldError, Seq};
+use crate::store::Level;
+use crate::wire::{self, BODY_BYTES_MAX, BODY_READ_TIMEOUT, Durability, Emitted, ErrorCode, JSON_DEPTH_MAX};
+
+/// Bodies above this are parsed off the threads that serve sockets.
+const PARSED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
+
+pub(super) async fn emit(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Refusal> {
+    let mut params = Params::of(&uri)?;
+    let durability = durability(&mut params)?;
+    let expected = params.cursor("expected_seq")?;
+    params.finish()?;
+    let body = read_body(body, BODY_BYTES_MAX, BODY_READ_TIMEOUT).await?;
+    let events = if body.len() > PARSED_IN_PLACE_BYTES_MAX {
+        let app = app.clone();
+        let parsed = tokio::task::spawn_blocking(move || events(&app, &body)).await;
+        parsed.map_err(|_| Refusal::new(ErrorCode::Internal, "the request could not be read"))??
+    } else {
+        events(&app, &body)?
+    };
+    append(&app, events, durability, expected).await
+}
+
+/// Takes the `durability` parameter out.
+pub(super) fn durability(params: &mut Params) -> Result<Durability, Refusal> {
+    let Some(name) = params.take("durability")? else { return Ok(Durability::default()) };
+    Durability::from_name(&name)
+        .ok_or_else(|| Refusal::parameter("durability", format!("`durability` is disk or os, not `{name}`")))
+}
+
+/// Appends `events` as one batch and says what became of them.
+pub(super) async fn append(
+    app: &App,
+    events: Vec<Event>,
+    durability: Durability,
+    expected: Option<Seq>,
+) -> Result<Response, Refusal> {
+    let level = match durability {
+        Durability::Disk => Level::Disk,
+        Durability::Os => Level::Os,
+    };
+    let emitted = app.store.emit(events, level, expected)?.await?;
+    let emitted = Emitted {
+        seqs: emitted.seqs.iter().map(|seq| seq.get()).collect(),
+        durability: match emitted.durability {
+            Level::Disk => Durability::Disk.name().to_owned(),
+            Level::Os => Durability::Os.name().to_owned(),
+        },
+        duplicates: emitted.duplicates.iter().map(|at| *at as u64).collect(),
+    };
+    Ok(json_response(StatusCode::OK, &emitted))
+}
+
+/// Refuses JSON that is nested too deeply before any parser sees it.
+pub(super) fn check_depth(body: &[u8]) -> Result<(), Refusal> {
+    if wire::json_depth(body) > JSON_DEPTH_MAX {
+        let message = format!("the body nests arrays and objects more than {JSON_DEPTH_MAX} deep");
+        return Err(Refusal::new(ErrorCode::JsonTooDeep, message));
+    }
+    Ok(())
+}
+
+/// What is wrong with a body, in the words of the interface.
+pub(super) fn refusal(error: FieldError) -> Refusal {
+    let code = match error.code {
+        "too_deep" => ErrorCode::JsonTooDeep,
+        code => ErrorCode::from_code(code).unwrap_or(ErrorCode::InvalidField),
+    };
+    let refusal = Refusal::new(code, error.message);
+    if error.field.is_empty() { refusal } else { refusal.field(error.field) }
+}
+
+fn events(app: &App, body: &Bytes) -> Result<Vec<Event>, Refusal> {
+    check_depth(body)?;
+    let requests = EmitRequest::parse(body).map_err(refusal)?;
+    let own = |request: EmitRequest| {
+        let clock = &*app.settings.clock;
+        let id = crate::clock::new_id(clock);
+        let instance = app.settings.instance_id.clone();
+        let source = app.settings.source.clone();
+        request.into_event(EmitDefaults { id, time: clock.now(), instance, source })
+    };
+    Ok(requests.into_iter().map(own).collect())
+}

@@ -1,0 +1,202 @@
+//! `GET /events`, a page of what was recorded, and `GET /events/{seq}`, one event.
+//!
+//! A page is bounded in events, in bytes and in what is looked at to fill it, so a filter that matches nothing
+//! costs one bounded read a request and still moves the cursor.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use serde_json::value::RawValue;
+
+use super::error::Refusal;
+use super::params::{Params, Place};
+use super::stream::{self, Start, blocking, check_cursor, journal_header};
+use super::{App, json_response, json_text_response};
+use crate::error::Error;
+use crate::event::{Filter, Seq, Timestamp};
+use crate::store::{self, Item, Store};
+use crate::wire::sse::Gap;
+use crate::wire::{ErrorCode, PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX, Page};
+
+/// A page ends with the event that takes it over this size.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Seqs that are looked at to fill one page.
+const PAGE_SCAN_MAX: u64 = 200_000;
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    if wants_stream(&headers) {
+        return stream::open(&app, &uri, &headers).await;
+    }
+    let ask = Ask::of(&app.store, &uri)?;
+    let store = app.store.clone();
+    let page = blocking(move || ask.read(&store)).await?;
+    let mut response = json_response(StatusCode::OK, &page);
+    journal_header(&app.store, response.headers_mut());
+    Ok(response)
+}
+
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    Path(seq): Path<String>,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri)?.finish()?;
+    let none = || Refusal::new(ErrorCode::NotFound, format!("there is no event {seq}"));
+    let digits = seq.bytes().all(|byte| byte.is_ascii_digit());
+    let wanted = Seq::new(seq.parse().ok().filter(|seq| digits && *seq > 0).ok_or_else(none)?);
+    let store = app.store.clone();
+    let text = match blocking(move || store.get(wanted)).await? {
+        None => return Err(none()),
+        Some(Item::Event(event)) => event.to_json(),
+        Some(Item::Gap(gap)) => {
+            let Gap { from_seq, to_seq, reason } = wire_gap(gap);
+            let message = format!("events {from_seq} to {to_seq} can no longer be read ({reason})");
+            return Err(Refusal::new(ErrorCode::Gone, message));
+        }
+        Some(Item::Undecodable(record)) => {
+            return Err(Refusal::new(
+                ErrorCode::Gone,
+                format!("event {seq} cannot be read: {}", record.reason),
+            ));
+        }
+    };
+    let mut response = json_text_response(StatusCode::OK, text);
+    journal_header(&app.store, response.headers_mut());
+    Ok(response)
+}
+
+/// A gap in the words of the interface.
+pub(super) fn wire_gap(gap: store::Gap) -> Gap {
+    let reason = match gap.reason {
+        store::GapReason::Retention => "retention",
+        // Whatever else a later journal may say, the bytes are not to be had.
+        _ => "corruption",
+    };
+    Gap { from_seq: gap.from.get(), to_seq: gap.to.get(), reason: reason.to_owned() }
+}
+
+/// A record that this program cannot read, told as a gap of one.
+pub(super) fn undecodable_gap(seq: Seq) -> Gap {
+    Gap { from_seq: seq.get(), to_seq: seq.get(), reason: String::from("undecodable") }
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+}
+
+struct Ask {
+    start: Start,
+    since: Option<Timestamp>,
+    until: Option<Place>,
+    limit: usize,
+    filter: Filter,
+}
+
+impl Ask {
+    fn of(store: &Store, uri: &Uri) -> Result<Ask, Refusal> {
+        let mut params = Params::of(uri)?;
+        params.check_journal(store)?;
+        let (after, from) = (params.cursor("after")?, params.cursor("from")?);
+        let start = after.map(Start::After).or(from.map(Start::From)).unwrap_or(Start::After(Seq::ZERO));
+        check_cursor(store, start)?;
+        let limit = params.parse("limit")?.unwrap_or(PAGE_EVENTS_DEFAULT);
+        if !(1..=PAGE_EVENTS_MAX).contains(&limit) {
+            return Err(Refusal::parameter(
+                "limit",
+                format!("`limit` is a number from 1 to {PAGE_EVENTS_MAX}"),
+            ));
+        }
+        let (since, until) = (params.time("since")?, params.place("until")?);
+        let filter = params.filter()?;
+        params.finish()?;
+        Ok(Ask { start, since, until, limit, filter })
+    }
+
+    fn read(&self, store: &Store) -> Result<Page<Box<RawValue>>, Error> {
+        let from = match self.start {
+            Start::After(seq) => seq.next(),
+            Start::From(seq) => seq.max(Seq::FIRST),
+            Start::Since(_) | Start::Tail(_) | Start::Live => Seq::FIRST,
+        };
+        let mut replay = store.replay(from);
+        if let Some(time) = self.since {
+            replay = replay.since(time)?;
+        }
+        let tail = store.durable();
+        let scan_end = replay.position().get().saturating_add(PAGE_SCAN_MAX);
+        let mut page = Page {
+            events: Vec::new(),
+            next: replay.position().get() - 1,
+            more: true,
+            tail: tail.get(),
+            gaps: Vec::new(),
+        };
+        let mut bytes = 0;
+        while page.events.len() < self.limit && bytes < PAGE_BYTES_MAX && page.next < scan_end {
+            let Some(item) = replay.next()? else {
+                page.more = false;
+                break;
+            };
+            if self.is_beyond(&item) {
+                page.more = false;
+                break;
+            }
+            page.next = replay.position().get() - 1;
+            match item {
+                Item::Event(event) if self.filter.matches(&event) => {
+                    let text = event.to_json();
+                    bytes += text.len();
+                    page.events
+                        .push(RawValue::from_string(text).map_err(|error| Error::failed(error.to_string()))?);
+                }
+                Item::Event(_) => {}
+                Item::Gap(gap) => page.gaps.push(wire_gap(gap)),
+                Item::Undecodable(record) => page.gaps.push(undecodable_gap(record.seq)),
+            }
+        }
+        page.tail = page.tail.max(page.next);
+        page.more = page.more && page.next < page.tail;
+        Ok(page)
+    }
+
+    fn is_beyond(&self, item: &Item) -> bool {
+        let (seq, recorded) = match item {
+            Item::Event(event) => (event.seq, Some(event.recorded)),
+            Item::Gap(gap) => (gap.from, None),
+            Item::Undecodable(record) => (record.seq, Some(record.recorded)),
+        };
+        match self.until {
+            Some(Place::Seq(last)) => seq > last,
+            Some(Place::Time(last)) => recorded.is_some_and(|recorded| recorded > last),
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_asked_for_by_its_media_type_anywhere_in_accept() {
+        let wants = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            wants_stream(&headers)
+        };
+        assert!(wants("text/event-stream") && wants("application/json, text/event-stream;q=0.9"));
+        assert!(!wants("*/*") && !wants("application/json") && !wants("text/event-streams"));
+    }
+}

@@ -1,0 +1,173 @@
+//! Query parameters: each known, each given once, each with a value that it can take. A misspelt filter would
+//! otherwise show everything, and a misspelt cursor begin from now.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::Query;
+use axum::http::{HeaderMap, Uri};
+
+use super::error::Refusal;
+use crate::event::{FieldError, Filter, Seq, Timestamp};
+use crate::store::Store;
+use crate::wire::{ErrorCode, header};
+
+/// The pairs of a query that nobody has asked for yet.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    pub(crate) fn of(uri: &Uri) -> Result<Params, Refusal> {
+        let Query(pairs) = Query::try_from_uri(uri)
+            .map_err(|error| Refusal::new(ErrorCode::InvalidParameter, error.to_string()))?;
+        Ok(Params(pairs))
+    }
+
+    /// Takes the value of `name` out.
+    pub(crate) fn take(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        let Some(at) = self.0.iter().position(|(known, _)| known == name) else { return Ok(None) };
+        let (_, value) = self.0.remove(at);
+        if self.0.iter().any(|(known, _)| known == name) {
+            return Err(Refusal::parameter(name, format!("`{name}` is given more than once")));
+        }
+        Ok(Some(value))
+    }
+
+    /// Takes the value of `name` out and reads it.
+    pub(crate) fn parse<T>(&mut self, name: &str) -> Result<Option<T>, Refusal>
+    where
+        T: FromStr,
+        T::Err: Display,
+    {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        let value = text.parse().map_err(|error| Refusal::parameter(name, format!("`{name}`: {error}")))?;
+        Ok(Some(value))
+    }
+
+    /// Takes a cursor out.
+    pub(crate) fn cursor(&mut self, name: &str) -> Result<Option<Seq>, Refusal> {
+        self.take(name)?.map(|text| cursor(name, &text)).transpose()
+    }
+
+    /// Takes a place out that may be named by its seq or by a time.
+    pub(crate) fn place(&mut self, name: &str) -> Result<Option<Place>, Refusal> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return cursor(name, &text).map(|seq| Some(Place::Seq(seq)));
+        }
+        time(name, &text).map(|time| Some(Place::Time(time)))
+    }
+
+    /// Takes a time out.
+    pub(crate) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Refusal> {
+        self.take(name)?.map(|text| time(name, &text)).transpose()
+    }
+
+    /// Takes the parameters of a filter out.
+    pub(crate) fn filter(&mut self) -> Result<Filter, Refusal> {
+        let mut pairs = Vec::new();
+        self.0.retain(|(name, value)| {
+            let of_filter = Filter::KEYS.contains(&name.as_str());
+            if of_filter {
+                pairs.push((name.clone(), value.clone()));
+            }
+            !of_filter
+        });
+        Filter::from_pairs(pairs)
+            .map_err(|FieldError { field, message, .. }| Refusal::parameter(&field, message))
+    }
+
+    /// Takes `journal` out: a cursor of another journal means other events.
+    pub(crate) fn check_journal(&mut self, store: &Store) -> Result<(), Refusal> {
+        match self.take("journal")? {
+            Some(asked) if asked != store.journal_id().to_string() => {
+                let message = format!("this server holds journal {}, not {asked}", store.journal_id());
+                Err(Refusal::new(ErrorCode::OtherJournal, message).field("journal"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what nobody has asked for.
+    pub(crate) fn finish(self) -> Result<(), Refusal> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!("the route has no parameter `{name}`");
+                Err(Refusal::new(ErrorCode::UnknownParameter, message).field(name))
+            }
+        }
+    }
+}
+
+/// A place in the journal, as a person names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Seq(Seq),
+    Time(Timestamp),
+}
+
+/// The `Last-Event-ID` header. An empty one is what a client without a cursor sends.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Refusal> {
+    let Some(value) = headers.get(header::LAST_EVENT_ID) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| bad_cursor("Last-Event-ID", "bytes that are no text"))?;
+    if text.is_empty() { Ok(None) } else { cursor("Last-Event-ID", text).map(Some) }
+}
+
+fn cursor(name: &str, text: &str) -> Result<Seq, Refusal> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(seq) if digits => Ok(Seq::new(seq)),
+        _ => Err(bad_cursor(name, text)),
+    }
+}
+
+fn bad_cursor(name: &str, text: &str) -> Refusal {
+    let message = format!("{name} must be a seq, a whole number of at most 20 digits, not `{text}`");
+    Refusal::new(ErrorCode::InvalidCursor, message).field(name)
+}
+
+fn time(name: &str, text: &str) -> Result<Timestamp, Refusal> {
+    Timestamp::parse(text).map_err(|_| {
+        let message = format!("`{name}` must be a time like 2026-01-31T08:00:00Z, not `{text}`");
+        Refusal::parameter(name, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::of(&format!("/x?{query}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_parameter_is_taken_once_decoded() {
+        let mut params = params("a=b%20c+d&e=");
+        assert_eq!(params.take("a").unwrap().as_deref(), Some("b c d"));
+        assert_eq!(params.take("a").unwrap(), None);
+        assert_eq!(params.take("e").unwrap().as_deref(), Some(""));
+        assert_eq!(params.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_parameter_given_twice_or_unknown_is_named() {
+        let refusal = params("a=1&b=2&a=3").take("a").unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::InvalidParameter);
+        let refusal = params("form=1").finish().unwrap_err();
+        assert_eq!(
+            refusal,
+            Refusal::new(ErrorCode::UnknownParameter, "the route has no parameter `form`").field("form")
+        );
+    }
+
+    #[test]
+    fn cursors_are_whole_numbers() {
+        assert_eq!(params("from=42").cursor("from").unwrap(), Some(Seq::new(42)));
+        assert_eq!(params("from=18446744073709551615").cursor("from").unwrap(), Some(Seq::new(u64::MAX)));
+        for bad in ["", "-1", "%2B1", "1.0", "x", "18446744073709551616", "0x10", "1%20"] {
+            let refusal = params(&format!("from={bad}")).cursor("from").unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::InvalidCursor, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What `api-server` does around [`serve`]: lock, journal, listener, runtime file, inbox watcher, and all of it
+//! backwards at the end.
+//!
+//! The order is the promise. The store is opened first: it takes the lock, recovers, and drains the inbox. Then
+//! the listener is bound. Only then is the runtime file written, so who finds it finds a server that listens. At
+//! the end the runtime file goes before the lock is given back, so nobody proves a dead server.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::runtime_file::RuntimeFile;
+use super::{Guard, Served, Settings, Token, logging, serve};
+use crate::clock::{self, Clock, ProcessStamp, SystemClock};
+use crate::config::{self, DataDir};
+use crate::error::Error;
+use crate::store::{Opening, Store};
+use crate::wire::{CONNECTIONS_MAX, Runtime};
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
+/// The system's buffer for what a client has not read yet. Fixed, so that a thousand clients that do not read cost a
+/// known amount; the system doubles it.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
+/// Descriptors beside those of connections: segments, logs, the inbox.
+const DESCRIPTORS_BESIDE: u64 = 256;
+
+/// What to serve and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data directory; it is made if it does not exist.
+    pub dir: DataDir,
+    /// What is configured.
+    pub settings: config::Settings,
+    /// Where to listen. `None` is the configured address, or any free port if somebody else listens there.
+    pub addr: Option<SocketAddr>,
+    /// What the log shall hold: a level of `tracing`; `info` unless told otherwise.
+    pub log_level: Option<String>,
+}
+
+/// Serves until `shutdown` resolves. `ready` is called once, when the server listens and can be found.
+///
+/// # Errors
+/// [`Error::ServerRunning`] when another server holds the directory, [`Error::Usage`] for an address that is not of
+/// the loopback, and whatever opening the journal or listening says. Nothing is left behind then.
+pub fn run(
+    options: &Options,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(&Runtime),
+) -> Result<Served, Error> {
+    check_loopback(options.addr.unwrap_or(options.settings.server_addr))?;
+    options.dir.create()?;
+    logging::start(&options.dir, options.log_level.as_deref())?;
+    prepare_process();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let instance_id = clock::new_id(&*clock).to_string();
+    let opening = Opening::server(instance_id.clone(), clock.clone(), options.settings.clone());
+    let (store, opened) = Store::open(&options.dir, opening)?;
+    tracing::info!(?opened, "the journal is open");
+    let served = tokio_runtime()?.block_on(run_on(options, &store, instance_id, clock, shutdown, ready));
+    let closed = store.close();
+    served.and_then(|served| closed.map(|()| served))
+}
+
+async fn run_on(
+    options: &Options,
+    store: &Store,
+    instance_id: String,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(&Runtime),
+) -> Result<Served, Error> {
+    let listener = listen(options)?;
+    let addr = listener
+        .local_addr()
+        .map_err(|error| Error::failed(format!("the listener has no address: {error}")))?;
+    let token = Token::from_bits(clock::random()?);
+    let process = ProcessStamp::current();
+    let runtime = Runtime {
+        addr,
+        pid: process.pid,
+        start_ticks: process.start_ticks,
+        token: token.reveal().to_owned(),
+        instance_id: instance_id.clone(),
+        journal_id: store.journal_id().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: clock.now().to_string(),
+    };
+    let _inbox = store.watch_inbox()?;
+    let file = RuntimeFile::write(&options.dir, &runtime)?;
+    ready(&runtime);
+    let settings =
+        Settings::new(Guard::new(token, addr.port()), instance_id, clock::this_source("mnemosyne"), clock);
+    let served = serve(listener, store.clone(), settings, shutdown).await;
+    drop(file);
+    served
+}
+
+/// The one address family of this release: a journal of prompts does not belong on a network.
+fn check_loopback(addr: SocketAddr) -> Result<(), Error> {
+    if addr.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{addr} is not a loopback address: this server listens on 127.0.0.1 or [::1] only"
+    )))
+}
+
+fn listen(options: &Options) -> Result<TcpListener, Error> {
+    let wanted = options.addr.unwrap_or(options.settings.server_addr);
+    let failed = |addr: SocketAddr| {
+        move |error: std::io::Error| Error::failed(format!("cannot listen on {addr}: {error}"))
+    };
+    match bind(wanted) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && options.addr.is_none() => {
+            let free = SocketAddr::new(wanted.ip(), 0);
+            tracing::info!(%wanted, "somebody listens there already; taking any free port");
+            bind(free).map_err(failed(free))
+        }
+        outcome => outcome.map_err(failed(wanted)),
+    }
+}
+
+fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    // A port that a server left a moment ago can be taken again at once; one that is listened on cannot.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+fn tokio_runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("server")
+        .build()
+        .map_err(|error| Error::failed(format!("cannot start threads: {error}")))
+}
+
+/// Room for the connections that are promised, and no core dump: it would hold the token and what passes through.
+fn prepare_process() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = CONNECTIONS_MAX as u64 + DESCRIPTORS_BESIDE;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = Some(limit.maximum.map_or(wanted, |maximum| wanted.min(maximum)));
+        if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
+    let none = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_loopback_is_served() {
+        for addr in ["127.0.0.1:0", "127.0.0.2:80", "[::1]:3000"] {
+            assert!(check_loopback(addr.parse().unwrap()).is_ok(), "{addr}");
+        }
+        for addr in ["0.0.0.0:3000", "[::]:3000", "192.168.1.1:3000", "[::ffff:127.0.0.1]:3000"] {
+            let error = check_loopback(addr.parse().unwrap()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{addr}");
+        }
+    }
+}
