@@ -26,7 +26,7 @@ mod values;
 
 pub use catalog::{Field, FieldType, Kind, KindPayload, Payload, payload};
 pub use codec::{DecodeError, ENVELOPE_VERSION, EventRef, IdText};
-pub use emit::{EMIT_EVENTS_MAX, EmitDefaults, EmitRequest, FieldError};
+pub use emit::{EMIT_EVENTS_MAX, ENVELOPE_TEXT_BYTES_MAX, EmitDefaults, EmitRequest, FieldError, is_own};
 pub use envelope::{Cut, Event, Ext, KindName, Opaque, Source, StoredEvent};
 pub use filter::Filter;
 pub use form::FormError;

@@ -145,8 +145,81 @@ part! {
     }
 }
 
-/// The first fault of `value` as an object with `fields`, its place told as a path under `path`. Unknown fields are no fault.
-pub(crate) fn fault_of_fields(fields: &[Field], value: &Json, path: &str) -> Option<FieldError> {
-    let _ = (fields, value, path);
-    todo!()
+/// The first fault of a payload, its place told as a path that begins with `path`. Fields that the table does not know are no fault.
+pub(crate) fn check_fields(fields: &[Field], value: &Json, path: &str) -> Result<(), FieldError> {
+    let Some(object) = value.as_object() else {
+        return Err(FieldError::wrong_type(path, "an object", value));
+    };
+    for field in fields {
+        let place = || format!("{path}.{}", field.name);
+        match object.get(field.name) {
+            None if field.required => return Err(FieldError::missing(place())),
+            None => {}
+            Some(Json::Null) if !field.required => {}
+            Some(value) => check_value(field.ty, value, &place())?,
+        }
+    }
+    Ok(())
+}
+
+fn check_value(ty: FieldType, value: &Json, path: &str) -> Result<(), FieldError> {
+    let wrong = |expected| Err(FieldError::wrong_type(path, expected, value));
+    let within = |range: &str| Err(FieldError::out_of_range(path, &format!("must be from {range}")));
+    match (ty, value) {
+        (FieldType::Any, _) | (FieldType::Text, Json::String(_)) | (FieldType::Flag, Json::Bool(_)) => Ok(()),
+        (FieldType::Unsigned(max), Json::Number(number)) => match number.as_u64() {
+            Some(number) if number <= max => Ok(()),
+            _ if is_whole(number) => within(&format!("0 to {max}")),
+            _ => wrong("a whole number"),
+        },
+        (FieldType::Signed, Json::Number(number)) => match number.as_i64() {
+            Some(number) if i32::try_from(number).is_ok() => Ok(()),
+            _ if is_whole(number) => within(&format!("{} to {}", i32::MIN, i32::MAX)),
+            _ => wrong("a whole number"),
+        },
+        (FieldType::Fraction, Json::Number(number)) => match number.as_f64().and_then(Fraction::new) {
+            Some(_) => Ok(()),
+            None => within("0 to 1"),
+        },
+        (FieldType::Importance, Json::Number(number)) => match number.as_u64() {
+            Some(1..=10) => Ok(()),
+            _ if is_whole(number) => within("1 to 10"),
+            _ => wrong("a whole number"),
+        },
+        (FieldType::Id, Json::String(text)) if is_canonical_uuid(text) => Ok(()),
+        (FieldType::Time, Json::String(text)) if Timestamp::parse(text).is_ok() => Ok(()),
+        (FieldType::List(item), Json::Array(items)) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, value)| check_value(*item, value, &format!("{path}[{at}]"))),
+        (FieldType::Object(fields), _) => check_fields(fields, value, path),
+        _ => wrong(ty.expected()),
+    }
+}
+
+/// Whether a number is written as a whole one, however large.
+fn is_whole(number: &serde_json::Number) -> bool {
+    number.as_str().bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+}
+
+/// Whether a text is a UUID in its hyphenated form.
+pub(crate) fn is_canonical_uuid(text: &str) -> bool {
+    text.len() == 36 && Uuid::try_parse(text).is_ok()
+}
+
+impl FieldType {
+    /// What a value of this type is called in a sentence.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            FieldType::Text => "a string",
+            FieldType::Unsigned(_) | FieldType::Signed | FieldType::Importance => "a whole number",
+            FieldType::Fraction => "a number",
+            FieldType::Flag => "true or false",
+            FieldType::Id => "a UUID such as 0190a5c2-7d1e-7000-8000-000000000001",
+            FieldType::Time => "a time such as 2026-01-02T03:04:05Z",
+            FieldType::Any => "any JSON",
+            FieldType::List(_) => "a list",
+            FieldType::Object(_) => "an object",
+        }
+    }
 }

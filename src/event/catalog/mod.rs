@@ -25,7 +25,7 @@ mod orchestration;
 mod store;
 
 use super::values::{Category, Fraction, Importance};
-use super::{Json, KindName, Timestamp};
+use super::{FieldError, Json, KindName, Timestamp};
 use agent::agent_rows;
 use commands::command_rows;
 use fields::{Check, Usage};
@@ -34,6 +34,7 @@ use store::store_rows;
 use uuid::Uuid;
 
 pub(crate) use fields::FieldValue;
+pub(super) use fields::is_canonical_uuid;
 pub use fields::{Field, FieldType};
 
 macro_rules! is_produced {
@@ -186,6 +187,16 @@ orchestration_rows! { [command_rows agent_rows store_rows define_catalog] }
 pub trait KindPayload: serde::Serialize + serde::de::DeserializeOwned + Into<Payload> {
     /// The kind that it is the payload of.
     const KIND: Kind;
+}
+
+impl Kind {
+    /// Checks a payload against the fields of this kind. Fields that the kind does not have are no fault.
+    ///
+    /// # Errors
+    /// The first fault, named as in `payload.tool`: `missing_field`, `wrong_type` or `out_of_range`.
+    pub fn validate(self, payload: &Json) -> Result<(), FieldError> {
+        fields::check_fields(self.fields(), payload, "payload")
+    }
 }
 
 impl std::fmt::Display for Kind {

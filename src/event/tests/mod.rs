@@ -1,3 +1,6 @@
 //! Tests over all of this layer.
 
 mod codec;
+mod emit;
+mod filter;
+mod summary;
