@@ -1,17 +1,25 @@
 //! The journal: bytes in, bytes out.
 
+mod catalog;
+mod committer;
 pub mod disk;
 mod error;
+pub mod format;
 mod journal;
 mod lock;
+mod opening;
 mod options;
+mod pending;
 mod reader;
 mod recovered;
+pub mod recovery;
+pub mod scan;
 pub mod sim;
 mod ticket;
 mod types;
 mod view;
 mod watch;
+mod writer;
 
 pub use disk::{Disk, DiskFile, RealDisk, boot_hash};
 pub use error::{Error, Result};

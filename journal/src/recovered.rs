@@ -1,9 +1,10 @@
 //! What an opening found, for the person who asks what became of their records.
 
+use crate::error::Error;
 use crate::types::Seq;
 
 /// What an opening found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Recovery {
     /// There was no journal: a new one was made.
@@ -16,6 +17,9 @@ pub struct Recovery {
     pub torn: Option<TornTail>,
     /// Damage below the proven durable point, as far as this opening looked: only the last segment is scanned.
     pub damage: Vec<Damage>,
+    /// Why the segment before the last could not be cut and sealed; the next opening tries again, and readers do
+    /// without.
+    pub unsealed: Option<Error>,
     /// The highest seq that was found durable or has been made so; [`Seq::ZERO`] if none.
     pub durable: Seq,
 }

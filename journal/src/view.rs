@@ -1,12 +1,17 @@
 //! Reading a journal without holding its lock: from another process, or from a copy. Never writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::disk::Disk;
-use crate::error::Result;
+use crate::catalog::{Catalog, list_bases, open_segment, read_all, refusal};
+use crate::disk::{Access, Disk, read_full};
+use crate::error::{Error, Result};
+use crate::format::tail::{TAIL_BYTES, TAIL_NAME, TailFile};
+use crate::opening::{Before, Ending, read_ending, report};
 use crate::reader::Reader;
 use crate::recovered::Recovery;
-use crate::types::{JournalId, Seq};
+use crate::recovery::{Surroundings, judge};
+use crate::types::{JournalId, Level, Seq};
+use crate::watch::{Progress, TailWatch};
 
 /// Whether somebody holds the journal's lock, as the caller found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,44 +25,146 @@ pub enum Writer {
     },
 }
 
-/// A journal opened for reading only.
+/// A journal opened for reading only. Cheap to clone; all clones move together.
 #[derive(Clone, Debug)]
-pub struct View {}
+pub struct View {
+    catalog: Arc<Catalog>,
+    /// One refresh at a time.
+    refreshing: Arc<Mutex<()>>,
+}
 
 impl View {
-    /// Opens what is there.
+    /// Opens what is there. With no writer, the last segment is judged as an opening for writing would, but nothing is
+    /// moved or cut, and whole batches behind the last proof are flushed before they are shown.
     ///
     /// # Errors
-    /// [`crate::Error::NoJournal`] if there is no segment.
+    /// [`Error::NoJournal`] if there is no segment; [`Error::UnsupportedVersion`], [`Error::UnsupportedFeature`] and
+    /// [`Error::Io`] as they come.
     pub fn open(disk: Arc<dyn Disk>, writer: Writer) -> Result<(View, Recovery)> {
-        let _ = (disk, writer);
-        todo!()
+        let bases = list_bases(&*disk)?;
+        let Some((_, before)) = bases.split_last() else { return Err(Error::NoJournal) };
+        let (found, journal) = look(&*disk, &bases, None)?;
+        let journal = match journal {
+            Some(journal) => journal,
+            None => Before::read(&*disk, before)?.journal.unwrap_or_default(),
+        };
+        let progress = Arc::new(Progress::starting_at(found.proven));
+        let catalog = Arc::new(Catalog::new(disk, journal, progress, bases));
+        let view = View { catalog, refreshing: Arc::default() };
+        view.show(&found, writer)?;
+        let recovery = Recovery { durable: view.durable(), ..found.recovery };
+        Ok((view, recovery))
     }
 
     /// Looks again; the durable tail then. Readers that stand at the old one go on.
+    ///
+    /// # Errors
+    /// As [`View::open`].
     pub fn refresh(&self, writer: Writer) -> Result<Seq> {
-        let _ = writer;
-        todo!()
+        let _one = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tail) = self.told(writer) {
+            if self.catalog.bases().last() != Some(&tail.segment) {
+                self.catalog.set_bases(list_bases(&*self.catalog.disk)?);
+            }
+            self.publish(tail.durable);
+            return Ok(self.durable());
+        }
+        let bases = list_bases(&*self.catalog.disk)?;
+        if bases.is_empty() {
+            return Err(Error::NoJournal);
+        }
+        let (found, _) = look(&*self.catalog.disk, &bases, Some(self.catalog.journal))?;
+        self.catalog.set_bases(bases);
+        self.show(&found, writer)?;
+        Ok(self.durable())
     }
 
     /// Which journal this is.
     pub fn id(&self) -> JournalId {
-        todo!()
+        self.catalog.journal
     }
 
-    /// The first seq that is retained; one past the durable tail if there is none.
+    /// The first seq that is retained.
     pub fn first(&self) -> Seq {
-        todo!()
+        self.catalog.first()
     }
 
     /// The highest seq that may be read; [`Seq::ZERO`] if there is none.
     pub fn durable(&self) -> Seq {
-        todo!()
+        self.catalog.durable()
+    }
+
+    /// A watch of what [`View::refresh`] finds.
+    pub fn watch(&self) -> TailWatch {
+        TailWatch::new(Arc::clone(&self.catalog.progress))
     }
 
     /// A reader that begins at `from`.
     pub fn reader(&self, from: Seq) -> Reader {
-        let _ = from;
-        todo!()
+        Reader::new(Arc::clone(&self.catalog), from)
     }
+
+    /// Moves the durable tail to what was found, as far as it may be shown.
+    fn show(&self, found: &Found, writer: Writer) -> Result<()> {
+        if let Some(tail) = self.told(writer) {
+            self.publish(tail.durable.max(found.proven));
+            return Ok(());
+        }
+        self.publish(found.proven);
+        if writer == Writer::Absent && found.whole > found.proven {
+            // Nobody flushed these, or nobody lived to say so. What is shown must not be taken back by a power cut.
+            let (file, name) = open_segment(&*self.catalog.disk, found.base, Access::Read)?;
+            file.sync_data().map_err(|error| Error::io("flush", &name, error))?;
+            self.publish(found.whole);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, durable: Seq) {
+        self.catalog.progress.publish(Level::Os, durable);
+        self.catalog.progress.publish(Level::Disk, durable);
+    }
+
+    /// What a live writer says about how far it has flushed.
+    fn told(&self, writer: Writer) -> Option<TailFile> {
+        let Writer::Alive { boot } = writer else { return None };
+        let file = self.catalog.disk.open(TAIL_NAME, Access::Read).ok()?;
+        let mut bytes = [0; TAIL_BYTES];
+        // A few times: the writer may be writing it.
+        let tail = (0..8).find_map(|_| {
+            let got = read_full(&*file, &mut bytes, 0).ok()?;
+            TailFile::decode(&bytes[..got]).ok()
+        })?;
+        (tail.boot == boot && tail.journal == self.catalog.journal).then_some(tail)
+    }
+}
+
+/// What the last segment holds.
+struct Found {
+    base: Seq,
+    /// Proven durable.
+    proven: Seq,
+    /// Whole, behind the proof too.
+    whole: Seq,
+    recovery: Recovery,
+}
+
+fn look(disk: &dyn Disk, bases: &[Seq], journal: Option<JournalId>) -> Result<(Found, Option<JournalId>)> {
+    let (base, before) = bases.split_last().map_or((Seq::FIRST, &[][..]), |(&base, before)| (base, before));
+    if let Ending::Clean(end) | Ending::Sealed(end) = read_ending(disk, base)? {
+        let proven = end.next.prev();
+        let recovery = Recovery { clean: true, durable: proven, ..Recovery::default() };
+        return Ok((Found { base, proven, whole: proven, recovery }, Some(end.header.journal)));
+    }
+    let told = Before::read(disk, before)?;
+    let (file, name) = open_segment(disk, base, Access::Read)?;
+    let bytes = read_all(&*file, &name)?;
+    let around = Surroundings { base, journal: journal.or(told.journal), previous: told.link, proven: None };
+    let verdict = judge(&bytes, around).map_err(|fault| {
+        let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
+        refusal(fault, &name).unwrap_or_else(damaged)
+    })?;
+    let found =
+        Found { base, proven: verdict.proven, whole: verdict.last(), recovery: report(&verdict, &name) };
+    Ok((found, verdict.identity.map(|identity| identity.journal).or(told.journal)))
 }

@@ -1,0 +1,129 @@
+//! Which segments there are, shared by the writer and its readers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::disk::{Access, Disk, DiskFile, read_full};
+use crate::error::{Error, Result};
+use crate::format::segment::{segment_base, segment_name};
+use crate::format::{FOOTER_BYTES, Fault, Footer};
+use crate::types::{JournalId, Level, Seq};
+use crate::watch::Progress;
+
+/// The segments of a journal and how far they may be read.
+pub(crate) struct Catalog {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) journal: JournalId,
+    pub(crate) progress: Arc<Progress>,
+    bases: Mutex<Arc<[Seq]>>,
+}
+
+impl Catalog {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        journal: JournalId,
+        progress: Arc<Progress>,
+        bases: Vec<Seq>,
+    ) -> Catalog {
+        Catalog { disk, journal, progress, bases: Mutex::new(bases.into()) }
+    }
+
+    /// First seqs of the segments, ascending.
+    pub(crate) fn bases(&self) -> Arc<[Seq]> {
+        Arc::clone(&self.bases.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_bases(&self, bases: Vec<Seq>) {
+        *self.bases.lock().unwrap_or_else(PoisonError::into_inner) = bases.into();
+    }
+
+    pub(crate) fn add_base(&self, base: Seq) {
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        if bases.last() != Some(&base) {
+            *bases = bases.iter().copied().chain([base]).collect();
+        }
+    }
+
+    pub(crate) fn durable(&self) -> Seq {
+        self.progress.get(Level::Disk)
+    }
+
+    /// The first seq that is retained.
+    pub(crate) fn first(&self) -> Seq {
+        self.bases().first().copied().unwrap_or(Seq::FIRST)
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog")
+            .field("journal", &self.journal)
+            .field("segments", &self.bases().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bases of the segment files on `disk`, ascending.
+pub(crate) fn list_bases(disk: &dyn Disk) -> Result<Vec<Seq>> {
+    let names = disk.list("").map_err(|error| Error::io("list", "the journal's directory", error))?;
+    let mut bases: Vec<Seq> = names.iter().filter_map(|name| segment_base(name)).collect();
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+/// The footer of the segment in `file`, if it is sealed and the footer is whole.
+pub(crate) fn read_footer(file: &dyn DiskFile, name: &str) -> Result<Option<Footer>> {
+    let read = || {
+        let Some(at) = file.len()?.checked_sub(FOOTER_BYTES as u64) else { return Ok(None) };
+        let mut bytes = [0; FOOTER_BYTES];
+        let got = read_full(file, &mut bytes, at)?;
+        Ok(Footer::decode(&bytes[..got], at).ok())
+    };
+    read().map_err(|error| Error::io("read", name, error))
+}
+
+/// Opens the segment that begins with `base`.
+pub(crate) fn open_segment(
+    disk: &dyn Disk,
+    base: Seq,
+    access: Access,
+) -> Result<(Arc<dyn DiskFile>, String)> {
+    let name = segment_name(base);
+    match disk.open(&name, access) {
+        Ok(file) => Ok((file, name)),
+        Err(error) => Err(Error::io("open", &name, error)),
+    }
+}
+
+/// The whole content of `file`.
+pub(crate) fn read_all(file: &dyn DiskFile, name: &str) -> Result<Vec<u8>> {
+    let read = || {
+        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        let got = read_full(file, &mut bytes, 0)?;
+        bytes.truncate(got);
+        Ok(bytes)
+    };
+    read().map_err(|error| Error::io("read", name, error))
+}
+
+/// A fault that means "use a newer program" as an error; `None` for damage.
+pub(crate) fn refusal(fault: Fault, file: &str) -> Option<Error> {
+    use crate::format::segment::INCOMPATIBLE_FEATURES;
+    match fault {
+        Fault::Version { found, supported } => {
+            Some(Error::UnsupportedVersion { file: file.to_owned(), found, supported })
+        }
+        Fault::Features { bits } => {
+            let names: Vec<String> = (0..u32::BITS)
+                .map(|bit| 1 << bit)
+                .filter(|bit| bits & bit != 0)
+                .map(|bit| match INCOMPATIBLE_FEATURES.iter().find(|(known, _)| *known == bit) {
+                    Some((_, name)) => format!("feature \"{name}\""),
+                    None => format!("incompatible feature bit {}", u32::trailing_zeros(bit)),
+                })
+                .collect();
+            Some(Error::UnsupportedFeature { file: file.to_owned(), features: names.join(" and ") })
+        }
+        _ => None,
+    }
+}

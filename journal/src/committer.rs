@@ -1,0 +1,200 @@
+//! The thread that commits for everybody, in servers.
+//!
+//! It sleeps without a timeout while nothing is unflushed. Once something is, it knows three moments: somebody waits (now,
+//! or a little later if more are about to come), 50 ms after the first unflushed submission (an `os` append is never
+//! longer at risk than that), and 10 ms after the queue has emptied (a proof frame, which needs no flush of its own).
+//!
+//! The little later is group commit's only guess: while submissions keep coming and fewer wait than the last flush
+//! served, waiting up to a third of a flush saves more flushes than it costs time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::journal::Core;
+use crate::types::Level;
+
+/// An `os` append is flushed at the latest this long after it was submitted.
+pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(50);
+/// A proof frame is written when the queue has been empty for this long.
+pub(crate) const PROVE_AFTER: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Default)]
+pub(crate) struct Committer {
+    running: AtomicBool,
+    signal: Mutex<Signal>,
+    changed: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    asked: bool,
+    woken: bool,
+    stop: bool,
+}
+
+/// Why the committer woke.
+enum Wake {
+    Asked,
+    Armed,
+    Deadline,
+    Stop,
+}
+
+impl Committer {
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn start(&self, core: &Arc<Core>) -> Result<()> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.is_some() || core.progress.is_closed() {
+            return Ok(());
+        }
+        let core = Arc::clone(core);
+        self.running.store(true, Ordering::Release);
+        let spawned = thread::Builder::new().name("journal-commit".to_owned()).spawn(move || run(&core));
+        match spawned {
+            Ok(handle) => *thread = Some(handle),
+            Err(error) => {
+                self.running.store(false, Ordering::Release);
+                return Err(Error::io("start", "the committing thread", error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the thread and waits for it. Those who still wait commit by themselves.
+    pub(crate) fn stop(&self) {
+        self.signal(|signal| signal.stop = true);
+        let handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(handle) = handle
+            && handle.thread().id() != thread::current().id()
+        {
+            // A panic of the thread was reported by the panic hook; the journal then goes on without it.
+            let _reported = handle.join();
+        }
+    }
+
+    /// Somebody waits for a commit.
+    pub(crate) fn ask(&self) {
+        self.signal(|signal| signal.asked = true);
+    }
+
+    /// There is something that is not flushed.
+    pub(crate) fn wake(&self) {
+        self.signal(|signal| signal.woken = true);
+    }
+
+    fn signal(&self, change: impl FnOnce(&mut Signal)) {
+        change(&mut self.signal.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Wake {
+        let mut signal = self.signal.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if signal.stop {
+                return Wake::Stop;
+            }
+            let woken = std::mem::take(&mut signal.woken);
+            if std::mem::take(&mut signal.asked) {
+                return Wake::Asked;
+            }
+            if woken {
+                return Wake::Armed;
+            }
+            signal = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Wake::Deadline,
+                Some(left) => {
+                    self.changed.wait_timeout(signal, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(signal).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+/// Tells those who wait that the thread is gone, however it went.
+struct Ending<'a>(&'a Core);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.committer.running.store(false, Ordering::Release);
+        self.0.progress.wake_all();
+    }
+}
+
+fn run(core: &Core) {
+    let _ending = Ending(core);
+    let mut flush_at: Option<Instant> = None;
+    let mut prove_at: Option<Instant> = None;
+    let mut last_batch = 0;
+    loop {
+        let deadline = [flush_at, prove_at].into_iter().flatten().min();
+        match core.committer.wait(deadline) {
+            Wake::Stop => return,
+            Wake::Armed => {
+                flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+                continue;
+            }
+            Wake::Asked => {
+                gather(core, last_batch);
+                last_batch = core.waiting();
+            }
+            Wake::Deadline if flush_at.is_none_or(|at| at > Instant::now()) => {
+                prove_at = None;
+                let unproved = prove(core);
+                // Whoever submits from here on arms again; whoever did just before is looked for once more.
+                core.armed.store(false, Ordering::SeqCst);
+                if unproved || core.waiting() > 0 {
+                    core.armed.store(true, Ordering::Release);
+                    flush_at = Some(Instant::now() + FLUSH_AFTER);
+                }
+                continue;
+            }
+            Wake::Deadline => {}
+        }
+        // The error reaches every ticket that it concerns, and ends or empties the queue.
+        let _told = core.commit(Level::Disk);
+        flush_at = None;
+        prove_at = Some(Instant::now() + PROVE_AFTER);
+        if core.waiting() > 0 {
+            flush_at = Some(Instant::now() + FLUSH_AFTER);
+        }
+    }
+}
+
+/// Waits a little while more submissions are coming.
+fn gather(core: &Core, last_batch: u64) {
+    let flush_time = core.writer().writer.flush_time;
+    let until = Instant::now() + flush_time / 3;
+    let mut waiting = core.waiting();
+    // Slices long enough for a woken submitter to come back, short against a flush.
+    let slice = (flush_time / 12).max(Duration::from_micros(5));
+    while waiting < last_batch {
+        let slice_end = Instant::now() + slice;
+        while Instant::now() < slice_end {
+            thread::yield_now();
+        }
+        let now_waiting = core.waiting();
+        if now_waiting == waiting || Instant::now() >= until {
+            return;
+        }
+        waiting = now_waiting;
+    }
+}
+
+/// Writes a proof frame if everything is flushed; whether something is not.
+fn prove(core: &Core) -> bool {
+    let mut state = core.writer();
+    if core.waiting() > 0 || state.writer.durable < state.writer.next.prev() {
+        return true;
+    }
+    // A failure poisons the writer or leaves the proof out; the records it would have proved are durable anyway.
+    let _told = state.writer.prove();
+    false
+}
