@@ -6,5 +6,6 @@
 
 pub mod hook;
 pub(crate) mod ids;
+pub mod live;
 pub mod registration;
 pub mod transcript;

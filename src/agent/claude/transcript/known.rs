@@ -1,7 +1,7 @@
 //! What the journal already holds of the things that a transcript says.
 //!
-//! A fold over the journal's events: [`Known::learn`] takes each once, in any number of sittings. An import asks it before
-//! it emits. It holds 8 bytes for each fact with a key, and 40 for each model response; nothing of the events themselves.
+//! A fold over the journal's events: [`Known::learn`] takes each event, in any number of sittings; one that an import made may
+//! come twice. An import asks it before it emits. It holds 8 bytes for each fact with a key, and 40 for each model response; nothing of the events themselves.
 //!
 //! ## Three ways to be the same fact
 //! - **By key.** Tool calls by `tool_use_id`, prompts by `prompt_id`, subagents by `agent_id`, lines by their uuid. The keys
@@ -171,7 +171,9 @@ impl Known {
             message_id: String,
             usage: Option<Usage>,
         }
-        self.keys.insert(Fingerprint::id(event).0);
+        if !self.keys.insert(Fingerprint::id(event).0) {
+            return;
+        }
         if let Ok(Message { message_id, usage: Some(usage) }) = event.payload.read() {
             let spent = self.spent.entry(Fingerprint::of("response", &[&message_id]).0).or_default();
             spent.input_tokens = spent.input_tokens.saturating_add(usage.input_tokens);
