@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::snapshot::{self, Files};
 use super::{Fold, Projection};
 use crate::error::Result;
@@ -127,6 +129,8 @@ pub struct Runner<P: Projection> {
     files: Option<Files>,
     /// Counted events since the last snapshot.
     since_snapshot: AtomicU64,
+    /// The last seq that was folded, for those who wait for it.
+    reached: watch::Sender<Seq>,
 }
 
 /// A snapshot that was taken.
@@ -154,7 +158,8 @@ impl<P: Projection> Runner<P> {
     /// A runner at the newest snapshot that can be believed for a journal durable up to `durable`, or before the first event.
     pub fn restore(files: Option<Files>, durable: Seq) -> Runner<P> {
         let fold = files.as_ref().and_then(|files| files.newest::<P>(durable).fold).unwrap_or_default();
-        Runner { fold: RwLock::new(fold), files, since_snapshot: AtomicU64::new(0) }
+        let reached = watch::Sender::new(fold.seq());
+        Runner { fold: RwLock::new(fold), files, since_snapshot: AtomicU64::new(0), reached }
     }
 
     /// Looks at the fold. Taking in events waits meanwhile: copy out what is needed and return.
@@ -165,6 +170,13 @@ impl<P: Projection> Runner<P> {
     /// The last seq that was folded.
     pub fn seq(&self) -> Seq {
         self.read(Fold::seq)
+    }
+
+    /// Waits until `seq` is folded, so that whoever was told of an event finds it here; at most `timeout`. Says whether it is.
+    pub async fn reached(&self, seq: Seq, timeout: Duration) -> bool {
+        let mut watch = self.reached.subscribe();
+        let reached = tokio::time::timeout(timeout, watch.wait_for(|reached| *reached >= seq)).await;
+        matches!(reached, Ok(Ok(_)))
     }
 
     /// Takes in what is durable now. One caller at a time; readers are served between batches.
@@ -195,7 +207,9 @@ impl<P: Projection> Runner<P> {
         for item in batch {
             progress.take(&mut fold, item);
         }
+        let seq = fold.seq();
         drop(fold);
+        self.reached.send_replace(seq);
         self.since_snapshot.fetch_add(counted, Ordering::Relaxed);
     }
 
@@ -256,6 +270,8 @@ pub async fn follow<P: Projection>(
             batch.extend(item_of(next));
         }
         runner.take_in(batch, &mut Progress::default());
+        // Behind the live end the next delivery is always ready: others must come to their turn too.
+        tokio::task::yield_now().await;
         if runner.snapshot_is_due() {
             let saving = Arc::clone(&runner);
             match tokio::task::spawn_blocking(move || saving.snapshot()).await {

@@ -36,6 +36,7 @@ mod sessions;
 mod stream;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub use run::{Options, run};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::event::{Event, Seq, Source, payload};
+use crate::projection::sessions::SessionsProjection;
+use crate::projection::{Runner, snapshot};
 use crate::store::Store;
 use crate::wire::{CONNECTIONS_MAX, ErrorCode, KEEP_ALIVE};
 use error::Refusal;
@@ -72,6 +75,8 @@ pub struct Settings {
     pub source: Source,
     /// Time and fresh ids.
     pub clock: Arc<dyn Clock>,
+    /// Where snapshots of projections are kept; without it each start folds the whole journal.
+    pub snapshots: Option<PathBuf>,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How often a silent stream says that it lives.
@@ -86,6 +91,7 @@ impl Settings {
             instance_id,
             source,
             clock,
+            snapshots: None,
             connections_max: CONNECTIONS_MAX,
             keep_alive: KEEP_ALIVE,
         }
@@ -116,6 +122,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
     pub(crate) frames: frames::FrameCache,
+    /// The sessions projection, which `sessions.rs` keeps at the live end.
+    pub(crate) sessions: Arc<Runner<SessionsProjection>>,
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
@@ -126,9 +134,13 @@ pub(crate) struct App {
 
 impl App {
     fn new(store: Store, settings: Settings) -> App {
+        let journal = store.journal_id().to_bytes();
+        let files = settings.snapshots.as_ref().map(|dir| snapshot::Files::new(dir, journal));
+        let sessions = Arc::new(Runner::restore(files, store.durable()));
         App {
             store,
             settings,
+            sessions,
             frames: frames::FrameCache::default(),
             phase: watch::Sender::new(Phase::Running),
             stop_asked: watch::Sender::new(false),
@@ -197,6 +209,7 @@ pub async fn serve(
     emit_own(&app, started).await?;
     tracing::info!(%addr, instance = app.settings.instance_id, "serving");
 
+    let projecting = tokio::spawn(sessions::keep_up(app.clone()));
     let stop = watch::Sender::new(false);
     let router = routes::router(app.clone());
     let accepting = tokio::spawn(connections::accept(listener, app.clone(), router, stop.subscribe()));
@@ -220,6 +233,8 @@ pub async fn serve(
             connections.shutdown().await;
         }
     }
+    projecting.abort();
+    sessions::save(&app).await;
     let served =
         Served { requests_handled: app.requests.load(Ordering::Relaxed), uptime: app.started.elapsed() };
     tracing::info!(requests = served.requests_handled, "stopped");

@@ -91,8 +91,9 @@ async fn run_on(
     let _inbox = store.watch_inbox()?;
     let file = RuntimeFile::write(&options.dir, &runtime)?;
     ready(&runtime);
-    let settings =
+    let mut settings =
         Settings::new(Guard::new(token, addr.port()), instance_id, clock::this_source("mnemosyne"), clock);
+    settings.snapshots = Some(options.dir.snapshots());
     let served = serve(listener, store.clone(), settings, shutdown).await;
     drop(file);
     served

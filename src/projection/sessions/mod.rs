@@ -15,6 +15,7 @@
 //! from the journal ([`timeline`]). Whatever leaves early is counted (`tools_lost`, `waits_lost`, `forgotten`, `departed`).
 
 mod calls;
+pub mod look;
 pub mod state;
 mod text;
 pub mod timeline;

@@ -1,0 +1,90 @@
+//! Looking at one session: whoever asks, offline or through a server, asks here.
+//!
+//! The live state answers where it can. A session that left it, or came back to it, is folded again from its own events
+//! in the journal, and a timeline always is: the state is bounded and the journal is not.
+
+use super::SessionsProjection;
+use super::state::{Session, Sessions};
+use super::timeline::{Builder, Timeline};
+use super::view::{SessionView, Unresolved, resolve};
+use crate::error::Result;
+use crate::event::{Filter, Seq, StoredEvent};
+use crate::projection::{Progress, Projection, Source};
+use crate::store::Item;
+
+/// A session that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its whole id.
+    pub id: String,
+    /// What is known of it.
+    pub session: Session,
+    /// The last seq that this knows.
+    pub seq: Seq,
+}
+
+/// The answer of the live state: the session, or that the journal has to be asked, or why there is none.
+pub enum InState {
+    /// Here it is.
+    Found(Box<Found>),
+    /// It may have left the state, or its counts are not whole.
+    AskJournal,
+    /// There is no such session.
+    Unresolved(Unresolved),
+}
+
+/// Looks `given`, an id or the beginning of one, up in a state at `seq`.
+pub fn in_state(state: &Sessions, seq: Seq, given: &str) -> InState {
+    match resolve(state, given) {
+        Ok((_, session)) if session.returned => InState::AskJournal,
+        Ok((id, session)) => {
+            InState::Found(Box::new(Found { id: id.to_owned(), session: session.clone(), seq }))
+        }
+        Err(Unresolved::Unknown) if !state.departed.is_empty() => InState::AskJournal,
+        Err(why) => InState::Unresolved(why),
+    }
+}
+
+/// Looks `given` up by folding the events of the sessions that begin with it, up to `seq`.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn in_journal(source: &impl Source, seq: Seq, given: &str) -> Result<Result<Found, Unresolved>> {
+    let mut state = Sessions::default();
+    let concerns =
+        |stored: &StoredEvent| stored.event.session.as_deref().is_some_and(|id| id.starts_with(given));
+    let mut replay = source.replay(Seq::FIRST).through(seq);
+    while let Some(item) = replay.next()? {
+        if let Item::Event(stored) = item
+            && concerns(&stored)
+        {
+            SessionsProjection::apply(&mut state, &stored);
+        }
+    }
+    Ok(resolve(&state, given).map(|(id, session)| Found { id: id.to_owned(), session: session.clone(), seq }))
+}
+
+/// What happened in a session that was found, read back from the journal; and what could not be read.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn timeline(source: &impl Source, found: &Found) -> Result<(Timeline, Progress)> {
+    let (first, last) = (Seq::new(found.session.seq_first), Seq::new(found.session.seq_last));
+    let only = Filter::from_pairs([("session", found.id.as_str())]).map_err(|error| {
+        crate::error::Error::failed(format!("the session's id cannot be asked for: {}", error.message))
+    })?;
+    let mut replay = source.replay(first).filtered(only).through(last);
+    let mut builder = Builder::default();
+    let mut progress = Progress::default();
+    while let Some(item) = replay.next()? {
+        match item {
+            Item::Event(stored) => {
+                progress.events += 1;
+                builder.push(&stored);
+            }
+            Item::Gap(gap) => progress.gaps.push(gap),
+            Item::Undecodable(_) => progress.undecodable += 1,
+        }
+    }
+    Ok((builder.finish(SessionView::of(&found.id, &found.session), found.seq), progress))
+}
