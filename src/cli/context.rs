@@ -1,6 +1,5 @@
 //! What a command works with: the environment, the clock, the data directory, its output, its run.
 
-use super::Runtime;
 use super::interrupt::Interrupt;
 use super::out::Out;
 use super::run::Run;
@@ -24,7 +23,6 @@ pub struct Context {
     /// Ctrl-C and SIGTERM.
     pub interrupt: Interrupt,
     pub(super) data_dir_flag: Option<PathBuf>,
-    pub(super) runtime: Runtime,
     pub(super) run: Option<Run>,
 }
 
@@ -76,20 +74,5 @@ impl Context {
     /// The record of this run, where it is recorded: for events of a command's own.
     pub fn run(&self) -> Option<&Run> {
         self.run.as_ref()
-    }
-
-    /// Drives a future to its end on the runtime that the table gives this command.
-    ///
-    /// # Errors
-    /// When the runtime cannot be had.
-    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        let mut builder = match self.runtime {
-            Runtime::None => return Err(Error::failed("this command has no runtime")),
-            Runtime::Threads => tokio::runtime::Builder::new_multi_thread(),
-        };
-        let runtime = builder.enable_all().build();
-        let runtime =
-            runtime.map_err(|source| Error::failed(format!("cannot start the runtime: {source}")))?;
-        Ok(runtime.block_on(future))
     }
 }

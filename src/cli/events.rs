@@ -1,16 +1,131 @@
-//! `events`
-use super::{Context, Outcome};
+//! `events`: prints what matches, oldest first, and ends.
+//!
+//! It reads the files themselves, with a server or without one, so both give the same answer. `--since` and `--until`
+//! go by the time at which the journal took an event; the order is that of the seqs. What cannot be read stands in
+//! its place, everything after it is still printed, and the exit code then says 4.
+
+use super::filters::Filters;
+use super::lines::Lines;
+use super::{Context, Outcome, display, when};
 use crate::error::Error;
+use crate::event::Seq;
+use crate::store::{self, Item, View};
 
-/// Arguments.
+/// Prints the events that match, oldest first, and ends.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Begin at this seq
+    #[arg(long, value_name = "SEQ")]
+    pub from: Option<u64>,
+    /// Only what was recorded at or after this time: 2026-11-22T10:00:00Z, 2026-11-22, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only what was recorded at or before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// End after so many events that match
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Which of them
+    #[command(flatten)]
+    pub filters: Filters,
+}
 
-/// Runs it.
+/// Prints them.
 ///
 /// # Errors
-/// None yet.
+/// A wrong argument, no data directory, a cursor beyond the end, a journal that cannot be read.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let _ = (args, context);
-    todo!()
+    let filter = args.filters.filter()?;
+    let now = context.now();
+    let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
+    let until = args.until.map(|text| when::parse("--until", &text, now)).transpose()?;
+    let view = open(context)?;
+    let from = start(&view, args.from)?;
+    let mut replay = view.replay(from).filtered(filter);
+    if let Some(since) = since {
+        replay = replay.since(since)?;
+    }
+    if let Some(until) = until {
+        replay = replay.until(until);
+    }
+    let mut lines = Lines::default();
+    let limit = args.limit.unwrap_or(u64::MAX);
+    while lines.events < limit
+        && let Some(item) = replay.next()?
+    {
+        lines.item(&mut context.out, &item)?;
+    }
+    end(&lines, context)
+}
+
+/// Opens the journal for reading, and says how much of what was emitted is not in it yet.
+///
+/// # Errors
+/// No data directory, a journal that cannot be read.
+pub fn open(context: &mut Context) -> Result<View, Error> {
+    let dir = context.open_data_dir()?;
+    let view = store::read(&dir, &context.env)?;
+    let waiting = view.waiting();
+    if waiting > 0 {
+        let events = display::counted(waiting, "event");
+        context.out.note(&format!("{events} in the inbox not shown: another process is taking them in"));
+    }
+    Ok(view)
+}
+
+/// The first seq to show: the one that was asked for, else the first that is kept.
+fn start(view: &View, from: Option<u64>) -> Result<Seq, Error> {
+    let Some(from) = from.map(Seq::new) else { return Ok(view.first()) };
+    let last = view.durable();
+    if from > last.next() {
+        return Err(Error::CursorAhead { asked: from.get(), last: last.get() });
+    }
+    Ok(from.max(Seq::FIRST))
+}
+
+/// How it ended: with exit code 4 when something could not be read.
+///
+/// # Errors
+/// As [`super::out::Out::flush`].
+pub fn end(lines: &Lines, context: &mut Context) -> Result<Outcome, Error> {
+    context.out.flush()?;
+    let Some(damage) = lines.damage() else {
+        return Ok(Outcome::with_summary(display::counted(lines.events, "event")));
+    };
+    context
+        .out
+        .warn(&format!("{damage}: everything else was printed; `mnemosyne-inspect verify` says where it is"));
+    Ok(Outcome::damaged(damage))
+}
+
+/// The last `n` items that match up to `through`, oldest first, found by looking back in growing steps: what lies
+/// far back is not read for ten lines.
+///
+/// # Errors
+/// A journal that cannot be read.
+pub fn last_matching(
+    view: &View,
+    filter: &crate::event::Filter,
+    n: usize,
+    through: Seq,
+) -> Result<Vec<Item>, Error> {
+    const FIRST_STEP: u64 = 256;
+    let first = view.first().get();
+    let mut step = FIRST_STEP.max(2 * n as u64);
+    loop {
+        let from = through.next().get().saturating_sub(step).max(first);
+        let mut replay = view.replay(Seq::new(from)).filtered(filter.clone()).through(through);
+        let mut kept = std::collections::VecDeque::new();
+        while let Some(item) = replay.next()? {
+            kept.push_back(item);
+            if kept.len() > n {
+                kept.pop_front();
+            }
+        }
+        if kept.len() >= n || from <= first {
+            return Ok(kept.into());
+        }
+        step = step.saturating_mul(8);
+    }
 }

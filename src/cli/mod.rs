@@ -1,7 +1,7 @@
 //! The command line: one table of commands, one wrapper around them, one way out.
 //!
-//! [`COMMANDS`] has a row for every command: its name, its arguments, whether its runs are on record, whether it
-//! needs an asynchronous runtime, and the function that does the work. Help, the reference page `docs/cli.md`, "did
+//! [`COMMANDS`] has a row for every command: its name, its arguments, whether its runs are on record, and the
+//! function that does the work. Help, the reference page `docs/cli.md`, "did
 //! you mean" and dispatch all come from this table. A command is one file with `pub struct Args` (clap) and
 //! `pub fn run(Args, &mut Context) -> Result<Outcome, Error>`; nothing in it prints but through [`out::Out`], and
 //! nothing in it ends the process: it returns, so that the wrapper ([`run`]) always sees the end.
@@ -14,12 +14,14 @@
 pub mod api_server;
 pub mod context;
 pub mod demo;
+pub mod detach;
 pub mod display;
 pub mod events;
 pub mod filters;
 pub mod hook;
 pub mod import;
 pub mod interrupt;
+pub mod lines;
 pub mod out;
 pub mod reference;
 pub mod run;
@@ -42,31 +44,19 @@ pub struct Command {
     pub about: &'static str,
     /// Whether a run is on record without being asked to: commands that only look are not, unless `--record`.
     pub recorded: bool,
-    /// Which runtime [`Context::block_on`] offers.
-    pub runtime: Runtime,
     /// Adds the arguments.
     arguments: fn(clap::Command) -> clap::Command,
     /// Parses them and does the work.
     run: fn(&ArgMatches, &mut Context) -> Result<Outcome, Error>,
 }
 
-/// What a command needs to serve many at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runtime {
-    /// Nothing: it waits for one thing at a time.
-    None,
-    /// A runtime with a thread a core.
-    Threads,
-}
-
 /// A row whose arguments and function are those of a module.
 macro_rules! command {
-    ($name:literal, $module:ident, recorded: $recorded:literal, runtime: $runtime:ident, $about:literal) => {
+    ($name:literal, $module:ident, recorded: $recorded:literal, $about:literal) => {
         Command {
             name: $name,
             about: $about,
             recorded: $recorded,
-            runtime: Runtime::$runtime,
             arguments: |command| $module::Args::augment_args(command),
             run: |matches, context| {
                 let args = $module::Args::from_arg_matches(matches)
@@ -79,15 +69,15 @@ macro_rules! command {
 
 /// Every command that exists, in the order of the help.
 pub const COMMANDS: &[Command] = &[
-    command!("demo", demo, recorded: false, runtime: None,
+    command!("demo", demo, recorded: false,
         "Record a sample session through the real path, and watch it live and again"),
-    command!("api-server", api_server, recorded: true, runtime: Threads,
+    command!("api-server", api_server, recorded: true,
         "Record and serve over HTTP"),
-    command!("tail", tail, recorded: false, runtime: None,
+    command!("tail", tail, recorded: false,
         "Show the newest events, and with -f each new one as it comes"),
-    command!("events", events, recorded: false, runtime: None,
+    command!("events", events, recorded: false,
         "Print the events that match, oldest first"),
-    command!("import", import, recorded: true, runtime: None,
+    command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
 ];
 

@@ -8,6 +8,7 @@
 //! Stdout is buffered even on a pipe, because `events` prints millions of lines; it is flushed before any word goes
 //! to stderr, at the end, by [`Out::flush`] wherever a follower has caught up, and after each line on a terminal.
 
+use super::display::Style;
 use crate::error::Error;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -48,6 +49,7 @@ pub struct Out {
     color: bool,
     color_words: bool,
     each_line: bool,
+    columns: Option<usize>,
 }
 
 impl Out {
@@ -55,6 +57,7 @@ impl Out {
     pub fn of_process(manner: Manner) -> Out {
         let terminal = std::io::stdout().is_terminal();
         let mut out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()), manner, terminal);
+        out.columns = terminal.then(columns_of_terminal).flatten();
         out.color_words = colored(manner, std::io::stderr().is_terminal());
         out
     }
@@ -68,7 +71,7 @@ impl Out {
     ) -> Out {
         let color = colored(manner, terminal) && !manner.json;
         let stdout = BufWriter::with_capacity(64 * 1024, stdout);
-        Out { stdout, stderr, manner, color, color_words: color, each_line: terminal }
+        Out { stdout, stderr, manner, color, color_words: color, each_line: terminal, columns: None }
     }
 
     /// Whether data is to be JSON.
@@ -84,6 +87,11 @@ impl Out {
     /// Whether data is coloured.
     pub fn is_colored(&self) -> bool {
         self.color
+    }
+
+    /// How lines of data are to look; cut to the terminal's width only on a terminal.
+    pub fn style(&self) -> Style {
+        Style { color: self.color, columns: self.columns }
     }
 
     /// One line of data. The text must be safe for a terminal: see `cli::display`.
@@ -161,6 +169,11 @@ fn colored(manner: Manner, terminal: bool) -> bool {
         Color::Never => false,
         Color::Auto => terminal && !manner.no_color,
     }
+}
+
+fn columns_of_terminal() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
 fn failed(error: std::io::Error) -> Error {

@@ -108,8 +108,9 @@ const JSON: &str = "\
   version, and readers ignore those that they do not know.
   - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
     `--stop`: `{\"version\":1,\"stopped\":4711}`.
-  - `import`: `{\"version\":1,\"files\":2,\"added\":310,\"duplicates\":0,\"broken_lines\":0,\"way\":\"server\"}`; `way` is how the
-    events got in: `server`, `journal`, or `inbox` where another process held the journal.
+  - `import`: `{\"version\":1,\"files\":2,\"unchanged\":0,\"bytes\":81920,\"lines\":412,\"added\":310,\"known\":12,
+    \"broken\":0,\"broken_lines\":[{\"path\",\"line\",\"reason\"}],\"unreadable\":[{\"path\",\"reason\"}],\"unfinished\":[],\"way\":\"server\"}`;
+    `way` is how the events got in: `server`, `journal`, or `inbox` where another process held the journal.
   - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"seen\":40}` at its end.
 - An error with `--json` is one object on stderr: `{\"error\":{\"code\":\"no_data_dir\",\"message\":\"...\"}}`. Codes are stable.
 ";

@@ -217,7 +217,6 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
         out: Out::of_process(manner),
         interrupt: super::interrupt::Interrupt::default(),
         data_dir_flag: global.data_dir,
-        runtime: command.runtime,
         run: None,
     };
     let args = recorded_arguments(command.name, argv);

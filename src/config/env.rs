@@ -29,6 +29,7 @@ pub struct Env {
     variables: BTreeMap<&'static str, OsString>,
     user_data: Option<PathBuf>,
     user_config: Option<PathBuf>,
+    home: Option<PathBuf>,
 }
 
 impl Env {
@@ -43,6 +44,7 @@ impl Env {
             variables,
             user_data: user.as_ref().map(|base| base.data_dir().join("mnemosyne")),
             user_config: user.as_ref().map(|base| base.config_dir().join("mnemosyne")),
+            home: user.as_ref().map(|base| base.home_dir().to_owned()),
         }
     }
 
@@ -52,6 +54,7 @@ impl Env {
             variables: BTreeMap::new(),
             user_data: Some(home.join(".local/share/mnemosyne")),
             user_config: Some(home.join(".config/mnemosyne")),
+            home: Some(home.to_owned()),
         }
     }
 
@@ -115,6 +118,11 @@ impl Env {
     /// Where the user's data directory is, if the user has a home.
     pub fn user_data(&self) -> Option<&Path> {
         self.user_data.as_deref()
+    }
+
+    /// The user's home directory, if there is one.
+    pub fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 
     /// The user's `config.toml`, if the user has a home.

@@ -53,7 +53,8 @@ pub async fn follow(store: Store, source: Source, instance: String) -> crate::er
                 project_dir: None,
             };
             let file = path.clone();
-            let work = tokio::task::spawn_blocking(move || live.blocking_lock().import(&store, &file, &origin));
+            let work =
+                tokio::task::spawn_blocking(move || live.blocking_lock().import(&store, &file, &origin));
             match work.await {
                 Ok(Ok(report)) => tracing::debug!(added = report.added, "imported {}", path.display()),
                 Ok(Err(error)) => tracing::warn!("{error}"),
@@ -94,7 +95,8 @@ pub fn transcripts_of(event: &Event) -> Vec<PathBuf> {
         }
         named = named.data.map(|data| *data).unwrap_or_default();
     }
-    let path = if event.kind == Kind::SubagentStopped { named.agent_transcript_path } else { named.transcript_path };
+    let path =
+        if event.kind == Kind::SubagentStopped { named.agent_transcript_path } else { named.transcript_path };
     path.map(PathBuf::from).filter(|path| is_believed(path)).into_iter().collect()
 }
 

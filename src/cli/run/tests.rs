@@ -1,7 +1,6 @@
 //! Every way in which a command can end, and what is on record afterwards.
 
 use super::*;
-use crate::cli::Runtime;
 use crate::cli::out::tests::{Captured, captured};
 use crate::clock::FixedClock;
 use crate::event::{Kind, Timestamp};
@@ -75,7 +74,6 @@ impl Stage {
             out,
             interrupt: crate::cli::interrupt::Interrupt::default(),
             data_dir_flag: None,
-            runtime: Runtime::None,
             run: None,
         };
         (context, stderr)
@@ -83,14 +81,7 @@ impl Stage {
 
     fn run(&self, recorded: bool, record: bool, body: Body) -> (Exit, String) {
         let (mut context, stderr) = self.context();
-        let command = Command {
-            name: "trial",
-            about: "",
-            recorded,
-            runtime: Runtime::None,
-            arguments: |c| c,
-            run: body,
-        };
+        let command = Command { name: "trial", about: "", recorded, arguments: |c| c, run: body };
         let matches = clap::Command::new("trial").get_matches_from(["trial"]);
         let exit = wrapped(&command, record, &matches, vec!["--deep".into()], &mut context, false);
         (exit, stderr.text())

@@ -203,7 +203,11 @@ fn an_import_that_lost_its_cursor_adds_nothing_either() {
     let before = journal.events.len();
     let report = journal.import(&transcript.path());
     assert_eq!((journal.events.len(), report.added), (before, 0));
-    assert_eq!(report.known, before as u64 - 1, "but the tokens of the bare call, which are known by their amount");
+    assert_eq!(
+        report.known,
+        before as u64 - 1,
+        "but the tokens of the bare call, which are known by their amount"
+    );
 }
 
 #[test]
