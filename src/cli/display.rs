@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Local, TimeZone};
 use unicode_width::UnicodeWidthChar;
 
+use super::out::Out;
 use crate::event::{StoredEvent, Timestamp};
 
 /// How a line may look: decided once by the output of the command, from `--color`, `NO_COLOR` and the terminal.
@@ -40,6 +41,11 @@ pub enum Role {
 }
 
 impl Style {
+    /// What the output of a command wants. Lines are not cut: their parts are bounded already.
+    pub fn of(out: &Out) -> Style {
+        Style { color: out.is_colored(), columns: None }
+    }
+
     /// No colour, no cut: what a pipe gets.
     pub const PLAIN: Style = Style { color: false, columns: None };
 
@@ -95,6 +101,13 @@ pub fn cell(text: &str, columns: usize) -> String {
     out
 }
 
+/// [`cell`], with the spaces before it: for numbers.
+pub fn cell_right(text: &str, columns: usize) -> String {
+    let fitted = fit(text, columns);
+    let used = columns_of(&fitted);
+    " ".repeat(columns.saturating_sub(used)) + &fitted
+}
+
 /// The columns that visible text takes, counted so that no terminal needs more.
 pub fn columns_of(text: &str) -> usize {
     // A variation selector can widen the character before it; its column is counted at once.
@@ -127,6 +140,11 @@ fn is_unsafe(c: char) -> bool {
 /// A moment in the terminal's zone, to the millisecond, with its offset: `2026-10-01 14:03:22.123 +02:00`.
 pub fn local_time(time: Timestamp) -> String {
     in_zone(time, &Local, "%Y-%m-%d %H:%M:%S%.3f %:z")
+}
+
+/// The day alone, in the terminal's zone: `2026-10-01`.
+pub fn local_day(time: Timestamp) -> String {
+    in_zone(time, &Local, "%Y-%m-%d")
 }
 
 /// The time of day alone, in the terminal's zone: `14:03:22.123`.

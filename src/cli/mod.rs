@@ -24,7 +24,10 @@ pub mod interrupt;
 pub mod lines;
 pub mod out;
 pub mod reference;
+pub mod replay;
 pub mod run;
+pub mod session;
+pub mod sessions;
 pub mod tail;
 pub mod when;
 
@@ -77,6 +80,12 @@ pub const COMMANDS: &[Command] = &[
         "Show the newest events, and with -f each new one as it comes"),
     command!("events", events, recorded: false,
         "Print the events that match, oldest first"),
+    command!("sessions", sessions, recorded: false,
+        "List the agent sessions on record"),
+    command!("session", session, recorded: false,
+        "Show one session: its timeline, tool calls, failures and tokens"),
+    command!("replay", replay, recorded: false,
+        "Show a session again as it happened, at its own speed or another"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
 ];

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::SessionsProjection;
 use super::state::{Agent, CALLS_KEPT_MAX, Call, Counts, Outcome, Phase, Session, Sessions, Tokens};
 use crate::event::{Seq, Timestamp};
-use crate::projection::{Fold, Mark};
+use crate::projection::{Fold, Latest, Mark};
 
 /// The version of every form here.
 pub const VERSION: u32 = 1;
@@ -38,9 +38,10 @@ impl From<Mark> for At {
 /// The beginning of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// When.
-    #[serde(flatten)]
-    pub at: At,
+    /// When, by the emitter's clock.
+    pub time: Timestamp,
+    /// Its place in the journal.
+    pub seq: Seq,
     /// Whether the agent reported it; otherwise this is its earliest event.
     pub reported: bool,
 }
@@ -48,9 +49,10 @@ pub struct Started {
 /// The end of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// When.
-    #[serde(flatten)]
-    pub at: At,
+    /// When, by the emitter's clock.
+    pub time: Timestamp,
+    /// Its place in the journal.
+    pub seq: Seq,
     /// The agent's own word for why.
     pub reason: String,
     /// Concluded from the absence of the process rather than reported.
@@ -60,9 +62,10 @@ pub struct Ended {
 /// What a session waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingOn {
-    /// Since when.
-    #[serde(flatten)]
-    pub at: At,
+    /// Since when, by the emitter's clock.
+    pub time: Timestamp,
+    /// The place of the question in the journal.
+    pub seq: Seq,
     /// For permission to use this tool.
     pub tool: Option<String>,
     /// What the agent asked.
@@ -113,9 +116,9 @@ pub struct SessionView {
 impl SessionView {
     /// The view of a session.
     pub fn of(id: &str, session: &Session) -> SessionView {
-        let value =
-            |register: &Option<crate::projection::Latest<String>>| register.as_ref().map(|r| r.value.clone());
-        let started = session.started.as_ref().map(|started| started.mark);
+        let value = |register: &Option<Latest<String>>| register.as_ref().map(|r| r.value.clone());
+        let reported = session.started.as_ref().map(|started| started.mark);
+        let started = reported.unwrap_or(session.first);
         SessionView {
             id: id.to_owned(),
             state: session.phase(),
@@ -124,10 +127,11 @@ impl SessionView {
             model: value(&session.model),
             source: value(&session.source),
             title: value(&session.title),
-            started: Started { at: started.unwrap_or(session.first).into(), reported: started.is_some() },
+            started: Started { time: started.time(), seq: started.seq(), reported: reported.is_some() },
             last_seen: session.last.into(),
             ended: session.ended().map(|end| Ended {
-                at: end.mark.into(),
+                time: end.mark.time(),
+                seq: end.mark.seq(),
                 reason: end.value.reason.clone(),
                 inferred: end.value.inferred,
             }),
@@ -160,15 +164,18 @@ fn waiting_on(session: &Session) -> Option<WaitingOn> {
         return None;
     }
     let question = session.question.as_ref();
+    let waiting = |mark: Mark, tool, question: Option<&Latest<String>>| WaitingOn {
+        time: mark.time(),
+        seq: mark.seq(),
+        tool,
+        question: question.map(|question| question.value.clone()),
+    };
     match session.open_waits().min_by_key(|wait| wait.asked) {
-        Some(wait) => Some(WaitingOn {
-            at: wait.asked.into(),
-            tool: Some(wait.tool.clone()),
-            question: question.filter(|q| wait.asked <= q.mark).map(|q| q.value.clone()),
-        }),
-        None => {
-            question.map(|q| WaitingOn { at: q.mark.into(), tool: None, question: Some(q.value.clone()) })
+        Some(wait) => {
+            let question = question.filter(|question| wait.asked <= question.mark);
+            Some(waiting(wait.asked, Some(wait.tool.clone()), question))
         }
+        None => question.map(|asked| waiting(asked.mark, None, Some(asked))),
     }
 }
 

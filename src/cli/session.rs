@@ -1,0 +1,311 @@
+//! `session ID`: one session from its beginning to its end: what it is, what was counted, and its timeline with tool
+//! calls at their start, their durations, failures, subagents indented, and tokens.
+
+use super::display::{self, Role, Style};
+use super::sessions::{Folded, outcome, state_words};
+use super::{Context, Outcome};
+use crate::error::Error;
+use crate::event::{Kind, Seq, Timestamp};
+use crate::projection::sessions::look::{self, Found, InState};
+use crate::projection::sessions::timeline::{CallItem, Item, Timeline};
+use crate::projection::sessions::view::{
+    self, AgentView, FailureView, SessionDetail, SessionView, Unresolved, Viewer,
+};
+use serde::Serialize;
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The session: its id, or the beginning of it that no other shares
+    #[arg(value_name = "ID")]
+    session: String,
+}
+
+/// Columns of a line of text in the timeline.
+const TEXT_COLUMNS: usize = 100;
+
+/// What `--json` prints: the answer of `GET /sessions/{id}` with the items of its timeline.
+#[derive(Serialize)]
+struct Whole<'a> {
+    version: u32,
+    seq: Seq,
+    session: &'a SessionView,
+    agents: &'a [AgentView],
+    failures: &'a [FailureView],
+    items: &'a [Item],
+    omitted: u64,
+    viewer: &'a Viewer,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// [`Error::NotFound`] when no session begins with the id, [`Error::Usage`] when several do.
+pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let folded = Folded::now(context)?;
+    let Args { session } = args;
+    let found = find(&folded, &session)?;
+    let (timeline, progress) = look::timeline(&folded.view, &found)?;
+    let now = context.now();
+    let detail = view::detail(&found.id, &found.session, found.seq, now);
+    if context.out.is_json() {
+        context.out.json(&Whole {
+            version: view::VERSION,
+            seq: detail.seq,
+            session: &detail.session,
+            agents: &detail.agents,
+            failures: &detail.failures,
+            items: &timeline.items,
+            omitted: timeline.omitted,
+            viewer: &detail.viewer,
+        })?;
+    } else {
+        print(context, &detail, &timeline, now)?;
+    }
+    Ok(outcome(context, &progress, display::counted(timeline.items.len() as u64, "item")))
+}
+
+/// The session that `given` names.
+pub(super) fn find(folded: &Folded, given: &str) -> Result<Found, Error> {
+    let found = match look::in_state(folded.fold.state(), folded.fold.seq(), given) {
+        InState::Found(found) => Ok(*found),
+        InState::Unresolved(why) => Err(why),
+        InState::AskJournal => look::in_journal(&folded.view, folded.view.durable(), given)?,
+    };
+    found.map_err(|why| match why {
+        Unresolved::Unknown => Error::NotFound {
+            what: format!("a session `{}`", display::fit(given, 60)),
+            hint: ": `mnemosyne sessions` lists those on record".to_owned(),
+        },
+        Unresolved::Ambiguous(ids) => {
+            let ids: Vec<_> = ids.iter().map(|id| display::fit(id, 60)).collect();
+            Error::usage(format!(
+                "several sessions begin with `{given}`: {}; give more of the id",
+                ids.join(", ")
+            ))
+        }
+    })
+}
+
+fn print(
+    context: &mut Context,
+    detail: &SessionDetail,
+    timeline: &Timeline,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let style = Style::of(&context.out);
+    for line in head(&detail.session, now, style) {
+        context.out.line(&line)?;
+    }
+    for failure in &detail.failures {
+        let signature = failure.signature.as_deref().unwrap_or("failures of other kinds");
+        let text = format!("{} x {}", display::count(failure.count), display::fit(signature, TEXT_COLUMNS));
+        context.out.line(&fact("failure", &style.paint(Role::Bad, &text), style))?;
+    }
+    for agent in &detail.agents {
+        context.out.line(&fact("subagent", &agent_words(agent), style))?;
+    }
+    let mut day = String::new();
+    for item in &timeline.items {
+        let of_item = display::local_day(item.time);
+        if of_item != day {
+            context.out.line("")?;
+            context.out.line(&style.paint(Role::Dim, &of_item))?;
+            day = of_item;
+        }
+        context.out.line(&line_of(item, style))?;
+    }
+    if timeline.omitted > 0 {
+        let omitted = display::counted(timeline.omitted, "item");
+        context.out.note(&format!(
+            "{omitted} beyond the first are left out: `mnemosyne events --session` prints them"
+        ));
+    }
+    Ok(())
+}
+
+fn fact(name: &str, value: &str, style: Style) -> String {
+    format!("{}  {value}", style.paint(Role::Dim, &display::cell(name, 9)))
+}
+
+fn head(session: &SessionView, now: Timestamp, style: Style) -> Vec<String> {
+    let (state, role) = state_words(session, now);
+    let state = style.paint(role, state);
+    let state = match (&session.ended, &session.waiting_on) {
+        (Some(end), _) => {
+            let inferred = if end.inferred { ", inferred" } else { "" };
+            let reason = display::visible(&end.reason);
+            format!("{state} ({reason}{inferred}) {}", display::local_time(end.time))
+        }
+        (None, Some(waiting)) => {
+            let asked = waiting.question.as_deref().or(waiting.tool.as_deref()).unwrap_or("an answer");
+            format!("{state} for {}", display::fit(asked, TEXT_COLUMNS))
+        }
+        (None, None) => state,
+    };
+    let started = display::local_time(session.started.time);
+    let started = match (&session.source, session.started.reported) {
+        (Some(source), true) => format!("{started} ({})", display::visible(source)),
+        _ => format!("{started} (its first event; no start was reported)"),
+    };
+    let last = format!(
+        "{} ({} ago)",
+        display::local_time(session.last_seen.time),
+        display::age(session.last_seen.time, now)
+    );
+    let mut lines = vec![
+        fact("session", &style.paint(Role::Strong, &display::visible(&session.id)), style),
+        fact("state", &state, style),
+    ];
+    let optional = [
+        ("project", &session.project),
+        ("cwd", &session.cwd),
+        ("model", &session.model),
+        ("title", &session.title),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            lines.push(fact(name, &display::fit(value, TEXT_COLUMNS), style));
+        }
+    }
+    lines.push(fact("started", &started, style));
+    lines.push(fact("last seen", &last, style));
+    lines.push(fact("counts", &counts_words(session), style));
+    lines.push(fact("tools", &tools_words(session), style));
+    lines.push(fact("tokens", &tokens_words(session), style));
+    if session.partial {
+        lines.push(fact("note", "earlier events are not in these counts", style));
+    }
+    lines
+}
+
+fn counts_words(session: &SessionView) -> String {
+    let counts = &session.counts;
+    let words = [
+        (counts.prompts, "prompt"),
+        (counts.turns, "turn"),
+        (counts.turns_failed, "failed turn"),
+        (counts.messages, "model message"),
+        (counts.agents, "subagent"),
+        (counts.permissions_requested, "permission request"),
+        (counts.compactions, "compaction"),
+        (counts.notifications, "notification"),
+    ];
+    let words: Vec<_> =
+        words.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| display::counted(n, what)).collect();
+    if words.is_empty() { display::counted(session.events, "event") } else { words.join(", ") }
+}
+
+fn tools_words(session: &SessionView) -> String {
+    let counts = &session.counts;
+    let mut words = vec![display::counted(counts.tool_calls, "call")];
+    let more = [
+        (counts.tools_failed, "failed"),
+        (counts.tools_interrupted, "of these interrupted"),
+        (counts.tools_denied, "denied"),
+        (session.open_calls, "running"),
+    ];
+    words.extend(
+        more.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", display::count(n))),
+    );
+    for (ms, origin) in
+        [(counts.tool_ms_reported, "as reported"), (counts.tool_ms_derived, "derived from their two ends")]
+    {
+        if ms > 0 {
+            words.push(format!("{} {origin}", display::duration(ms)));
+        }
+    }
+    words.join(", ")
+}
+
+fn tokens_words(session: &SessionView) -> String {
+    let Some(tokens) = session.tokens else {
+        return "unknown: no message on record reports its usage".to_owned();
+    };
+    format!(
+        "{} input, {} output, {} read from cache, {} written to cache (as reported)",
+        display::count(tokens.input),
+        display::count(tokens.output),
+        display::count(tokens.cache_read),
+        display::count(tokens.cache_creation)
+    )
+}
+
+fn agent_words(agent: &AgentView) -> String {
+    let kind = agent.agent_type.as_deref().unwrap_or("of unknown type");
+    let name = format!("{} ({})", display::fit(&agent.agent_id, 40), display::fit(kind, 40));
+    let failed = (agent.tools_failed > 0).then(|| format!("{} failed", display::count(agent.tools_failed)));
+    let tokens = agent.tokens.map(|tokens| format!("{} tokens", display::count(tokens.total())));
+    let parent = agent.parent.as_ref().map(|parent| format!("made by {}", display::fit(parent, 40)));
+    let running = agent.open.then(|| "running".to_owned());
+    let calls = Some(display::counted(agent.tool_calls, "call"));
+    let words: Vec<_> = [calls, failed, tokens, parent, running].into_iter().flatten().collect();
+    format!("{name}: {}", words.join(", "))
+}
+
+fn line_of(item: &Item, style: Style) -> String {
+    let clock = style.paint(Role::Dim, &display::local_clock(item.time));
+    let indent = "  ".repeat(item.depth as usize);
+    let (name, role) = label(item);
+    let text = display::fit(&item.text, TEXT_COLUMNS);
+    let mut line = format!("{clock}  {indent}{}", style.paint(role, &name));
+    let text = text.strip_prefix(name.as_str()).map_or(text.as_str(), str::trim_start);
+    if !text.is_empty() {
+        line.push_str("  ");
+        line.push_str(text);
+    }
+    if let Some(call) = &item.call {
+        line.push_str(&call_words(call, style));
+    }
+    if let Some(tokens) = &item.tokens {
+        let words = format!(
+            "  [{} tokens, {} output]",
+            display::count(tokens.total()),
+            display::count(tokens.output)
+        );
+        line.push_str(&style.paint(Role::Dim, &words));
+    }
+    line
+}
+
+fn call_words(call: &CallItem, style: Style) -> String {
+    let ran = call.duration_ms.map(|ms| {
+        let derived = if call.duration_origin.as_deref() == Some("derived") { " derived" } else { "" };
+        format!("{}{derived}", display::duration(ms))
+    });
+    let (words, role) = match call.outcome.as_deref() {
+        None => ("no end on record".to_owned(), Role::Waiting),
+        Some("completed") => (ran.unwrap_or_else(|| "done".to_owned()), Role::Dim),
+        Some(bad) => {
+            let ran = ran.map(|ran| format!(" after {ran}")).unwrap_or_default();
+            let error = call.error.as_deref().map(|error| format!(": {}", display::fit(error, TEXT_COLUMNS)));
+            (format!("{bad}{ran}{}", error.unwrap_or_default()), Role::Bad)
+        }
+    };
+    format!("  {}", style.paint(role, &words))
+}
+
+/// What a line is called: the tool of a call, else a word for its kind.
+fn label(item: &Item) -> (String, Role) {
+    if let Some(call) = &item.call {
+        return (display::fit(&call.tool, 40), Role::Strong);
+    }
+    let known = Kind::from_name(&item.kind);
+    let word = match known {
+        Some(Kind::PromptSubmitted) => return ("prompt".to_owned(), Role::Good),
+        Some(Kind::SessionStarted) => return ("session started".to_owned(), Role::Good),
+        Some(Kind::SessionEnded) => return ("session ended".to_owned(), Role::Good),
+        Some(Kind::TurnFailed) => return ("turn failed".to_owned(), Role::Bad),
+        Some(Kind::PermissionRequested) => return ("permission asked".to_owned(), Role::Waiting),
+        Some(Kind::PermissionDenied) => return ("permission denied".to_owned(), Role::Bad),
+        Some(Kind::NotificationRaised) => return ("notification".to_owned(), Role::Waiting),
+        Some(Kind::TurnCompleted) => "turn done",
+        Some(Kind::AgentMessage) => "message",
+        Some(Kind::SubagentStarted) => "subagent started",
+        Some(Kind::SubagentStopped) => "subagent stopped",
+        Some(Kind::ContextCompacted) => "context compacted",
+        Some(Kind::AgentEvent) => "hook",
+        _ => return (display::fit(&item.kind, 40), Role::Dim),
+    };
+    (word.to_owned(), Role::Dim)
+}

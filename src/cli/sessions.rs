@@ -1,0 +1,171 @@
+//! `sessions`: the list of agent sessions, the one seen last first. Works without a server, and with one beside it shows
+//! the same: both read the same journal with the same fold.
+
+use super::display::{self, Role, Style};
+use super::{Context, Outcome};
+use crate::error::Error;
+use crate::event::{Seq, Timestamp};
+use crate::projection::sessions::SessionsProjection;
+use crate::projection::sessions::state::{Phase, Sessions};
+use crate::projection::sessions::view::{self, LIST_LIMIT_DEFAULT, ListQuery, SessionList, SessionView};
+use crate::projection::snapshot::Files;
+use crate::projection::{Fold, Progress, state_at};
+use crate::store::{self, View};
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Only sessions of this project
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// At most so many; what is left out is told
+    #[arg(long, short, value_name = "N", default_value_t = LIST_LIMIT_DEFAULT, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When there is no data directory or its journal cannot be read.
+pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let folded = Folded::now(context)?;
+    let now = context.now();
+    let list = view::list(&folded.fold, &ListQuery { project: args.project, limit: args.limit }, now);
+    if context.out.is_json() {
+        context.out.json(&list)?;
+    } else {
+        print(context, &list, folded.fold.state())?;
+    }
+    Ok(outcome(context, &folded.progress, display::counted(list.total, "session")))
+}
+
+/// The sessions projection as of now, for commands that look at it.
+pub(super) struct Folded {
+    pub(super) view: View,
+    pub(super) fold: Fold<SessionsProjection>,
+    progress: Progress,
+}
+
+impl Folded {
+    /// Drains the inbox if nobody else does, and folds what is durable, from the newest snapshot.
+    pub(super) fn now(context: &mut Context) -> Result<Folded, Error> {
+        let dir = context.open_data_dir()?;
+        let view = store::read(&dir, &context.env)?;
+        if view.waiting() > 0 {
+            let waiting = display::counted(view.waiting(), "event");
+            context.out.warn(&format!(
+                "{waiting} in the inbox cannot be shown yet: another process holds the journal"
+            ));
+        }
+        let files = view.journal_id().map(|journal| Files::new(dir.snapshots(), journal.to_bytes()));
+        let (fold, progress) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
+        Ok(Folded { view, fold, progress })
+    }
+}
+
+/// Tells of what could not be read, and ends the command accordingly.
+pub(super) fn outcome(context: &mut Context, progress: &Progress, summary: String) -> Outcome {
+    if progress.undecodable > 0 {
+        let records = display::counted(progress.undecodable, "record");
+        context.out.warn(&format!("{records} cannot be read by this version and do not count here"));
+    }
+    let mut damaged = false;
+    for gap in &progress.gaps {
+        let corrupt = gap.reason == store::GapReason::Corruption;
+        damaged |= corrupt;
+        let why = if corrupt { "are damaged" } else { "were dropped by retention" };
+        context.out.warn(&format!("events {} to {} {why} and do not count here", gap.from, gap.to));
+    }
+    if damaged { Outcome::damaged(summary) } else { Outcome::with_summary(summary) }
+}
+
+const COLUMNS: [(&str, usize); 8] = [
+    ("STATE", 13),
+    ("PROJECT", 18),
+    ("SEEN", 8),
+    ("PROMPTS", 7),
+    ("TOOLS", 7),
+    ("FAILED", 6),
+    ("TOKENS", 13),
+    ("TITLE", 60),
+];
+
+fn print(context: &mut Context, list: &SessionList, state: &Sessions) -> Result<(), Error> {
+    let style = Style::of(&context.out);
+    if list.sessions.is_empty() {
+        context.out.note("no session is on record");
+    } else {
+        let names = list.sessions.iter().map(|session| shortest_name(state, &session.id));
+        let names: Vec<String> = names.collect();
+        let width = names.iter().map(|name| display::columns_of(name)).max().unwrap_or(0);
+        let heads: Vec<String> =
+            COLUMNS.iter().map(|(head, columns)| display::cell(head, *columns)).collect();
+        let head = format!("{}  {}", display::cell("ID", width), heads.join("  "));
+        context.out.line(&style.paint(Role::Dim, head.trim_end()))?;
+        for (name, session) in names.iter().zip(&list.sessions) {
+            context.out.line(&row(&display::cell(name, width), session, list.viewer.now, style))?;
+        }
+    }
+    let shown = list.sessions.len() as u64;
+    if shown < list.total {
+        let total = display::count(list.total);
+        context.out.note(&format!(
+            "{} of {total} sessions shown: --limit {} shows all",
+            display::count(shown),
+            list.total
+        ));
+    }
+    if list.departed > 0 {
+        let older = display::counted(list.departed, "older session");
+        context.out.note(&format!("{older} are in the journal only: `mnemosyne session ID` shows them"));
+    }
+    Ok(())
+}
+
+fn row(name: &str, session: &SessionView, now: Timestamp, style: Style) -> String {
+    let (state, role) = state_words(session, now);
+    let project = session.project.as_deref().unwrap_or("-");
+    let failed = display::count(session.counts.tools_failed);
+    let failed = display::cell_right(&failed, COLUMNS[5].1);
+    let failed = if session.counts.tools_failed > 0 { style.paint(Role::Bad, &failed) } else { failed };
+    let tokens = session.tokens.map_or_else(|| "unknown".to_owned(), |tokens| display::count(tokens.total()));
+    let cells = [
+        style.paint(Role::Strong, name),
+        style.paint(role, &display::cell(state, COLUMNS[0].1)),
+        display::cell(project.strip_prefix("project:").unwrap_or(project), COLUMNS[1].1),
+        display::cell_right(&display::age(session.last_seen.time, now), COLUMNS[2].1),
+        display::cell_right(&display::count(session.counts.prompts), COLUMNS[3].1),
+        display::cell_right(&display::count(session.counts.tool_calls), COLUMNS[4].1),
+        failed,
+        display::cell_right(&tokens, COLUMNS[6].1),
+        display::fit(session.title.as_deref().unwrap_or(""), COLUMNS[7].1),
+    ];
+    cells.join("  ").trim_end().to_owned()
+}
+
+/// What a session does, in a word or two, and how that looks.
+pub(super) fn state_words(session: &SessionView, now: Timestamp) -> (&'static str, Role) {
+    if session.is_presumed_dead(now) {
+        return ("presumed dead", Role::Dim);
+    }
+    let role = match session.state {
+        Phase::Working => Role::Good,
+        Phase::Waiting => Role::Waiting,
+        Phase::Idle => Role::Strong,
+        Phase::Ended => Role::Dim,
+    };
+    (session.state.name(), role)
+}
+
+/// The beginning of an id, of at least 8 characters, that names no other session.
+fn shortest_name(state: &Sessions, id: &str) -> String {
+    let shared_with = |other: Option<&String>| {
+        other.map_or(0, |other| id.chars().zip(other.chars()).take_while(|(a, b)| a == b).count())
+    };
+    let upto = (std::ops::Bound::Unbounded, std::ops::Bound::Excluded(id));
+    let before = state.sessions.range::<str, _>(upto).next_back().map(|(id, _)| id);
+    let after = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
+    let after = state.sessions.range::<str, _>(after).next().map(|(id, _)| id);
+    let shared = shared_with(before).max(shared_with(after));
+    id.chars().take((shared + 1).max(8)).collect()
+}
