@@ -13,7 +13,6 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Local, TimeZone};
 use unicode_width::UnicodeWidthChar;
 
-use super::out::Out;
 use crate::event::{StoredEvent, Timestamp};
 
 /// How a line may look: decided once by the output of the command, from `--color`, `NO_COLOR` and the terminal.
@@ -41,11 +40,6 @@ pub enum Role {
 }
 
 impl Style {
-    /// What the output of a command wants. Lines are not cut: their parts are bounded already.
-    pub fn of(out: &Out) -> Style {
-        Style { color: out.is_colored(), columns: None }
-    }
-
     /// No colour, no cut: what a pipe gets.
     pub const PLAIN: Style = Style { color: false, columns: None };
 

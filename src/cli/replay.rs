@@ -3,7 +3,8 @@
 //! Events come by (time, seq). Which events and which pauses is decided by pure code ([`pacing`]); the only thing
 //! that sleeps is the [`Sleeper`] at the end of the chain, which a test replaces.
 
-use super::display::{self, Style};
+use super::display;
+use super::lines::Lines;
 use super::session::find;
 use super::sessions::{Folded, outcome};
 use super::{Context, Outcome, when};
@@ -72,8 +73,7 @@ fn play(
     next: &mut impl FnMut() -> Result<Option<StoredEvent>, Error>,
     sleep: &mut impl Sleeper,
 ) -> Result<u64, Error> {
-    let style = Style::of(&context.out);
-    let (mut before, mut played) = (None, 0);
+    let (mut before, mut lines) = (None, Lines::default());
     while let Some(stored) = next()? {
         let time = stored.event.time;
         let delay = before.replace(time).map_or(Duration::ZERO, |before| pacing.delay(before, time));
@@ -81,12 +81,10 @@ fn play(
             context.out.flush()?;
             sleep(delay);
         }
-        let line = if context.out.is_json() { stored.to_json() } else { display::event_line(&stored, style) };
-        context.out.line(&line)?;
-        played += 1;
+        lines.event(&mut context.out, &stored)?;
     }
     context.out.flush()?;
-    Ok(played)
+    Ok(lines.events)
 }
 
 /// A place in a session.

@@ -93,7 +93,7 @@ fn print(
     timeline: &Timeline,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let style = Style::of(&context.out);
+    let style = context.out.style();
     for line in head(&detail.session, now, style) {
         context.out.line(&line)?;
     }

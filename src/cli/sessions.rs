@@ -2,7 +2,7 @@
 //! the same: both read the same journal with the same fold.
 
 use super::display::{self, Role, Style};
-use super::{Context, Outcome};
+use super::{Context, Outcome, events};
 use crate::error::Error;
 use crate::event::{Seq, Timestamp};
 use crate::projection::sessions::SessionsProjection;
@@ -49,14 +49,8 @@ pub(super) struct Folded {
 impl Folded {
     /// Drains the inbox if nobody else does, and folds what is durable, from the newest snapshot.
     pub(super) fn now(context: &mut Context) -> Result<Folded, Error> {
-        let dir = context.open_data_dir()?;
-        let view = store::read(&dir, &context.env)?;
-        if view.waiting() > 0 {
-            let waiting = display::counted(view.waiting(), "event");
-            context.out.warn(&format!(
-                "{waiting} in the inbox cannot be shown yet: another process holds the journal"
-            ));
-        }
+        let view = events::open(context)?;
+        let dir = context.locate_data_dir()?;
         let files = view.journal_id().map(|journal| Files::new(dir.snapshots(), journal.to_bytes()));
         let (fold, progress) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
         Ok(Folded { view, fold, progress })
@@ -91,7 +85,7 @@ const COLUMNS: [(&str, usize); 8] = [
 ];
 
 fn print(context: &mut Context, list: &SessionList, state: &Sessions) -> Result<(), Error> {
-    let style = Style::of(&context.out);
+    let style = context.out.style();
     if list.sessions.is_empty() {
         context.out.note("no session is on record");
     } else {
