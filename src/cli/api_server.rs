@@ -30,6 +30,7 @@ const LOG_LINES: usize = 5;
 
 /// Records and serves over HTTP, until Ctrl-C or SIGTERM.
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
     /// Where to listen; port 0 is any free one [default: the configured address, or any free port if that is taken]
     #[arg(long, value_name = "ADDR")]
@@ -52,6 +53,7 @@ pub struct Args {
 ///
 /// # Errors
 /// A server that runs already, an address that cannot be had, a journal that cannot be opened; for `--stop`, none.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if args.with_parent {
         detach::end_with_parent();
@@ -149,6 +151,9 @@ pub(super) fn wait_for_answer(child: &mut Child, dir: &DataDir) -> Result<Server
 
 /// Ends a child of this process: asks first, and kills it when it does not hear.
 pub(super) fn end_child(child: &mut Child) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         // It has not been waited for, so this pid is still its own, even if it has ended.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
@@ -165,7 +170,7 @@ pub(super) fn end_child(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn end_of_log(dir: &DataDir) -> String {
+pub(super) fn end_of_log(dir: &DataDir) -> String {
     let text = std::fs::read_to_string(dir.log_file()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines.iter().skip(lines.len().saturating_sub(LOG_LINES));

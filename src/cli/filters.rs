@@ -10,7 +10,7 @@ pub struct Filters {
     /// Only events of this agent session
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
-    /// Only events of these kinds; a pattern like 'tool_call_*', several with commas
+    /// Only events of these kinds; a pattern like `tool_call_*`, several with commas
     #[arg(long, value_name = "GLOB")]
     pub kind: Option<String>,
     /// Only events of this category, like agent, cli or session

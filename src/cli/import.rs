@@ -57,7 +57,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     };
     let mut bar = Bar::new(context);
     let imported = transcript::import(&paths, &mut known, &mut way, &origin, &Redactor::new(), &mut |p| {
-        bar.at(p.bytes, p.bytes_total)
+        bar.at(p.bytes, p.bytes_total);
     });
     bar.end();
     let name = way.name();
@@ -297,7 +297,7 @@ fn object(report: &Report, way: &str) -> serde_json::Value {
 
 /// A bar on stderr, on a terminal only, and only for an import that takes a while.
 struct Bar {
-    bar: Option<ProgressBar>,
+    drawn: Option<ProgressBar>,
     wanted: bool,
     since: Instant,
 }
@@ -305,14 +305,14 @@ struct Bar {
 impl Bar {
     fn new(context: &Context) -> Bar {
         let wanted = !context.out.is_quiet() && std::io::IsTerminal::is_terminal(&std::io::stderr());
-        Bar { bar: None, wanted, since: Instant::now() }
+        Bar { drawn: None, wanted, since: Instant::now() }
     }
 
     fn at(&mut self, bytes: u64, total: u64) {
         if !self.wanted || self.since.elapsed() < BAR_AFTER {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
+        let bar = self.drawn.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left");
             ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
@@ -320,7 +320,7 @@ impl Bar {
     }
 
     fn end(self) {
-        if let Some(bar) = self.bar {
+        if let Some(bar) = self.drawn {
             bar.finish_and_clear();
         }
     }

@@ -53,7 +53,7 @@ impl Lines {
         if gap.reason != GapReason::Retention {
             self.damaged.push((gap.from, gap.to));
         }
-        self.gap_line(out, gap.from, gap.to, gap.reason.as_str())
+        gap_line(out, gap.from, gap.to, gap.reason.as_str())
     }
 
     /// The same, as a server told it.
@@ -65,19 +65,7 @@ impl Lines {
         if gap.reason != "retention" {
             self.damaged.push((from, to));
         }
-        self.gap_line(out, from, to, &gap.reason)
-    }
-
-    fn gap_line(&self, out: &mut Out, from: Seq, to: Seq, reason: &str) -> Result<(), Error> {
-        if out.is_json() {
-            return out.json(&json!({"gap": {"from_seq": from, "to_seq": to, "reason": reason}}));
-        }
-        let role = if reason == "retention" { Role::Dim } else { Role::Bad };
-        let words = match reason {
-            "retention" => "no longer kept (retention)".to_owned(),
-            reason => format!("cannot be read ({})", display::visible(reason)),
-        };
-        out.line(&out.style().paint(role, &format!("{:>7}  {} {words}", from.get(), range(from, to))))
+        gap_line(out, from, to, &gap.reason)
     }
 
     /// A record whose bytes are whole and are no event that this program can read.
@@ -105,6 +93,18 @@ impl Lines {
             format!("{first}, and {} more", display::counted(more as u64, "range"))
         })
     }
+}
+
+fn gap_line(out: &mut Out, from: Seq, to: Seq, reason: &str) -> Result<(), Error> {
+    if out.is_json() {
+        return out.json(&json!({"gap": {"from_seq": from, "to_seq": to, "reason": reason}}));
+    }
+    let role = if reason == "retention" { Role::Dim } else { Role::Bad };
+    let words = match reason {
+        "retention" => "no longer kept (retention)".to_owned(),
+        reason => format!("cannot be read ({})", display::visible(reason)),
+    };
+    out.line(&out.style().paint(role, &format!("{:>7}  {} {words}", from.get(), range(from, to))))
 }
 
 fn range(from: Seq, to: Seq) -> String {

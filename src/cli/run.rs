@@ -219,8 +219,8 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
         data_dir_flag: global.data_dir,
         run: None,
     };
-    let args = recorded_arguments(command.name, argv);
-    wrapped(command, global.record, matches, args, &mut context, true) as u8
+    let recorded = recorded_arguments(command.name, argv);
+    wrapped(command, global.record, matches, recorded, &mut context, true) as u8
 }
 
 /// The wrapper itself.
@@ -296,8 +296,8 @@ fn tell_of_panic(info: &std::panic::PanicHookInfo<'_>) {
 
 /// The arguments as the record shows them: without the program and the command, and with the values of options that
 /// name a secret taken out. Secrets that show by their form are taken out of the whole event later, as of any.
-fn recorded_arguments(command: &str, argv: &[OsString]) -> Vec<String> {
-    let mut args: Vec<String> = argv.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+fn recorded_arguments(command: &str, line: &[OsString]) -> Vec<String> {
+    let mut args: Vec<String> = line.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     if let Some(at) = args.iter().position(|arg| arg == command) {
         args.remove(at);
     }

@@ -101,8 +101,8 @@ impl Follower {
         context.interrupt.take_over();
         loop {
             let turn = match self.stream()? {
-                Some(stream) => self.from_server(stream, lines, context)?,
-                None => self.from_files(lines, context)?,
+                Some(stream) => self.read_server(stream, lines, context)?,
+                None => self.read_files(lines, context)?,
             };
             if matches!(turn, Turn::Asked) {
                 return context.out.flush();
@@ -122,7 +122,7 @@ impl Follower {
         }
     }
 
-    fn from_server(
+    fn read_server(
         &mut self,
         mut stream: Stream,
         lines: &mut Lines,
@@ -136,9 +136,9 @@ impl Follower {
             match stream.next(LOOK_AROUND) {
                 Ok(Next::Frame(frame)) => self.frame(&frame, lines, context)?,
                 Ok(Next::Quiet) => context.out.flush()?,
-                Ok(Next::End) => return Ok(Turn::Other),
                 Err(error @ client::Error::Refused { .. }) => return Err(error.into()),
-                Err(_) => return Ok(Turn::Other),
+                // It stopped, or it broke and did not come back: whoever holds the journal now has the rest.
+                Ok(Next::End) | Err(_) => return Ok(Turn::Other),
             }
         }
     }
@@ -151,7 +151,7 @@ impl Follower {
         Ok(())
     }
 
-    fn from_files(&mut self, lines: &mut Lines, context: &mut Context) -> Result<Turn, Error> {
+    fn read_files(&mut self, lines: &mut Lines, context: &mut Context) -> Result<Turn, Error> {
         context.out.detail("following the files: no server runs");
         let view = store::read(&self.dir, &context.env)?;
         let mut subscription = view.follow(self.cursor.next(), self.filter.clone())?;
