@@ -131,7 +131,7 @@ pub(crate) fn breaches(source: &Source) -> Breaches {
         }
     }
     if !path.starts_with("journal/") && !path.starts_with("tools/") {
-        for module in crate_modules(&code, depth(path)) {
+        for module in crate_modules(code, depth(path)) {
             let allowed = layer.may.contains(&"*")
                 || layer.may.contains(&module.as_str())
                 || BASE.contains(&module.as_str());
