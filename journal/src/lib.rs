@@ -15,8 +15,11 @@ mod recovered;
 pub mod recovery;
 pub mod scan;
 pub mod sim;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod types;
+pub mod verify;
 mod view;
 mod watch;
 mod writer;

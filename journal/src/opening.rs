@@ -258,11 +258,14 @@ fn recover(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], now: Micros) ->
 
     let journal = verdict.identity.map(|identity| identity.journal).or(told.journal);
     let journal = journal.unwrap_or(options.journal_id_if_new);
+    // No batch of the new segment is earlier than this.
     let created = verdict.header.map(|header| header.created);
-    let recorded = verdict.recorded().or(told.recorded).or(created).unwrap_or(now);
+    let created = verdict.proven_recorded.or(told.recorded).or(created).unwrap_or(now);
+    let created = verdict.unproven.first().map_or(created, |(_, first)| created.min(first.recorded));
+    let recorded = verdict.recorded().unwrap_or(created);
     let place = (verdict.proven.next(), verdict.proven_link, recorded, verdict.chained);
     let mut writer = writer_behind(disk, options, bases.to_vec(), journal, place);
-    carry_over(&mut writer, &bytes, &verdict)?;
+    carry_over(&mut writer, &bytes, &verdict, created)?;
     if verdict.proven.next() > base
         && let Err(error) = seal_judged(&*writer.disk, base, &verdict)
     {
@@ -339,7 +342,7 @@ fn keep(disk: &dyn Disk, base: Seq, offset: usize, bytes: &[u8], what: &str) -> 
 /// Makes the segment that begins after what is proven, with the whole batches that follow the proof: the same records,
 /// times and links under a new salt. It gets its name when all of it is durable, so the proof frame at its end is true
 /// whenever somebody can read it.
-fn carry_over(writer: &mut Writer, bytes: &[u8], verdict: &Verdict) -> Result<()> {
+fn carry_over(writer: &mut Writer, bytes: &[u8], verdict: &Verdict, created: Micros) -> Result<()> {
     let base = verdict.proven.next();
     let salt = writer.salts.next(base);
     let header = SegmentHeader {
@@ -347,7 +350,7 @@ fn carry_over(writer: &mut Writer, bytes: &[u8], verdict: &Verdict) -> Result<()
         compatible: 0,
         journal: writer.catalog.journal,
         base,
-        created: writer.recorded,
+        created,
         salt,
         previous: verdict.proven_link,
     };

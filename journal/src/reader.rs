@@ -216,7 +216,7 @@ impl Reader {
             return Ok(None);
         }
         // The segment has ended, or another one has begun since.
-        self.source = None;
+        let before = self.source.take().map(|source| (source.base, source.recorded));
         let bases = self.catalog.bases();
         let index = bases.partition_point(|&base| base <= next);
         let Some(base) = index.checked_sub(1).map(|index| bases[index]) else {
@@ -226,7 +226,12 @@ impl Reader {
         };
         let end = bases.get(index).copied();
         match Source::open(&self.catalog, base, end)? {
-            Some(source) => self.source = Some(source),
+            Some(mut source) => {
+                if let Some((_, recorded)) = before.filter(|(before, _)| *before < base) {
+                    source.recorded = source.recorded.max(recorded);
+                }
+                self.source = Some(source);
+            }
             None => {
                 let to = end.map_or(durable, Seq::prev);
                 self.next = to.next();
@@ -254,12 +259,16 @@ impl Source {
             None => Bytes::Window { file, buffer: Vec::new(), origin: 0, trusted: Seq::ZERO },
         };
         bytes.fill(0, SEGMENT_HEADER_BYTES, Seq::ZERO, &name)?;
+        let mut recorded = Micros::MIN;
         let identity = match SegmentHeader::decode(bytes.slice()) {
             Ok(header) if header.journal != catalog.journal => {
                 let (expected, found) = (catalog.journal, header.journal);
                 return Err(Error::OtherJournal { file: name, expected, found });
             }
-            Ok(header) => Some(Identity::of(&header)),
+            Ok(header) => {
+                recorded = header.created;
+                Some(Identity::of(&header))
+            }
             Err(fault) => match refusal(fault, &name) {
                 Some(error) => return Err(error),
                 None => {
@@ -277,7 +286,7 @@ impl Source {
             bytes,
             offset: SEGMENT_HEADER_BYTES as u64,
             next_frame: base,
-            recorded: Micros::MIN,
+            recorded,
             cursor: Cursor::default(),
             slots: VecDeque::new(),
             recorded_is_bound: false,

@@ -10,7 +10,7 @@
 //!  20  reserved     u32  0                            40  last            u64 last seq; base - 1 if none
 //!  24  journal id    16                               48  first recorded  i64 us; 0 if there is no record
 //!  40  base         u64  first seq                    56  last recorded   i64 us; 0 if there is no record
-//!  48  created      i64  us                           64  data bytes      u64 offset of this footer
+//!  48  created      i64  us; <= every batch's          64  data bytes      u64 offset of this footer
 //!  56  salt         u64                               72  reserved        u64 0
 //!  64  previous link 32  link before base             80  link             32 link after last
 //!  96  reserved      28  0
@@ -63,7 +63,8 @@ pub struct SegmentHeader {
     pub journal: JournalId,
     /// Seq of its first record; everything before was durable when the segment got its name.
     pub base: Seq,
-    /// When it was made.
+    /// When it was made: `recorded` of the batch before, or the moment that the journal was made. No batch in it is
+    /// earlier.
     pub created: Micros,
     /// Part of every checksum in it.
     pub salt: u64,
