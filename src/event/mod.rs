@@ -20,6 +20,7 @@ pub mod json;
 mod payload_text;
 pub mod redact;
 mod summary;
+pub mod text;
 mod time;
 pub mod upcast;
 mod values;

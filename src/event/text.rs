@@ -1,0 +1,80 @@
+//! Text from events made safe for a terminal.
+//!
+//! Whatever an event holds was written by an agent, a tool or a web page. [`visible`] is the only function that makes such
+//! text fit for a terminal: nothing that moves the cursor, changes colours, reorders letters or hides passes through; each
+//! such character is shown as `\n`, `\t` or `\u{1b}`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// `text` with every character that a terminal would obey, reorder by or hide replaced by a visible escape, on one line.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    text.chars().for_each(|c| push_visible(&mut out, c));
+    Cow::Owned(out)
+}
+
+/// Appends `c`, or its visible escape: [`visible`] for one character.
+pub fn push_visible(out: &mut String, c: char) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if is_unsafe(c) => {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c)); // writing to a String cannot fail
+        }
+        c => out.push(c),
+    }
+}
+
+/// Whether a terminal would obey this character, reorder by it or hide it.
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control() // C0, DEL, C1
+        || matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // bidi
+            | '\u{2028}' | '\u{2029}'                                                            // line ends
+            | '\u{00ad}' | '\u{034f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}') // nothing to see
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_passes() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{7}\u{8}\r\n\t\u{0}\u{7f}\u{85}b";
+        let shown = visible(hostile);
+        assert!(shown.chars().all(|c| !c.is_control()), "{shown}");
+        assert_eq!(shown, "a\\u{1b}[2J\\u{9b}31m\\u{7}\\u{8}\\r\\n\\t\\u{0}\\u{7f}\\u{85}b");
+    }
+
+    #[test]
+    fn nothing_that_reorders_or_hides_passes() {
+        for c in [
+            '\u{202e}',
+            '\u{2066}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{2028}',
+            '\u{e0041}',
+            '\u{3164}',
+        ] {
+            let text = format!("ab{c}cd");
+            assert_eq!(visible(&text), format!("ab\\u{{{:x}}}cd", u32::from(c)));
+        }
+    }
+
+    #[test]
+    fn ordinary_text_passes_unchanged_and_uncopied() {
+        let text = "schön 日本語 \\n naïve 🎉";
+        assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
+    }
+}
