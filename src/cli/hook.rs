@@ -151,11 +151,10 @@ fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
 
 /// Whether the settings, beside the plugin, call this program for the same hook.
 fn stands_aside(payload: &[u8], env: &Env) -> bool {
-    let home = std::env::home_dir();
     let files = registration::settings_files(
         env.path("CLAUDE_PROJECT_DIR"),
         env.path("CLAUDE_CONFIG_DIR"),
-        home.as_deref(),
+        env.home(),
     );
     hook::name(payload).is_some_and(|hook| registration::is_registered(&files, &hook))
 }

@@ -47,7 +47,7 @@ PermissionDenied permission_denied Agent 6 v1 produced "an agent's hook: a call 
 AgentMessage agent_message Agent 3 v1 produced "the import of a transcript: a text of the model" ~ "{text}" {
     model: String = "claude-opus-4" => "The model.",
     text: String = "The last line has no newline." => "What it wrote, redacted.",
-    usage: Option<Usage> = {"input_tokens": 12, "output_tokens": 90, "cache_read_tokens": 18000, "cache_creation_tokens": 400} => "Tokens of the model response, counted once: on one of its texts, and later growth on a further event. Their sum is what was spent.",
+    usage: Option<Usage> = {"input_tokens": 12, "output_tokens": 90, "cache_read_tokens": 18000, "cache_creation_tokens": 400} => "Tokens of the model response so far, on one of its texts. Of one `message_id` the last usage counts.",
     message_id: String = "msg_01XFDUDYJgAACzvnptvVoYEL" => "The agent's own id of the model response.",
 }
 TurnCompleted turn_completed Agent 5 v1 produced "an agent's hook or transcript: the agent has finished its turn" ~ "[{last_message}]" {

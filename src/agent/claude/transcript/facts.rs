@@ -16,14 +16,15 @@
 //!
 //! Tokens: a model response is several lines with one `message.id`, each with what it had cost by then. The last text of
 //! the response carries what its last line says; a response without a text (a bare tool call) gets an `agent_message` with
-//! an empty one.
+//! an empty one. Where a response goes on after an import, a further event says the greater amount: of one `message_id`, the
+//! last amount counts.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::UNKNOWN;
-use super::known::{Fingerprint, INTERRUPTED_SAID, Known, beyond};
+use super::known::{Fingerprint, INTERRUPTED_SAID, Known, most};
 use super::line::{Block, Line, text_of};
 use crate::agent::claude::ids;
 use crate::agent::{Origin, project_of};
@@ -170,7 +171,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The facts so far, tokens and all, in the order of their lines. Nothing is held back: a response that goes on later
-    /// adds what it costs more.
+    /// says a greater amount then.
     pub(super) fn take(&mut self, known: &Known) -> Vec<Candidate> {
         self.close_compaction(None);
         self.response_of.clear();
@@ -381,11 +382,12 @@ impl<'a> Facts<'a> {
         self.found.push(Candidate { event, key: Fingerprint::call_start(id), group: None, at: self.at });
     }
 
-    /// Puts the tokens of a response, beyond what is counted, on its last text that is new, else on an event of their own.
+    /// Puts the tokens of a response, where they are more than the journal holds, on its last text that is new, else on an event
+    /// of their own.
     fn spend(&mut self, response: Response, known: &Known) {
         let spent = known.spent(&response.message_id);
-        let usage = beyond(response.usage, spent.unwrap_or_default());
-        if spent.is_some() && usage == Usage::default() {
+        let usage = most(response.usage, spent.unwrap_or_default());
+        if spent == Some(usage) {
             return;
         }
         let Response { message_id, model, at, line, texts, .. } = response;
@@ -398,7 +400,7 @@ impl<'a> Facts<'a> {
             return;
         }
         let fact = payload::AgentMessage { model, text: String::new(), usage: Some(usage), message_id };
-        let event = self.event(&at, ids::of_tokens(&at.uuid, response.usage.output_tokens), fact);
+        let event = self.event(&at, ids::of_tokens(&at.uuid, usage.output_tokens), fact);
         let key = Fingerprint::id(&event);
         self.found.push(Candidate { event, key, group: None, at: line });
     }

@@ -10,8 +10,8 @@
 //! - **By counting.** A turn's end, a session's start, a folded context and a prompt of an agent that gives prompts no id
 //!   have nothing that a hook and a line share. Where hooks left `n` equal ones in the journal, the first `n` such lines of
 //!   the transcript are those. Events that an import made itself are known by their line and are not counted.
-//! - **By amount.** The tokens of a model response stand, partial, on each of its lines. What the journal has counted for a
-//!   response is subtracted from what its last line says.
+//! - **By amount.** The tokens of a model response stand, partial, on each of its lines. Only an amount beyond what the journal
+//!   holds for that response says something new.
 
 use std::collections::{HashMap, HashSet};
 
@@ -124,7 +124,7 @@ impl Known {
         self.uncounted.get(&group.0).copied().unwrap_or(0)
     }
 
-    /// What the journal has counted for a model response.
+    /// The tokens that the journal holds for a model response.
     pub(crate) fn spent(&self, message_id: &str) -> Option<Usage> {
         self.spent.get(&Fingerprint::of("response", &[message_id]).0).copied()
     }
@@ -171,16 +171,10 @@ impl Known {
             message_id: String,
             usage: Option<Usage>,
         }
-        if !self.keys.insert(Fingerprint::id(event).0) {
-            return;
-        }
+        self.keys.insert(Fingerprint::id(event).0);
         if let Ok(Message { message_id, usage: Some(usage) }) = event.payload.read() {
             let spent = self.spent.entry(Fingerprint::of("response", &[&message_id]).0).or_default();
-            spent.input_tokens = spent.input_tokens.saturating_add(usage.input_tokens);
-            spent.output_tokens = spent.output_tokens.saturating_add(usage.output_tokens);
-            spent.cache_read_tokens = spent.cache_read_tokens.saturating_add(usage.cache_read_tokens);
-            spent.cache_creation_tokens =
-                spent.cache_creation_tokens.saturating_add(usage.cache_creation_tokens);
+            *spent = most(*spent, usage);
         }
     }
 
@@ -200,12 +194,12 @@ impl Known {
     }
 }
 
-/// What `now` says beyond `before`. Tokens are never taken back, so a smaller number adds nothing.
-pub(crate) fn beyond(now: Usage, before: Usage) -> Usage {
+/// The greater of each. What a response costs only grows.
+pub(crate) fn most(a: Usage, b: Usage) -> Usage {
     Usage {
-        input_tokens: now.input_tokens.saturating_sub(before.input_tokens),
-        output_tokens: now.output_tokens.saturating_sub(before.output_tokens),
-        cache_read_tokens: now.cache_read_tokens.saturating_sub(before.cache_read_tokens),
-        cache_creation_tokens: now.cache_creation_tokens.saturating_sub(before.cache_creation_tokens),
+        input_tokens: a.input_tokens.max(b.input_tokens),
+        output_tokens: a.output_tokens.max(b.output_tokens),
+        cache_read_tokens: a.cache_read_tokens.max(b.cache_read_tokens),
+        cache_creation_tokens: a.cache_creation_tokens.max(b.cache_creation_tokens),
     }
 }
