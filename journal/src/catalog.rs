@@ -74,7 +74,7 @@ pub(crate) fn list_bases(disk: &dyn Disk) -> Result<Vec<Seq>> {
 /// The footer of the segment in `file`, if it is sealed and the footer is whole.
 pub(crate) fn read_footer(file: &dyn DiskFile, name: &str) -> Result<Option<Footer>> {
     let read = || {
-        let Some(at) = file.len()?.checked_sub(FOOTER_BYTES as u64) else { return Ok(None) };
+        let Some(at) = file.size()?.checked_sub(FOOTER_BYTES as u64) else { return Ok(None) };
         let mut bytes = [0; FOOTER_BYTES];
         let got = read_full(file, &mut bytes, at)?;
         Ok(Footer::decode(&bytes[..got], at).ok())
@@ -98,7 +98,7 @@ pub(crate) fn open_segment(
 /// The whole content of `file`.
 pub(crate) fn read_all(file: &dyn DiskFile, name: &str) -> Result<Vec<u8>> {
     let read = || {
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
         let got = read_full(file, &mut bytes, 0)?;
         bytes.truncate(got);
         Ok(bytes)

@@ -16,6 +16,11 @@ pub mod recovery;
 pub mod scan;
 pub mod sim;
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "the numbers of tests are small"
+)]
 mod tests;
 mod ticket;
 mod types;

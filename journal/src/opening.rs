@@ -39,8 +39,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options, now: Micros) -> Result
     let Some((&last, before)) = bases.split_last() else { return create(disk, options, now) };
     let ending = read_ending(&*disk, last)?;
     let (mut writer, mut recovery) = match ending {
-        Ending::Clean(end) => (resume(disk, options, &bases, end)?, clean()),
-        Ending::Sealed(end) => (resume_next(disk, options, &bases, end)?, clean()),
+        Ending::Clean(end) => (resume(disk, options, &bases, &end)?, clean()),
+        Ending::Sealed(end) => (resume_next(disk, options, &bases, &end)?, clean()),
         Ending::Crashed => recover(disk, options, &bases, now)?,
     };
     if let Some(&previous) = before.last()
@@ -98,7 +98,7 @@ pub(crate) fn read_ending(disk: &dyn Disk, base: Seq) -> Result<Ending> {
             offset: footer.data_bytes,
         }));
     }
-    let len = file.len().map_err(|error| Error::io("measure", &name, error))?;
+    let len = file.size().map_err(|error| Error::io("measure", &name, error))?;
     if len == SEGMENT_HEADER_BYTES as u64 {
         let (link, recorded) = (header.previous, header.created);
         return Ok(Ending::Clean(End {
@@ -185,7 +185,7 @@ fn create(disk: Arc<dyn Disk>, options: Options, now: Micros) -> Result<(Writer,
     Ok((writer, Recovery { created: true, clean: true, ..Recovery::default() }))
 }
 
-fn resume(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], end: End) -> Result<Writer> {
+fn resume(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], end: &End) -> Result<Writer> {
     let base = end.header.base;
     let (file, name) = open_segment(&*disk, base, Access::Write)?;
     let place = (end.next, end.link, end.recorded, end.header.chained());
@@ -202,7 +202,7 @@ fn resume(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], end: End) -> Res
     Ok(writer)
 }
 
-fn resume_next(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], end: End) -> Result<Writer> {
+fn resume_next(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], end: &End) -> Result<Writer> {
     let place = (end.next, end.link, end.recorded, end.header.chained());
     let mut writer = writer_behind(disk, options, bases.to_vec(), end.header.journal, place);
     writer.create_segment()?;

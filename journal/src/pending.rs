@@ -128,7 +128,7 @@ impl Pending {
             return Err(Error::TailMismatch { expected, actual: self.next });
         }
         let first = self.next;
-        let count = payloads.len() as u32;
+        let count = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
         if Seq::MAX.since(first) <= u64::from(count) {
             return Err(Error::TooLarge {
                 what: "the number of records",

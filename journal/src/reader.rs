@@ -225,19 +225,15 @@ impl Reader {
             return Ok(Some(Step::Gap(next, to, GapReason::Retention)));
         };
         let end = bases.get(index).copied();
-        match Source::open(&self.catalog, base, end)? {
-            Some(mut source) => {
-                if let Some((_, recorded)) = before.filter(|(before, _)| *before < base) {
-                    source.recorded = source.recorded.max(recorded);
-                }
-                self.source = Some(source);
-            }
-            None => {
-                let to = end.map_or(durable, Seq::prev);
-                self.next = to.next();
-                return Ok(Some(Step::Gap(next, to, GapReason::Corruption)));
-            }
+        let Some(mut source) = Source::open(&self.catalog, base, end)? else {
+            let to = end.map_or(durable, Seq::prev);
+            self.next = to.next();
+            return Ok(Some(Step::Gap(next, to, GapReason::Corruption)));
+        };
+        if let Some((_, recorded)) = before.filter(|(before, _)| *before < base) {
+            source.recorded = source.recorded.max(recorded);
         }
+        self.source = Some(source);
         Ok(None)
     }
 }
@@ -269,13 +265,13 @@ impl Source {
                 recorded = header.created;
                 Some(Identity::of(&header))
             }
-            Err(fault) => match refusal(fault, &name) {
-                Some(error) => return Err(error),
-                None => {
-                    bytes.fill(0, usize::MAX, Seq::ZERO, &name)?;
-                    Identity::find(bytes.slice(), Some(catalog.journal))
+            Err(fault) => {
+                if let Some(error) = refusal(fault, &name) {
+                    return Err(error);
                 }
-            },
+                bytes.fill(0, usize::MAX, Seq::ZERO, &name)?;
+                Identity::find(bytes.slice(), Some(catalog.journal))
+            }
         };
         Ok(identity.map(|identity| Source {
             name,
@@ -468,7 +464,7 @@ impl Bytes {
     fn fill(&mut self, offset: u64, len: usize, durable: Seq, name: &str) -> Result<()> {
         if let Bytes::Window { file, buffer, origin, trusted } = self {
             let failed = |error| Error::io("read", name, error);
-            let left = file.len().map_err(failed)?.saturating_sub(offset);
+            let left = file.size().map_err(failed)?.saturating_sub(offset);
             buffer.resize(usize::try_from(left).unwrap_or(usize::MAX).min(len), 0);
             let got = read_full(&**file, buffer, offset).map_err(failed)?;
             buffer.truncate(got);

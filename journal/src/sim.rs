@@ -45,7 +45,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -55,7 +55,7 @@ impl Rng {
 
     /// A number below `limit`, which is not 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.bits() % limit
     }
 
     /// True `percent` times out of 100.
@@ -305,7 +305,7 @@ impl State {
     fn lose_power(&mut self) {
         let mut rng = self.rng.clone();
         // What survives of unflushed calls differs from crash to crash: all, nothing, or some.
-        let percent = [0, 100, 50, 10, 90][rng.below(5) as usize];
+        let percent = [0, 100, 50, 10, 90][index(rng.below(5))];
         for renaming in std::mem::take(&mut self.renamings) {
             if rng.chance(percent) {
                 renaming.apply(&mut self.durable);
@@ -318,7 +318,7 @@ impl State {
         self.live = self.durable.clone();
         (self.is_cut, self.cut_at, self.capacity) = (false, None, None);
         self.faults.clear();
-        self.rng = Rng::new(rng.next());
+        self.rng = Rng::new(rng.bits());
     }
 }
 
@@ -540,7 +540,7 @@ impl DiskFile for SimFile {
         trouble.map_or(Ok(taken), |trouble| Err(trouble.error()))
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.disk.lock().inodes[self.inode].live.len() as u64)
     }
 
@@ -568,7 +568,7 @@ impl DiskFile for SimFile {
             Some(Trouble::Fails(_)) => inode.settle(&mut rng, 50),
             Some(Trouble::Cut | Trouble::CutNow) => {}
         }
-        state.rng = Rng::new(rng.next());
+        state.rng = Rng::new(rng.bits());
         trouble.map_or(Ok(()), |trouble| Err(trouble.error()))
     }
 }

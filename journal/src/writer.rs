@@ -173,7 +173,7 @@ impl Writer {
             journal: self.catalog.journal,
             first: group.first,
             count: group.count,
-            body_bytes: (frame.len() - BATCH_HEADER_BYTES) as u32,
+            body_bytes: u32::try_from(frame.len() - BATCH_HEADER_BYTES).unwrap_or(u32::MAX),
             recorded: group.recorded,
             durable: self.durable,
             link: Hash::ZERO,

@@ -1,5 +1,11 @@
 //! Appending and reading on a real directory, through the public interface alone.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    reason = "a test may panic, and its numbers are small"
+)]
+
 use std::sync::Arc;
 
 use mnemosyne_journal::{Gap, Item, Journal, JournalId, Level, Micros, Options, RealDisk, Seq, View, Writer};

@@ -49,7 +49,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Writes at an offset; fewer bytes than given may be taken.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Its length now.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Cuts or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Returns when everything written before this call, and the length, is on the disk.

@@ -120,7 +120,7 @@ impl DiskFile for RealFile {
         self.0.write_at(bytes, offset)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

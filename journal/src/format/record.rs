@@ -62,10 +62,29 @@ pub(crate) enum Parsed {
     BadHeader,
 }
 
+/// Appends record `seq` to `body`, whole.
+///
+/// # Panics
+/// If the payload is longer than [`RECORD_BYTES_MAX`].
+pub fn encode(body: &mut Vec<u8>, payload: &[u8], flags: u8, key: Key, seq: Seq) {
+    assert!(payload.len() <= RECORD_BYTES_MAX, "the length of a payload has 24 bits");
+    let at = body.len();
+    push(body, payload, flags);
+    seal(body, at, key, seq);
+}
+
+/// The record `seq` that begins at `at` of `body`, if it is whole.
+pub fn decode(body: &[u8], at: usize, key: Key, seq: Seq) -> Option<Found> {
+    match parse(body, at, key, seq) {
+        Parsed::Whole(found) => Some(found),
+        Parsed::BadPayload { .. } | Parsed::BadHeader => None,
+    }
+}
+
 /// The word of a record's header.
 pub(crate) fn word(payload_bytes: usize, flags: u8) -> u32 {
     debug_assert!(payload_bytes <= RECORD_BYTES_MAX, "the length is compared before");
-    (payload_bytes as u32) | (u32::from(flags) << LENGTH_BITS)
+    low_bits(payload_bytes) | (u32::from(flags) << LENGTH_BITS)
 }
 
 /// Appends a record to a batch's body, its checksums still zero: they depend on the segment that it will lie in.
@@ -139,7 +158,12 @@ fn word_share(word: u32) -> u32 {
 
 fn payload_range(at: usize, word: u32) -> Range<usize> {
     let start = at + RECORD_HEADER_BYTES;
-    start..start + (word & RECORD_BYTES_MAX as u32) as usize
+    start..start + (word as usize & RECORD_BYTES_MAX)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "RECORD_BYTES_MAX has 24 bits")]
+fn low_bits(payload_bytes: usize) -> u32 {
+    payload_bytes as u32
 }
 
 fn flags(word: u32) -> u8 {

@@ -46,6 +46,9 @@ const CRC: usize = PADDING + 28;
 const _: () = assert!(CRC + 4 == SEGMENT_HEADER_BYTES);
 const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(super::ALIGN));
 
+const HEADER_BYTES_WRITTEN: u16 = 128;
+const _: () = assert!(HEADER_BYTES_WRITTEN as usize == SEGMENT_HEADER_BYTES);
+
 /// The batches of this segment carry no links.
 pub const UNCHAINED: u32 = 1;
 
@@ -78,7 +81,7 @@ impl SegmentHeader {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         put(&mut bytes, MAGIC, &SEGMENT_MAGIC);
         put(&mut bytes, VERSION_AT, &VERSION.to_le_bytes());
-        put(&mut bytes, HEADER_BYTES_AT, &(SEGMENT_HEADER_BYTES as u16).to_le_bytes());
+        put(&mut bytes, HEADER_BYTES_AT, &HEADER_BYTES_WRITTEN.to_le_bytes());
         put(&mut bytes, INCOMPATIBLE, &self.incompatible.to_le_bytes());
         put(&mut bytes, COMPATIBLE, &self.compatible.to_le_bytes());
         put(&mut bytes, JOURNAL, &self.journal.to_bytes());

@@ -89,7 +89,7 @@ pub(crate) fn payload(rng: &mut Rng) -> Vec<u8> {
         7 | 8 => rng.below(700),
         _ => rng.below(2_500),
     };
-    (0..len).map(|_| rng.next() as u8).collect()
+    (0..len).map(|_| rng.bits() as u8).collect()
 }
 
 /// A small journal of several segments, all flushed and closed: its disk and its payloads.
@@ -99,7 +99,7 @@ pub(crate) fn small_journal(seed: u64, batches: u64) -> (SimDisk, Vec<Vec<u8>>) 
     let mut payloads = Vec::new();
     for batch in 0..batches {
         let records: Vec<Vec<u8>> =
-            (0..=rng.below(4)).map(|_| (0..rng.below(40)).map(|_| rng.next() as u8).collect()).collect();
+            (0..=rng.below(4)).map(|_| (0..rng.below(40)).map(|_| rng.bits() as u8).collect()).collect();
         let slices: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
         let now = Micros::new(batch as i64 * 5_000);
         journal.submit(&slices, now, Level::Disk, None).unwrap().wait().unwrap();
