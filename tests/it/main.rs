@@ -10,3 +10,12 @@ mod support;
 
 /// The positive controls of the test kit itself.
 mod kit;
+
+/// The `hook` command: silent, successful, and counting what it could not keep.
+mod hooks_command;
+/// Real hook payloads through the `hook` command to the stream.
+mod hooks_stream;
+/// Real and broken transcripts through `import`.
+mod import_transcripts;
+/// Real input, and what it must become.
+mod real_hooks;
