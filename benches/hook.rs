@@ -91,7 +91,7 @@ fn serve(data: &Path) -> Result<Child, Fault> {
         .spawn()?;
     let start = Instant::now();
     while !data.join("server.json").exists() {
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > Duration::from_mins(1) {
             stop(server)?;
             return Err("the server did not start within a minute".into());
         }

@@ -29,10 +29,14 @@ fn every_real_hook_payload_reaches_the_stream_once_and_in_order_with_and_without
     let Some(payloads) = payloads() else { return };
     let world = World::new();
     let (before, after) = payloads.split_at(payloads.len() / 2);
-    before.iter().for_each(|payload| world.hook(payload));
+    for payload in before {
+        world.hook(payload);
+    }
     assert_eq!(world.inbox_len(), before.len(), "with no server they wait");
     let server = world.server();
-    after.iter().for_each(|payload| world.hook(payload));
+    for payload in after {
+        world.hook(payload);
+    }
     let expected = facts(&payloads);
     let events = stream(&server, expected.len());
     let seen: Vec<Fact> = events.iter().map(fact_of).collect();

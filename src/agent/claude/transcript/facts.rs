@@ -355,17 +355,14 @@ impl<'a> Facts<'a> {
 
     /// Keeps the last that is said of a response, and all its texts.
     fn respond(&mut self, mut response: Response) {
-        match self.response_of.get(&response.message_id) {
-            Some(&index) => {
-                let before = &mut self.responses[index];
-                before.texts.append(&mut response.texts);
-                response.texts = std::mem::take(&mut before.texts);
-                *before = response;
-            }
-            None => {
-                self.response_of.insert(response.message_id.clone(), self.responses.len());
-                self.responses.push(response);
-            }
+        if let Some(&index) = self.response_of.get(&response.message_id) {
+            let before = &mut self.responses[index];
+            before.texts.append(&mut response.texts);
+            response.texts = std::mem::take(&mut before.texts);
+            *before = response;
+        } else {
+            self.response_of.insert(response.message_id.clone(), self.responses.len());
+            self.responses.push(response);
         }
     }
 

@@ -102,7 +102,7 @@ impl Known {
                 self.keys.insert(Fingerprint::id(event).0);
             }
             Kind::SessionStarted | Kind::TurnCompleted | Kind::ContextCompacted => {
-                self.learn_unkeyed(event, "")
+                self.learn_unkeyed(event, "");
             }
             Kind::TurnFailed => self.learn_failure(event),
             Kind::TranscriptImported => self.learn_cursor(event),

@@ -184,7 +184,7 @@ impl Import<'_> {
         let path = &path.canonicalize().map_err(failed)?;
         let name = path.to_string_lossy().into_owned();
         let cursor = self.known.cursor(&name).cloned();
-        if !self.read(path, &name, cursor, tell)? {
+        if !self.read(path, &name, cursor.as_ref(), tell)? {
             // Another file stands where the cursor's was.
             self.read(path, &name, None, tell)?;
         }
@@ -197,11 +197,11 @@ impl Import<'_> {
         &mut self,
         path: &Path,
         name: &str,
-        cursor: Option<Cursor>,
+        cursor: Option<&Cursor>,
         tell: &mut dyn FnMut(u64),
     ) -> Result<bool, ImportError> {
         let lines = Lines::open(path)?;
-        if let Some(cursor) = &cursor {
+        if let Some(cursor) = cursor {
             if cursor.inode != lines.inode() || cursor.bytes > lines.bytes_total() {
                 return Ok(false);
             }
@@ -212,7 +212,7 @@ impl Import<'_> {
         }
         let mut parents = std::mem::take(self.parents);
         let facts = Facts::new(self.origin, self.redactor, &mut parents, name);
-        let done = self.read_on(path, lines, facts, cursor.as_ref(), tell);
+        let done = self.read_on(path, lines, facts, cursor, tell);
         *self.parents = parents;
         done
     }
