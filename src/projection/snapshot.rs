@@ -247,3 +247,6 @@ fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(Some(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests;

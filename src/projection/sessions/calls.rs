@@ -9,6 +9,7 @@ use super::state::{
     Phase, Ran, SIGNATURES_KEPT_MAX, Session, WAITS_KEPT_MAX, Wait,
 };
 use super::text::{clip, id_key};
+use crate::projection::mark::keep_earlier;
 use crate::projection::{Latest, Mark};
 
 /// One end of a call, as an event tells it.
@@ -135,8 +136,11 @@ impl Session {
                     .min_by_key(|call| call.seen),
             };
             let Some(call) = answering else { return true };
-            call.asked = Some(call.asked.map_or(wait.asked, |asked| asked.min(wait.asked)));
-            call.ended.as_ref().is_none_or(|ended| ended.mark < wait.asked)
+            let answered = call.ended.as_ref().is_some_and(|ended| wait.asked < ended.mark);
+            if answered {
+                keep_earlier(&mut call.asked, wait.asked);
+            }
+            !answered
         });
     }
 

@@ -35,7 +35,7 @@ use self::state::{
 use self::text::{clip, fingerprint, id_key, signature};
 use super::mark::{keep_earlier, keep_later};
 use super::{Latest, Mark, Projection};
-use crate::event::{Event, Kind, StoredEvent, payload};
+use crate::event::{Category, Event, Kind, StoredEvent, payload};
 
 /// The projection's name and rules; its state is [`Sessions`].
 pub enum SessionsProjection {}
@@ -137,6 +137,11 @@ impl Session {
         let Some(kind) = now.event.kind.known() else { return Ok(()) };
         if let Some(project) = &now.event.project {
             Latest::set(&mut self.project, now.mark, clip(project));
+        }
+        if kind.category() == Category::Agent
+            && let Some(agent) = now.agent()
+        {
+            self.agent(agent, now.mark);
         }
         let payload = &now.event.payload;
         match kind {
@@ -385,3 +390,6 @@ impl Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! A snapshot is a shortcut and never a source: every way of being wrong is refused, and the fold is the same without it.
+
+use std::fs;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::event::{Event, Source, StoredEvent, Timestamp, payload};
+use crate::projection::sessions::SessionsProjection;
+
+const JOURNAL: [u8; 16] = [7; 16];
+
+fn prompts(n: u64) -> Fold<SessionsProjection> {
+    let mut fold = Fold::default();
+    for seq in 1..=n {
+        let time = Timestamp::from_micros(i64::try_from(seq).unwrap());
+        let prompt = payload::PromptSubmitted { prompt: format!("prompt {seq}"), prompt_id: None };
+        let event =
+            Event::new(Uuid::from_u128(seq.into()), time, "s", Source::default(), prompt).with_session("s");
+        fold.apply(&StoredEvent { seq: Seq::new(seq), recorded: time, event });
+    }
+    fold
+}
+
+fn bytes_of(fold: &Fold<SessionsProjection>) -> Vec<u8> {
+    encode(fold, JOURNAL).unwrap()
+}
+
+fn refusal(bytes: &[u8], journal: [u8; 16], newest: u64) -> Option<Refused> {
+    decode::<SessionsProjection>(bytes, journal, Seq::new(newest)).err()
+}
+
+/// Another projection with the same state, for the refusals.
+enum Renamed {}
+impl Projection for Renamed {
+    const NAME: &'static str = "renamed";
+    const SCHEMA: u32 = SessionsProjection::SCHEMA;
+    type State = <SessionsProjection as Projection>::State;
+    fn apply(_: &mut Self::State, _: &StoredEvent) {}
+}
+
+/// The same projection after its meaning changed.
+enum Changed {}
+impl Projection for Changed {
+    const NAME: &'static str = SessionsProjection::NAME;
+    const SCHEMA: u32 = SessionsProjection::SCHEMA + 1;
+    type State = <SessionsProjection as Projection>::State;
+    fn apply(_: &mut Self::State, _: &StoredEvent) {}
+}
+
+#[test]
+fn a_snapshot_gives_back_the_fold() {
+    let fold = prompts(3);
+    let back = decode::<SessionsProjection>(&bytes_of(&fold), JOURNAL, Seq::new(3)).unwrap();
+    assert_eq!((back.seq(), back.hash().unwrap()), (fold.seq(), fold.hash().unwrap()));
+}
+
+#[test]
+fn every_flipped_bit_and_every_truncation_is_refused() {
+    let bytes = bytes_of(&prompts(2));
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(refusal(&damaged, JOURNAL, 2), Some(Refused::Damaged), "bit {bit}");
+    }
+    for length in 0..bytes.len() {
+        assert_eq!(refusal(&bytes[..length], JOURNAL, 2), Some(Refused::Damaged), "{length} bytes");
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert_eq!(refusal(&longer, JOURNAL, 2), Some(Refused::Damaged));
+}
+
+/// The control: without the checksum, with the flipped state hashed anew, the same harness finds wrong states believed.
+#[test]
+fn it_is_the_checksum_that_finds_the_flips() {
+    let bytes = bytes_of(&prompts(2));
+    let body = bytes.len() - CHECKSUM_BYTES;
+    let name = SessionsProjection::NAME.len();
+    let mut believed = 0;
+    for at in HEADER_BYTES + name..body {
+        let mut forged = bytes[..body].to_vec();
+        forged[at] ^= 1;
+        let hash = StateHash::of_bytes(&forged[HEADER_BYTES + name..]);
+        forged[40..72].copy_from_slice(hash.as_bytes());
+        forged.extend_from_slice(blake3::hash(&forged).as_bytes());
+        believed += u32::from(refusal(&forged, JOURNAL, 2).is_none());
+    }
+    assert!(believed > 0, "the harness could not go red");
+}
+
+#[test]
+fn what_is_of_something_else_is_refused_by_name() {
+    let bytes = bytes_of(&prompts(3));
+    assert_eq!(refusal(&bytes, [8; 16], 3), Some(Refused::OtherJournal));
+    assert_eq!(refusal(&bytes, JOURNAL, 2), Some(Refused::Ahead));
+    assert_eq!(decode::<Renamed>(&bytes, JOURNAL, Seq::new(3)).err(), Some(Refused::OtherProjection));
+    assert_eq!(decode::<Changed>(&bytes, JOURNAL, Seq::new(3)).err(), Some(Refused::OtherSchema));
+}
+
+fn files() -> (tempfile::TempDir, Files) {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Files::new(dir.path().join("snapshots"), JOURNAL);
+    (dir, files)
+}
+
+fn newest(files: &Files, seq: u64) -> Option<u64> {
+    files.newest::<SessionsProjection>(Seq::new(seq)).fold.map(|fold| fold.seq().get())
+}
+
+#[test]
+fn saves_take_turns_so_that_the_one_before_stays_whole() {
+    let (_dir, files) = files();
+    assert_eq!(newest(&files, 99), None);
+    for seq in 1..=5 {
+        files.save::<SessionsProjection>(&bytes_of(&prompts(seq))).unwrap();
+        assert_eq!(newest(&files, 99), Some(seq));
+        assert_eq!(
+            newest(&files, seq - 1),
+            (seq > 1).then_some(seq - 1),
+            "the one before, for an earlier seq"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_newest_leaves_the_one_before_and_is_written_over_next() {
+    let (_dir, files) = files();
+    for seq in [10, 20] {
+        files.save::<SessionsProjection>(&bytes_of(&prompts(seq))).unwrap();
+    }
+    let path = files.path::<SessionsProjection>(1);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    let found = files.newest::<SessionsProjection>(Seq::new(99));
+    assert_eq!(found.fold.unwrap().seq(), Seq::new(10));
+    assert_eq!(found.refused, [(path, Refused::Damaged)]);
+    files.save::<SessionsProjection>(&bytes_of(&prompts(30))).unwrap();
+    assert_eq!((newest(&files, 99), newest(&files, 29)), (Some(30), Some(10)));
+}
+
+/// A save writes a temporary file, flushes it, renames it. A crash leaves what each of these steps leaves.
+#[test]
+fn a_crash_at_any_step_of_a_save_leaves_a_believable_snapshot() {
+    let bytes = bytes_of(&prompts(30));
+    for written in 0..=bytes.len() {
+        let (_dir, files) = files();
+        for seq in [10, 20] {
+            files.save::<SessionsProjection>(&bytes_of(&prompts(seq))).unwrap();
+        }
+        let temporary = files.path::<SessionsProjection>(0).with_extension("tmp");
+        fs::write(&temporary, &bytes[..written]).unwrap();
+        assert_eq!(newest(&files, 99), Some(20));
+        if written % 97 == 0 {
+            // Renamed, and the content did not reach the disk: the file is short.
+            fs::rename(&temporary, files.path::<SessionsProjection>(0)).unwrap();
+            assert_eq!(newest(&files, 99), Some(if written == bytes.len() { 30 } else { 20 }));
+        }
+        files.save::<SessionsProjection>(&bytes).unwrap();
+        assert_eq!(newest(&files, 99), Some(30));
+    }
+}
+
+#[test]
+fn what_is_no_plain_file_is_not_followed() {
+    let (dir, files) = files();
+    files.save::<SessionsProjection>(&bytes_of(&prompts(3))).unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    fs::rename(files.path::<SessionsProjection>(0), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, files.path::<SessionsProjection>(0)).unwrap();
+    assert_eq!(newest(&files, 99), None);
+    let found = files.newest::<SessionsProjection>(Seq::new(99));
+    assert_eq!(found.refused.len(), 1, "told, not passed over");
+}
+
+#[test]
+fn files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_dir, files) = files();
+    files.save::<SessionsProjection>(&bytes_of(&prompts(1))).unwrap();
+    let mode = fs::metadata(files.path::<SessionsProjection>(0)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
