@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(delays(original, &times), [0, 100_000, 0, 0, 2_000_000]);
         let double = Pacing { speed: "2".parse().unwrap(), ..original };
         assert_eq!(delays(double, &times), [0, 50_000, 0, 0, 2_000_000]);
-        let slow = Pacing { speed: "0.1".parse().unwrap(), max_gap: Duration::from_secs(3_600) };
+        let slow = Pacing { speed: "0.1".parse().unwrap(), max_gap: Duration::from_hours(1) };
         assert_eq!(delays(slow, &times), [0, 1_000_000, 0, 0, 99_500_000]);
         let max = Pacing { speed: Speed::MAX, ..original };
         assert_eq!(delays(max, &times), [0; 5]);

@@ -166,7 +166,7 @@ pub(super) async fn save(app: &Arc<App>) {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "no snapshot of the sessions projection at the stop"),
         Err(stopped) => {
-            tracing::warn!(error = %stopped, "no snapshot of the sessions projection at the stop")
+            tracing::warn!(error = %stopped, "no snapshot of the sessions projection at the stop");
         }
     }
 }

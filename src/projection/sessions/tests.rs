@@ -460,7 +460,9 @@ fn truths(events: &[StoredEvent]) -> Value {
         }
     }
     let mut fold = Fold::<SessionsProjection>::default();
-    events.iter().for_each(|event| fold.apply(event));
+    for event in events {
+        fold.apply(event);
+    }
     let now = Timestamp::EPOCH;
     let sessions = fold.state().sessions.iter();
     let details: Vec<_> = sessions.map(|(id, session)| view::detail(id, session, fold.seq(), now)).collect();
