@@ -32,37 +32,52 @@ pub const LIVE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Events before the start of [`follow`] that are looked at again: sessions that ended while no server ran.
 pub const LOOK_BACK_EVENTS: u64 = 4_096;
 
-/// Follows `store` until it is closed, importing what its events point to. Errors of one transcript are logged and do not
-/// end it.
+/// Follows `store` until it is closed or `stop` resolves, importing what its events point to. A file that is being imported
+/// then is imported to its end. Errors of one transcript are logged and do not end it.
 ///
 /// # Errors
 /// When the journal cannot be followed.
-pub async fn follow(store: Store, source: Source, instance: String) -> crate::error::Result<()> {
+pub async fn follow(
+    store: Store,
+    source: Source,
+    instance: String,
+    stop: impl Future<Output = ()>,
+) -> crate::error::Result<()> {
     let back = store.durable().get().saturating_sub(LOOK_BACK_EVENTS);
-    let from = Seq::new(back.max(store.first().prev().get())).next();
+    let from = Seq::new(back).next().max(store.first());
     let mut subscription = store.subscribe(from, Filter::all())?;
     let live = Arc::new(Mutex::new(Live::default()));
-    while let Some(delivery) = subscription.next().await? {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            () = &mut stop => return Ok(()),
+            delivery = subscription.next() => delivery?,
+        };
+        let Some(delivery) = delivery else { return Ok(()) };
         let Delivery::Event(stored) = delivery else { continue };
         for path in transcripts_of(&stored.event) {
-            let (store, live) = (store.clone(), Arc::clone(&live));
             let origin = Origin {
                 now: SystemClock.now(),
                 source: source.clone(),
                 instance: instance.clone(),
                 project_dir: None,
             };
-            let file = path.clone();
-            let work =
-                tokio::task::spawn_blocking(move || live.blocking_lock().import(&store, &file, &origin));
-            match work.await {
-                Ok(Ok(report)) => tracing::debug!(added = report.added, "imported {}", path.display()),
-                Ok(Err(error)) => tracing::warn!("{error}"),
-                Err(error) => tracing::warn!("the import of {} ended early: {error}", path.display()),
-            }
+            import_one(&store, &live, path, origin).await;
         }
     }
-    Ok(())
+}
+
+async fn import_one(store: &Store, live: &Arc<Mutex<Live>>, path: PathBuf, origin: Origin) {
+    let (store, live, file) = (store.clone(), Arc::clone(live), path.clone());
+    let work = tokio::task::spawn_blocking(move || live.blocking_lock().import(&store, &file, &origin));
+    match work.await {
+        Ok(Ok(report)) => {
+            tracing::debug!(added = report.added, broken = report.broken, "imported {}", path.display());
+        }
+        Ok(Err(error)) => tracing::warn!("{error}"),
+        Err(error) => tracing::warn!("the import of {} ended early: {error}", path.display()),
+    }
 }
 
 /// The kinds of event after which a transcript is worth reading on.
@@ -158,5 +173,63 @@ impl Sink for StoreSink<'_> {
         let emitted = self.0.emit(events, Level::Disk, None)?.wait()?;
         let known = emitted.duplicates.len() as u64;
         Ok(Taken { added: sent - known, known })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::agent::claude::hook;
+    use crate::event::Timestamp;
+
+    fn origin() -> Origin {
+        Origin {
+            now: Timestamp::from_micros(1_770_000_000_000_000),
+            source: Source::default(),
+            instance: "nobody".into(),
+            project_dir: None,
+        }
+    }
+
+    fn named(hook: &str, path: &Path, more: &Value) -> Vec<PathBuf> {
+        let mut payload = json!({"session_id": "s", "hook_event_name": hook, "transcript_path": path});
+        payload.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut event = hook::event(payload.to_string().as_bytes(), &origin(), [0; 10]).unwrap();
+        event.redact(&Redactor::new());
+        transcripts_of(&event)
+    }
+
+    #[test]
+    fn the_hooks_after_which_a_transcript_is_read_on_name_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let of_session = dir.path().join("258c7280-ae70-4798-800f-63464d01a85d.jsonl");
+        let of_agent = dir.path().join("agent-a2898e3.jsonl");
+        std::fs::write(&of_session, "").unwrap();
+        std::fs::write(&of_agent, "").unwrap();
+        for hook in ["Stop", "SessionEnd", "PreCompact", "PostCompact"] {
+            assert_eq!(named(hook, &of_session, &json!({})), [of_session.clone()], "{hook}");
+        }
+        let agent = json!({"agent_id": "a2898e3", "agent_transcript_path": of_agent});
+        assert_eq!(named("SubagentStop", &of_session, &agent), [of_agent]);
+        for hook in ["PreToolUse", "UserPromptSubmit", "Notification", "SessionStart", "CwdChanged"] {
+            assert!(named(hook, &of_session, &json!({"prompt": "p", "message": "m"})).is_empty(), "{hook}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_no_transcript_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, other) =
+            (dir.path().join("s.jsonl"), dir.path().join("l.jsonl"), dir.path().join("s.txt"));
+        std::fs::write(&file, "").unwrap();
+        std::fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let missing = dir.path().join("none.jsonl");
+        for path in [&link, &other, &missing, dir.path(), Path::new("/dev/null"), Path::new("s.jsonl")] {
+            assert!(named("Stop", path, &json!({})).is_empty(), "{}", path.display());
+        }
+        assert_eq!(named("Stop", &file, &json!({})), [file], "the control");
     }
 }
