@@ -5,7 +5,12 @@
 //! - `durable`: level `disk` from 1 blocking writer, and from 16 and 64 asynchronous ones, over a flush of fixed 200 us, beside the limit of
 //!   one writer: a bare write and that flush. Each run tells flushes a record on stderr.
 //! - `disk`: one writer on the real disk, beside a bare write and fdatasync of the same bytes.
-#![expect(missing_docs, unreachable_pub, clippy::print_stderr, reason = "a bench is a program, and it reports")]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "a bench is a program, and it reports"
+)]
 
 mod support;
 
@@ -108,7 +113,11 @@ fn append_durable(bytes: &[u8], records: u64, writers: u64) -> Duration {
     let journal = open(Arc::new(disk), true);
     let before = flushes.load(Ordering::Relaxed);
     let each = records.div_ceil(writers);
-    let took = if writers == 1 { one_writer(&journal, bytes, records) } else { tasks(&journal, bytes, writers, each) };
+    let took = if writers == 1 {
+        one_writer(&journal, bytes, records)
+    } else {
+        tasks(&journal, bytes, writers, each)
+    };
     let flushed = flushes.load(Ordering::Relaxed) - before;
     if each > 50 {
         #[expect(clippy::cast_precision_loss, reason = "a ratio for a person")]
@@ -137,7 +146,11 @@ fn tasks(journal: &Journal, bytes: &[u8], writers: u64, each: u64) -> Duration {
                 let (journal, bytes) = (journal.clone(), bytes.to_vec());
                 tokio::spawn(async move {
                     for _ in 0..each {
-                        journal.submit(&[&bytes], NOW, Level::Disk, None).expect("submitted").await.expect("durable");
+                        journal
+                            .submit(&[&bytes], NOW, Level::Disk, None)
+                            .expect("submitted")
+                            .await
+                            .expect("durable");
                     }
                 })
             })

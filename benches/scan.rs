@@ -18,11 +18,14 @@ fn scan(c: &mut Criterion) {
         let (view, _) = View::open(Arc::new(RealDisk::new(dir.path())), Writer::None).expect("a view");
         let mut group = c.benchmark_group(format!("scan {size} B (payload bytes/s)"));
         group.throughput(Throughput::Bytes(count * size as u64)).sample_size(10);
-        group.bench_function("journal, checksums verified", |b| b.iter(|| assert_eq!(read_all(&view), count)));
+        group
+            .bench_function("journal, checksums verified", |b| b.iter(|| assert_eq!(read_all(&view), count)));
         let memory = record(size).repeat(usize::try_from(count).expect("fits"));
         group.bench_function("limit: read from memory", |b| {
             b.iter(|| {
-                let sum = memory.chunks_exact(8).fold(0_u64, |sum, word| sum ^ u64::from_le_bytes(word.try_into().expect("8 bytes")));
+                let sum = memory
+                    .chunks_exact(8)
+                    .fold(0_u64, |sum, word| sum ^ u64::from_le_bytes(word.try_into().expect("8 bytes")));
                 black_box(sum)
             });
         });
@@ -77,12 +80,17 @@ fn reopen(c: &mut Criterion) {
                     filled(dir.path(), 1_000_000, 256);
                     if crashed {
                         let journal = open(Arc::new(RealDisk::new(dir.path())), true);
-                        journal.submit(&[&record(256)], NOW, Level::Disk, None).expect("submitted").wait().expect("durable");
+                        journal
+                            .submit(&[&record(256)], NOW, Level::Disk, None)
+                            .expect("submitted")
+                            .wait()
+                            .expect("durable");
                     }
                     dir
                 },
                 |dir| {
-                    let opened = Journal::open(Arc::new(RealDisk::new(dir.path())), options(true), NOW).expect("opens");
+                    let opened = Journal::open(Arc::new(RealDisk::new(dir.path())), options(true), NOW)
+                        .expect("opens");
                     assert_eq!(opened.1.clean, !crashed);
                     (dir, opened)
                 },

@@ -15,9 +15,15 @@ use support::{FixedFlush, NOW, fixed_flush, open, record};
 fn latency(c: &mut Criterion) {
     let mut group = c.benchmark_group("tail: append to seen by a waiting reader, and back (s a round)");
     group.sample_size(20);
-    group.bench_function("journal, flush of no time", |b| b.iter_custom(|rounds| through_journal(rounds, false)));
-    group.bench_function("journal, flush of fixed 200 us", |b| b.iter_custom(|rounds| through_journal(rounds, true)));
-    group.bench_function("limit: condition there and back", |b| b.iter_custom(|rounds| through_conditions(rounds, false)));
+    group.bench_function("journal, flush of no time", |b| {
+        b.iter_custom(|rounds| through_journal(rounds, false))
+    });
+    group.bench_function("journal, flush of fixed 200 us", |b| {
+        b.iter_custom(|rounds| through_journal(rounds, true))
+    });
+    group.bench_function("limit: condition there and back", |b| {
+        b.iter_custom(|rounds| through_conditions(rounds, false))
+    });
     group.bench_function("limit: flush of fixed 200 us, condition there and back", |b| {
         b.iter_custom(|rounds| through_conditions(rounds, true));
     });
@@ -26,7 +32,8 @@ fn latency(c: &mut Criterion) {
 
 fn through_journal(rounds: u64, flush: bool) -> Duration {
     let dir = tempfile::tempdir().expect("a directory");
-    let disk: Arc<dyn Disk> = if flush { Arc::new(FixedFlush::new(dir.path())) } else { Arc::new(NoFlush::new(dir.path())) };
+    let disk: Arc<dyn Disk> =
+        if flush { Arc::new(FixedFlush::new(dir.path())) } else { Arc::new(NoFlush::new(dir.path())) };
     let journal = open(disk, true);
     let (seen, sees): (SyncSender<Seq>, Receiver<Seq>) = sync_channel(1);
     let follower = journal.clone();
@@ -36,7 +43,9 @@ fn through_journal(rounds: u64, flush: bool) -> Duration {
         let mut at = Seq::ZERO;
         for _ in 0..rounds {
             watch.wait_beyond(at, Duration::from_secs(10));
-            let Some(Item::Record(record)) = reader.next().expect("readable") else { panic!("it was published") };
+            let Some(Item::Record(record)) = reader.next().expect("readable") else {
+                panic!("it was published")
+            };
             at = record.seq;
             seen.send(at).expect("the writer lives");
         }
@@ -44,7 +53,8 @@ fn through_journal(rounds: u64, flush: bool) -> Duration {
     let bytes = record(256);
     let began = Instant::now();
     for _ in 0..rounds {
-        let ack = journal.submit(&[&bytes], NOW, Level::Disk, None).expect("submitted").wait().expect("durable");
+        let ack =
+            journal.submit(&[&bytes], NOW, Level::Disk, None).expect("submitted").wait().expect("durable");
         assert_eq!(sees.recv().expect("the reader lives"), ack.last);
     }
     let took = began.elapsed();

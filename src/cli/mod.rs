@@ -199,18 +199,18 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The definition from which parsing, help and the reference page come.
 pub fn definition() -> clap::Command {
-    let root = clap::Command::new("mnemosyne")
+    let root = Global::augment_args(clap::Command::new("mnemosyne"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("A flight recorder for coding agents: records, shows live, replays")
+        .long_about(None)
         .after_help(reference::after_help())
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .infer_subcommands(false)
-        .disable_help_subcommand(false)
-        .max_term_width(100);
-    let root = Global::augment_args(root);
+        .max_term_width(reference::COLUMNS);
     COMMANDS.iter().fold(root, |root, command| {
-        root.subcommand((command.arguments)(clap::Command::new(command.name).about(command.about)))
+        // The table says what a command does; what stands on its struct is for who reads the code.
+        let with_arguments = (command.arguments)(clap::Command::new(command.name));
+        root.subcommand(with_arguments.about(command.about).long_about(None))
     })
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 /// Variables that commands of later versions will read; named nowhere until something reads them.
 const NOT_READ_YET: &[&str] =
-    &["MNEMOSYNE_DISABLE_AUTO_START_API", "MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE"];
+    &["MNEMOSYNE_DISABLE_AUTO_START_API", "MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE", "CLAUDE_PID"];
 
 const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done; also when the reader of the output went away, as with `| head`"),
@@ -22,7 +22,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
 ];
 
 /// Width of the help where no terminal says another one.
-const COLUMNS: usize = 100;
+pub const COLUMNS: usize = 100;
 
 /// What stands below the options of `mnemosyne --help`.
 pub fn after_help() -> String {
@@ -101,17 +101,20 @@ that is ended so exits 130, as every command that was not done.
 const JSON: &str = "\
 ## JSON
 
-- `events --json` and `tail --json` print one event a line, the same object as the `data` of `/events/stream`
+- `events --json`, `tail --json` and `replay --json` print one event a line, the same object as the `data` of `/events/stream`
   (`docs/EVENTS.md` has the fields). A range of seqs that can no longer be read stands in its place as
   `{\"gap\":{\"from_seq\":4,\"to_seq\":6,\"reason\":\"corruption\"}}`; the reason is `retention` or `corruption`.
-- All other commands print one object with `version` (now 1) and their own fields; fields may be added without a new
+- The other commands print one object with `version` (now 1) and their own fields; fields may be added without a new
   version, and readers ignore those that they do not know.
   - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
     `--stop`: `{\"version\":1,\"stopped\":4711}`.
   - `import`: `{\"version\":1,\"files\":2,\"unchanged\":0,\"bytes\":81920,\"lines\":412,\"added\":310,\"known\":12,
     \"broken\":0,\"broken_lines\":[{\"path\",\"line\",\"reason\"}],\"unreadable\":[{\"path\",\"reason\"}],\"unfinished\":[],\"way\":\"server\"}`;
     `way` is how the events got in: `server`, `journal`, or `inbox` where another process held the journal.
-  - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"seen\":40}` at its end.
+  - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
+    the items of its timeline.
+  - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"hooks\":24,\"seen\":24,\"replayed\":24}`
+    when the replay has ended.
 - An error with `--json` is one object on stderr: `{\"error\":{\"code\":\"no_data_dir\",\"message\":\"...\"}}`. Codes are stable.
 ";
 

@@ -11,6 +11,20 @@ mod support;
 /// The positive controls of the test kit itself.
 mod kit;
 
+/// `api-server`: the address, the background, the safe stop.
+mod cli_api_server;
+/// The command line itself: help, usage, global flags, exit codes.
+mod cli_basics;
+/// `demo`: a first look, and that nothing is left of it.
+mod cli_demo;
+/// `events`: filters, ranges, damage.
+mod cli_events;
+/// `import` as a command: arguments, ways in, output.
+mod cli_import;
+/// The wrapper: what a run leaves on record.
+mod cli_record;
+/// `tail`: the newest, and each new one, over every change of who writes.
+mod cli_tail;
 /// The `hook` command: silent, successful, and counting what it could not keep.
 mod hooks_command;
 /// Real hook payloads through the `hook` command to the stream.

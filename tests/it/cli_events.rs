@@ -1,0 +1,228 @@
+//! `events`: every filter and range, offline and beside a server, and what damage looks like.
+
+use crate::cli_basics::prompt;
+use crate::support::{Running, World, kinds};
+use serde_json::{Value, json};
+
+/// A world with a small recorded history: two sessions, a tool call, a subagent's event, a notification.
+fn recorded() -> World {
+    let world = World::new();
+    let hook = |session: &str, name: &str, more: Value| {
+        let mut payload = json!({
+            "session_id": session, "transcript_path": "/nowhere/t.jsonl", "cwd": "/code/parcels",
+            "hook_event_name": name,
+        });
+        for (key, value) in more.as_object().expect("an object") {
+            payload[key] = value.clone();
+        }
+        world.hook(&payload);
+    };
+    hook("one", "SessionStart", json!({"source": "startup"}));
+    hook("one", "UserPromptSubmit", json!({"prompt": "count the needles"}));
+    hook(
+        "one",
+        "PreToolUse",
+        json!({"tool_name": "Bash", "tool_use_id": "t1", "tool_input": {"command": "ls"}}),
+    );
+    hook(
+        "one",
+        "PostToolUse",
+        json!({"tool_name": "Bash", "tool_use_id": "t1", "tool_input": {"command": "ls"},
+        "tool_response": {"stdout": "a haystack"}}),
+    );
+    hook("two", "SessionStart", json!({"source": "startup", "cwd": "/code/letters"}));
+    hook("two", "SubagentStart", json!({"agent_id": "helper-1", "agent_type": "Explore"}));
+    hook("two", "SessionEnd", json!({"reason": "other"}));
+    world
+}
+
+fn seqs(events: &[Value]) -> Vec<u64> {
+    events.iter().map(|event| event["seq"].as_u64().expect("a seq")).collect()
+}
+
+#[test]
+fn all_of_them_oldest_first_one_object_a_line() {
+    let world = recorded();
+    let events = world.events([]);
+    assert_eq!(
+        kinds(&events),
+        [
+            "session_started",
+            "prompt_submitted",
+            "tool_call_started",
+            "tool_call_completed",
+            "session_started",
+            "subagent_started",
+            "session_ended",
+        ]
+    );
+    assert_eq!(seqs(&events), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn for_people_each_is_a_line_with_its_seq_and_what_happened() {
+    let world = recorded();
+    let text = world.ok(["events"]).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 7);
+    assert!(lines[1].trim_start().starts_with("2 ") && lines[1].contains("prompt_submitted"), "{text}");
+}
+
+#[test]
+fn each_filter_leaves_what_it_says() {
+    let world = recorded();
+    for (args, expected) in [
+        (&["--session", "two"][..], &[5, 6, 7][..]),
+        (&["--kind", "tool_call_*"], &[3, 4]),
+        (&["--kind", "session_ended,prompt_submitted"], &[2, 7]),
+        (&["--category", "session"], &[1, 5, 7]),
+        (&["--grep", "needles"], &[2]),
+        (&["--min-importance", "8"], &[1, 5, 7]),
+        (&["--agent", "helper-1"], &[6]),
+        (&["--project", "project:letters"], &[5]),
+        (&["--session", "one", "--category", "agent"], &[2, 3, 4]),
+    ] {
+        assert_eq!(seqs(&world.events(args.iter().copied())), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn a_range_of_seqs_and_a_limit_that_counts_matches() {
+    let world = recorded();
+    assert_eq!(seqs(&world.events(["--from", "6"])), [6, 7]);
+    assert_eq!(seqs(&world.events(["--from", "8"])), [0; 0]);
+    assert_eq!(seqs(&world.events(["--limit", "2"])), [1, 2]);
+    assert_eq!(seqs(&world.events(["--limit", "2", "--session", "two"])), [5, 6]);
+    assert_eq!(seqs(&world.events(["--limit", "0"])), [0; 0]);
+    let beyond = world.run(["events", "--from", "9"]);
+    assert_eq!(beyond.code, Some(1), "{beyond}");
+    assert!(beyond.stderr.contains("last seq 7"), "{beyond}");
+}
+
+#[test]
+fn since_and_until_go_by_when_the_journal_took_it() {
+    let world = recorded();
+    let events = world.events([]);
+    let recorded = |n: usize| events[n]["recorded"].as_str().expect("a time");
+    // What one drain took in has one time.
+    let (first, last) = (recorded(0), recorded(6));
+    assert_eq!(world.events(["--since", first]).len(), 7);
+    assert_eq!(world.events(["--until", last]).len(), 7);
+    assert_eq!(world.events(["--since", "1h"]).len(), 7);
+    assert_eq!(world.events(["--until", "1h"]).len(), 0);
+    assert_eq!(world.events(["--since", "2020-01-01"]).len(), 7);
+    assert_eq!(world.events(["--until", "2020-01-01"]).len(), 0);
+    let wrong = world.run(["events", "--since", "yesterday"]);
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+    assert!(wrong.stderr.contains("--since takes a time like"), "{wrong}");
+}
+
+#[test]
+fn a_filter_that_does_not_exist_is_a_usage_error() {
+    let world = recorded();
+    for args in [
+        ["events", "--category", "nonsense"],
+        ["events", "--min-importance", "11"],
+        ["events", "--kind", "[unclosed"],
+        ["events", "--limit", "many"],
+        ["events", "--from", "-1"],
+    ] {
+        let ran = world.run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}: {ran}");
+    }
+}
+
+#[test]
+fn beside_a_server_the_answer_is_the_same() {
+    let world = recorded();
+    let before = world.events(["--limit", "7"]);
+    let server = world.server();
+    assert_eq!(world.events(["--limit", "7"]), before);
+    assert_eq!(before, {
+        let answer = server.get("/events?limit=7").json();
+        answer["events"].as_array().expect("a page").clone()
+    });
+    server.stop();
+}
+
+#[test]
+fn damage_is_shown_in_its_place_everything_else_is_printed_and_the_exit_code_is_4() {
+    let world = recorded();
+    // Later batches prove that the damaged one had been durable.
+    assert_eq!(world.events([]).len(), 7);
+    world.hook(&prompt("three", "later"));
+    assert_eq!(world.events([]).len(), 8);
+    let journal = world.data().join("journal");
+    let segment = std::fs::read_dir(&journal)
+        .expect("the journal")
+        .map(|item| item.expect("a file").path())
+        .find(|path| path.extension().is_some_and(|e| e == "seg"))
+        .expect("a segment");
+    let mut bytes = std::fs::read(&segment).expect("its bytes");
+    let needle = b"count the needles";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("the prompt");
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).expect("one flipped bit");
+
+    let ran = world.run(["events", "--json"]);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    let lines = ran.json_lines();
+    assert_eq!(lines[0]["seq"], 1);
+    assert_eq!(lines[1], json!({"gap": {"from_seq": 2, "to_seq": 2, "reason": "corruption"}}));
+    let rest: Vec<u64> = lines[2..].iter().filter_map(|line| line["seq"].as_u64()).collect();
+    assert_eq!(rest[..6], [3, 4, 5, 6, 7, 8]);
+    assert!(ran.stderr.contains("seq 2 cannot be read"), "{ran}");
+
+    let text = world.run(["events"]);
+    assert_eq!(text.code, Some(4), "{text}");
+    assert!(text.stdout.contains("seq 2 cannot be read (corruption)"), "{text}");
+    assert_eq!(world.run(["tail"]).code, Some(4));
+}
+
+#[test]
+fn events_of_an_unknown_kind_and_hostile_text_reach_no_terminal_raw() {
+    let world = World::new();
+    world.hook(&prompt("s", "clear \u{1b}[2J the screen \u{202e}now"));
+    let text = world.ok(["events", "--color", "never"]).stdout;
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text:?}");
+    let json = world.events([]);
+    assert_eq!(json[0]["payload"]["prompt"], "clear \u{1b}[2J the screen \u{202e}now");
+}
+
+#[test]
+fn a_copied_directory_shows_the_same() {
+    let world = recorded();
+    let original = world.events([]);
+    let copy = World::new();
+    copy_tree(&world.data(), &copy.data());
+    assert_eq!(copy.events([]), original);
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir(to).expect("a directory");
+    for item in std::fs::read_dir(from).expect("a listing") {
+        let item = item.expect("an item");
+        let target = to.join(item.file_name());
+        if item.file_type().expect("its type").is_dir() {
+            copy_tree(&item.path(), &target);
+        } else {
+            std::fs::copy(item.path(), target).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn what_waits_in_the_inbox_while_another_holds_the_journal_is_told() {
+    let world = recorded();
+    assert_eq!(world.events([]).len(), 7);
+    let server = world.server();
+    server.signal(rustix::process::Signal::STOP);
+    world.hook(&prompt("s", "while the server stands still"));
+    let ran = Running::start(&mut world.command(["events"])).wait();
+    server.signal(rustix::process::Signal::CONT);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("1 event in the inbox not shown"), "{ran}");
+    let quiet = world.ok(["events", "--quiet"]);
+    assert_eq!(quiet.stderr, "");
+    server.stop();
+}
