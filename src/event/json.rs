@@ -50,15 +50,39 @@ pub fn parse(bytes: &[u8]) -> Result<Json, JsonFault> {
 }
 
 /// As `parse`, but takes what agents really send: bytes that are no UTF-8 and halves of surrogate pairs (a text cut in the
-/// middle of a character) become U+FFFD.
+/// middle of a character) become U+FFFD, and what stands deeper than `JSON_DEPTH_MAX` becomes a string of its JSON text. Only from
+/// 128 levels on it is refused.
 pub fn parse_lenient(bytes: &[u8]) -> Result<Json, JsonFault> {
+    const DEPTH_MAX: usize = 127;
     let text = String::from_utf8_lossy(bytes);
-    match parse(text.as_bytes()) {
-        Err(JsonFault::Malformed(fault)) => match repair_surrogates(&text) {
-            Cow::Borrowed(_) => Err(JsonFault::Malformed(fault)),
-            Cow::Owned(repaired) => parse(repaired.as_bytes()),
-        },
-        other => other,
+    if depth(text.as_bytes()) > DEPTH_MAX {
+        return Err(JsonFault::TooDeep);
+    }
+    let parsed = match (serde_json::from_str(&text), repair_surrogates(&text)) {
+        (Err(_), Cow::Owned(repaired)) => serde_json::from_str(&repaired),
+        (parsed, _) => parsed,
+    };
+    let mut value =
+        parsed.map_err(|error: serde_json::Error| JsonFault::Malformed(error.to_string().into()))?;
+    flatten_deep(&mut value);
+    Ok(value)
+}
+
+/// Replaces every array and object that stands deeper than `JSON_DEPTH_MAX` by its JSON text, as a string: nothing is lost and what reads
+/// it need not recurse deeper. Serves values that come from other parsers, or from a text that became a part of a payload.
+pub(super) fn flatten_deep(value: &mut Json) {
+    flatten(value, 1);
+}
+
+fn flatten(value: &mut Json, level: usize) {
+    if level > JSON_DEPTH_MAX && (value.is_array() || value.is_object()) {
+        *value = Json::String(value.to_string());
+        return;
+    }
+    match value {
+        Json::Array(items) => items.iter_mut().for_each(|item| flatten(item, level + 1)),
+        Json::Object(object) => object.values_mut().for_each(|value| flatten(value, level + 1)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
     }
 }
 

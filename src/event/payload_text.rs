@@ -47,18 +47,29 @@ impl PayloadText {
         PayloadText::from_json(&json::parse(text.as_bytes())?)
     }
 
-    /// From a value that must be an object.
+    /// From a value that must be an object; what is deeper than 64 levels becomes a string of its JSON text.
     pub fn from_json(value: &Json) -> Result<PayloadText, JsonFault> {
         if !value.is_object() {
             return Err(JsonFault::NotAnObject);
         }
-        Ok(PayloadText(value.to_string().into()))
+        Ok(PayloadText::from_text(value.to_string()))
     }
 
     /// From a payload struct.
     pub fn from_payload(payload: &Payload) -> PayloadText {
         // Strings, numbers, lists and maps with string keys: nothing in a payload can fail to be written.
-        payload.to_json_text().map_or_else(|_| PayloadText::empty(), |text| PayloadText(text.into()))
+        payload.to_json_text().map_or_else(|_| PayloadText::empty(), PayloadText::from_text)
+    }
+
+    /// From text that our own writer made of an object: compact, but perhaps too deep. What is deeper than the limit becomes
+    /// a string of its JSON text.
+    fn from_text(text: String) -> PayloadText {
+        if json::check_compact_object(&text).is_ok() {
+            return PayloadText(text.into());
+        }
+        let mut value = serde_json::from_str(&text).unwrap_or_else(|_| Json::Object(serde_json::Map::new()));
+        json::flatten_deep(&mut value);
+        PayloadText(value.to_string().into())
     }
 
     /// From text that was checked to be a compact JSON object.
@@ -86,6 +97,6 @@ impl PayloadText {
         for (key, value) in extra {
             object.entry(key).or_insert(value);
         }
-        PayloadText(Json::Object(object).to_string().into())
+        PayloadText::from_text(Json::Object(object).to_string())
     }
 }

@@ -1,10 +1,35 @@
 //! Taking secrets out of events, and cutting payloads to their cap.
+//!
+//! It happens once, in the first process of ours that holds an event, before any disk, log or error text. What is found is replaced by
+//! `***REDACTED***`, whole: never a part of the value stays. What finds:
+//!
+//! - names (`names`): the value of a field, variable, header or flag that is called password, token, api key and so on;
+//! - shapes (`tokens`): prefixes of issuers, PEM, JWT, `Bearer`, URLs with passwords, webhook addresses;
+//! - nearness (`named`): random text close behind such a word in prose.
+//!
+//! All of it scans bytes by hand: no pattern is compiled, since a hook lives for a millisecond; time is linear in the text. Texts inside texts
+//! (JSON as a string, at any depth of quoting) are scanned as they stand. An explicit name wins over the look of a value: 64 hexadecimal digits
+//! under `api_key` go, the same digits anywhere else stay, since they name contents and commits.
+//!
+//! Never touched: ids of the envelope, fields that end in `_id` or hold `uuid`, `cwd`, `transcript_path`.
+//!
+//! Redaction errs towards taking too much, but not code, hashes, ids or prose about tokens; the tests hold lists of both. It is
+//! no proof that nothing slips through: a secret that has neither name nor shape looks like any other text.
 
-use super::{Event, Json};
+mod cut;
+mod named;
+mod names;
+mod shape;
+mod tokens;
+
+use super::{Event, Json, Kind, PayloadText, json};
 use std::borrow::Cow;
 
 /// The most bytes that a payload's text has after redaction, unless the redactor says otherwise.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What stands where a secret stood.
+pub const PLACEHOLDER: &str = "***REDACTED***";
 
 /// Takes out secrets and cuts.
 #[derive(Clone, Debug)]
@@ -32,17 +57,163 @@ impl Redactor {
 
     /// The text without secrets; borrowed where there is none.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let _ = self.enabled;
-        Cow::Borrowed(text)
+        const SECRET_BYTES_MIN: usize = 4;
+        // What was replaced may bring two other things together: again, until nothing is found. Twice is the rule, the bound is for
+        // texts made to defeat it.
+        const PASSES_MAX: usize = 16;
+        let mut redacted = Cow::Borrowed(text);
+        if !self.enabled || text.len() < SECRET_BYTES_MIN {
+            return redacted;
+        }
+        for _ in 0..PASSES_MAX {
+            match pass(&redacted) {
+                Some(shorter) => redacted = Cow::Owned(shorter),
+                None => break,
+            }
+        }
+        redacted
     }
 
     /// Takes secrets out of every string and key of a value.
     pub fn value(&self, value: &mut Json) {
-        let _ = (value, self.payload_bytes_max);
+        if self.enabled {
+            self.walk(value, None);
+        }
     }
 
-    /// Takes secrets out of the envelope's texts and the payload, then cuts the payload to the cap.
+    /// Takes secrets out of the envelope's texts and the payload, then cuts the payload to the cap, and notes where.
+    ///
+    /// Doing it again changes nothing. Secrets go first, so a cut never leaves half of one.
     pub fn event(&self, event: &mut Event) {
-        let _ = event;
+        if event.opaque.is_some() {
+            return;
+        }
+        if self.enabled {
+            let texts = [&mut event.source.program, &mut event.source.host, &mut event.instance];
+            let optional = [&mut event.project, &mut event.agent, &mut event.session];
+            for text in texts.into_iter().chain(optional.into_iter().flatten()) {
+                if let Cow::Owned(redacted) = self.text(text) {
+                    *text = redacted;
+                }
+            }
+        }
+        let mut payload = event.payload.to_json();
+        let before = payload.clone();
+        self.value(&mut payload);
+        json::flatten_deep(&mut payload);
+        let fields = event.kind.known().map(Kind::fields).unwrap_or_default();
+        event.cut.extend(cut::to_fit(&mut payload, fields, self.payload_bytes_max));
+        if payload != before {
+            event.payload = PayloadText::from_checked(payload.to_string());
+        }
+    }
+
+    /// Takes secrets out of the keys; two that become one both stay.
+    fn redact_keys(&self, object: &mut serde_json::Map<String, Json>) {
+        if object.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
+            let old = std::mem::take(object);
+            for (key, value) in old {
+                let mut redacted = self.text(&key).into_owned();
+                while object.contains_key(&redacted) {
+                    redacted.push('+');
+                }
+                object.insert(redacted, value);
+            }
+        }
+    }
+
+    /// `under` is the class of the nearest name above that promises a secret.
+    fn walk(&self, value: &mut Json, under: Option<names::Class>) {
+        match value {
+            Json::String(text) => {
+                if under.is_some_and(|class| named::is_secret_value(class, text)) {
+                    PLACEHOLDER.clone_into(text);
+                } else if let Cow::Owned(redacted) = self.text(text) {
+                    *text = redacted;
+                }
+            }
+            Json::Number(_) if under == Some(names::Class::Password) => {
+                *value = Json::String(PLACEHOLDER.to_owned())
+            }
+            Json::Array(items) => self.walk_list(items, under),
+            Json::Object(object) => self.walk_object(object, under),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    fn walk_list(&self, items: &mut [Json], under: Option<names::Class>) {
+        let mut flag = None;
+        for item in items {
+            let next = item.as_str().and_then(named::is_secret_flag);
+            let argument = item.as_str().is_some_and(|text| !text.starts_with('-'));
+            self.walk(item, if argument { under.or(flag) } else { under });
+            flag = next;
+        }
+    }
+
+    fn walk_object(&self, object: &mut serde_json::Map<String, Json>, under: Option<names::Class>) {
+        self.redact_keys(object);
+        for (key, value) in object.iter_mut() {
+            // `{"name": "API_KEY", "value": ".."}` is a field in two.
+            if value.is_string() && names::is_untouched(key) && under.is_none() {
+                continue;
+            }
+            self.walk(value, names::class_of(key).or(under));
+        }
+        let named = ["name", "key", "header", "variable"]
+            .iter()
+            .find_map(|name| object.get(*name)?.as_str())
+            .and_then(names::class_of);
+        if let (Some(class), Some(Json::String(value))) = (named, object.get_mut("value")) {
+            if named::is_secret_value(class, value) {
+                PLACEHOLDER.clone_into(value);
+            }
+        }
+    }
+}
+
+/// The text without the secrets that one look over it finds, if there are any.
+fn pass(text: &str) -> Option<String> {
+    let mut spans = Spans::default();
+    tokens::find_prefixed(text, &mut spans);
+    tokens::find_private_keys(text, &mut spans);
+    tokens::find_schemes(text, &mut spans);
+    tokens::find_url_passwords(text, &mut spans);
+    tokens::find_bot_tokens(text, &mut spans);
+    named::find_assigned(text, &mut spans);
+    named::find_flags(text, &mut spans);
+    named::find_spoken(text, &mut spans);
+    spans.replace(text)
+}
+
+/// Places of secrets in a text.
+#[derive(Default)]
+struct Spans(Vec<(usize, usize)>);
+
+impl Spans {
+    fn add(&mut self, start: usize, end: usize) {
+        if start < end {
+            self.0.push((start, end));
+        }
+    }
+
+    /// The text with each place, overlapping ones as one, replaced by the placeholder.
+    fn replace(mut self, text: &str) -> Option<String> {
+        self.0.retain(|&(start, end)| &text[start..end] != PLACEHOLDER);
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.sort_unstable();
+        let mut redacted = String::with_capacity(text.len());
+        let mut copied = 0;
+        for (start, end) in self.0 {
+            if start >= copied {
+                redacted.push_str(&text[copied..start]);
+                redacted.push_str(PLACEHOLDER);
+            }
+            copied = copied.max(end);
+        }
+        redacted.push_str(&text[copied..]);
+        Some(redacted)
     }
 }

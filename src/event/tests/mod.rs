@@ -3,4 +3,5 @@
 mod codec;
 mod emit;
 mod filter;
+mod redact;
 mod summary;

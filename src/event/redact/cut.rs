@@ -1,0 +1,255 @@
+//! Cutting a payload to its cap.
+//!
+//! First the longest strings are shortened, all to one common length, the greatest with which the payload fits; each is noted with its
+//! place and its former length. Where that is not enough, because the bulk is many small strings, a huge list, huge keys or huge numbers,
+//! each field that is too big keeps the longest beginning that fits its share, and the field is noted. Fields that the kind's table
+//! has come before those that it does not have. Lengths are those of the JSON text, so that the result fits whatever has to be escaped.
+
+use super::super::catalog::Field;
+use super::super::envelope::Cut;
+use super::super::{FieldType, Json};
+use super::PLACEHOLDER;
+use std::collections::BTreeSet;
+
+/// No string is cut below this many bytes of JSON text: ids and names of typed fields stay whole.
+const STRING_BYTES_MIN: usize = 256;
+
+/// So many strings are cut and noted at most; beyond, whole fields are shortened instead.
+const STRINGS_CUT_MAX: usize = 128;
+
+/// Makes the payload's text at most `max` bytes long and tells what was cut.
+pub(super) fn to_fit(payload: &mut Json, fields: &[Field], max: usize) -> Vec<Cut> {
+    let total = size(payload);
+    if total <= max {
+        return Vec::new();
+    }
+    let mut lengths = Vec::new();
+    string_sizes(payload, &mut lengths);
+    let limit = common_limit(lengths, total, max);
+    let mut cuts = Vec::new();
+    if let Some(limit) = limit {
+        cut_strings(payload, limit, &mut String::new(), &mut cuts);
+    }
+    if size(payload) > max {
+        cut_fields(payload, fields, max, &mut cuts);
+    }
+    cuts
+}
+
+/// Bytes of the compact JSON text.
+fn size(value: &Json) -> usize {
+    match value {
+        Json::Null => 4,
+        Json::Bool(flag) => {
+            if *flag {
+                4
+            } else {
+                5
+            }
+        }
+        Json::Number(number) => number.as_str().len(),
+        Json::String(text) => string_size(text),
+        Json::Array(items) => 2 + items.iter().map(size).sum::<usize>() + items.len().saturating_sub(1),
+        Json::Object(object) => {
+            2 + object.iter().map(|(key, value)| string_size(key) + 1 + size(value)).sum::<usize>()
+                + object.len().saturating_sub(1)
+        }
+    }
+}
+
+fn string_size(text: &str) -> usize {
+    2 + text.chars().map(char_size).sum::<usize>()
+}
+
+const fn char_size(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\u{8}' | '\t' | '\n' | '\u{C}' | '\r' => 2,
+        '\0'..='\u{1F}' => 6,
+        _ => c.len_utf8(),
+    }
+}
+
+fn string_sizes(value: &Json, lengths: &mut Vec<usize>) {
+    match value {
+        Json::String(text) => lengths.push(string_size(text)),
+        Json::Array(items) => items.iter().for_each(|item| string_sizes(item, lengths)),
+        Json::Object(object) => object.values().for_each(|value| string_sizes(value, lengths)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+/// The greatest length to which strings can be cut so that the whole fits; nothing where that is too short or cuts too many.
+fn common_limit(mut lengths: Vec<usize>, total: usize, max: usize) -> Option<usize> {
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    let mut longest = 0;
+    for (at, length) in lengths.iter().take(STRINGS_CUT_MAX).enumerate() {
+        longest += length;
+        let Some(room) = max.checked_sub(total - longest) else { continue };
+        let limit = room / (at + 1);
+        let next = lengths.get(at + 1).copied().unwrap_or(0);
+        if limit >= next {
+            return (limit >= STRING_BYTES_MIN).then_some(limit);
+        }
+    }
+    None
+}
+
+fn cut_strings(value: &mut Json, limit: usize, pointer: &mut String, cuts: &mut Vec<Cut>) {
+    match value {
+        Json::String(text) if string_size(text) > limit => {
+            cuts.push(Cut { pointer: pointer.clone(), bytes: text.len() as u64 });
+            shorten(text, limit);
+        }
+        Json::Array(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                within(pointer, &at.to_string(), |pointer| cut_strings(item, limit, pointer, cuts));
+            }
+        }
+        Json::Object(object) => {
+            for (key, value) in object.iter_mut() {
+                within(pointer, key, |pointer| cut_strings(value, limit, pointer, cuts));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Does something with one more part on the pointer.
+fn within(pointer: &mut String, part: &str, then: impl FnOnce(&mut String)) {
+    let length = pointer.len();
+    push_part(pointer, part);
+    then(pointer);
+    pointer.truncate(length);
+}
+
+fn push_part(pointer: &mut String, part: &str) {
+    pointer.push('/');
+    for c in part.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
+        }
+    }
+}
+
+/// Keeps the longest beginning of whole characters that takes at most `limit` bytes of JSON text; a placeholder is kept whole or not at all.
+fn shorten(text: &mut String, limit: usize) {
+    let mut used = 2;
+    let mut end = 0;
+    for (at, c) in text.char_indices() {
+        used += char_size(c);
+        if used > limit {
+            break;
+        }
+        end = at + c.len_utf8();
+    }
+    for back in 1..PLACEHOLDER.len() {
+        if let Some(start) = end.checked_sub(back) {
+            if text.is_char_boundary(start) && text[start..].starts_with(PLACEHOLDER) {
+                end = start;
+                break;
+            }
+        }
+    }
+    text.truncate(end);
+}
+
+/// Shortens the fields of the payload that are too big, each to its share; those of the table first.
+fn cut_fields(payload: &mut Json, fields: &[Field], max: usize, cuts: &mut Vec<Cut>) {
+    let Json::Object(object) = payload else { return };
+    let known = |key: &str| fields.iter().find(|field| field.name == key);
+    let mut order: Vec<(bool, usize, String)> = object
+        .iter()
+        .map(|(key, value)| (known(key).is_none(), string_size(key) + 2 + size(value), key.clone()))
+        .collect();
+    // The table's own fields first, and of each sort the small ones first: what they leave is shared by the big ones.
+    order.sort();
+    let mut room = max - 2;
+    let mut dropped = BTreeSet::new();
+    let mut dropped_bytes = 0_u64;
+    let count_known = order.iter().filter(|(unknown, ..)| !unknown).count();
+    for (at, (unknown, bytes, key)) in order.iter().enumerate() {
+        let share = if *unknown { room } else { room / (count_known - at) };
+        if *bytes <= share {
+            room -= bytes;
+            continue;
+        }
+        let value_room = share.saturating_sub(string_size(key) + 2);
+        let typed = known(key).is_some_and(|field| !matches!(field.ty, FieldType::Any));
+        let Some(value) = object.get_mut(key.as_str()) else { continue };
+        let former = size(value) as u64;
+        match beginning(value, value_room, !typed) {
+            Some(shorter) => {
+                *value = shorter;
+                room -= string_size(key) + 2 + size(value);
+                let mut pointer = String::new();
+                push_part(&mut pointer, key);
+                cuts.push(Cut { pointer, bytes: former });
+            }
+            None => {
+                *value = Json::Null;
+                dropped.insert(key.as_str());
+                dropped_bytes += *bytes as u64;
+            }
+        }
+    }
+    if !dropped.is_empty() {
+        object.retain(|key, _| !dropped.contains(key.as_str()));
+        cuts.push(Cut { pointer: String::new(), bytes: dropped_bytes });
+    }
+}
+
+/// The longest beginning of a value, in the order of its text, that takes at most `room` bytes. `deep` says whether the last part may
+/// be a beginning itself; in a typed list it must be whole.
+fn beginning(value: &Json, room: usize, deep: bool) -> Option<Json> {
+    if size(value) <= room {
+        return Some(value.clone());
+    }
+    if room < 2 {
+        return None;
+    }
+    match value {
+        Json::String(text) => {
+            let mut text = text.clone();
+            shorten(&mut text, room);
+            Some(Json::String(text))
+        }
+        Json::Array(items) => {
+            let mut left = room - 2;
+            let mut kept = Vec::new();
+            for item in items {
+                let bytes = size(item) + 1;
+                if bytes <= left {
+                    left -= bytes;
+                    kept.push(item.clone());
+                } else {
+                    kept.extend(deep.then(|| beginning(item, left.saturating_sub(1), deep)).flatten());
+                    break;
+                }
+            }
+            Some(Json::Array(kept))
+        }
+        Json::Object(object) => {
+            let mut left = room - 2;
+            let mut kept = serde_json::Map::new();
+            for (key, value) in object {
+                let key_bytes = string_size(key) + 2;
+                let bytes = key_bytes + size(value);
+                if bytes <= left {
+                    left -= bytes;
+                    kept.insert(key.clone(), value.clone());
+                } else {
+                    if let Some(value) = beginning(value, left.saturating_sub(key_bytes), deep)
+                        .filter(|_| deep && key_bytes < left)
+                    {
+                        kept.insert(key.clone(), value);
+                    }
+                    break;
+                }
+            }
+            Some(Json::Object(kept))
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => None,
+    }
+}

@@ -1,0 +1,299 @@
+//! Secrets that show by themselves: tokens with a prefix of their issuer, keys in PEM, tokens after `Bearer`, passwords in URLs.
+
+use super::Spans;
+use super::shape::{is_mixed, starts_word};
+
+/// Which bytes a token has after its prefix.
+#[derive(Clone, Copy)]
+enum Set {
+    /// Letters and digits.
+    Alnum,
+    /// Capital letters and digits.
+    Upper,
+    /// Hexadecimal digits in small letters.
+    Hex,
+    /// Letters, digits, `_` and `-`.
+    Url,
+    /// The same and `.`.
+    Dotted,
+    /// Path of a URL.
+    Path,
+}
+
+impl Set {
+    const fn has(self, byte: u8) -> bool {
+        match self {
+            Set::Alnum => byte.is_ascii_alphanumeric(),
+            Set::Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Set::Hex => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            Set::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Set::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'),
+            Set::Path => {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/' | b'.' | b'%' | b'@')
+            }
+        }
+    }
+}
+
+/// How sure a prefix is.
+#[derive(Clone, Copy, PartialEq)]
+enum Sure {
+    /// Found nowhere else: taken wherever it stands.
+    Yes,
+    /// Taken at the start of a word.
+    Word,
+    /// Taken at the start of a word if the rest mixes digits with letters as a random text does.
+    Mixed,
+    /// Taken at the start of a word if it has exactly the least length.
+    Exact,
+}
+
+/// Prefix, bytes that follow it at least, their set, how sure it is. Sorted by what is longer first among equal beginnings.
+const PREFIXES: &[(&str, usize, Set, Sure)] = &[
+    ("sk-ant-", 8, Set::Url, Sure::Yes),
+    ("sk-", 16, Set::Url, Sure::Mixed),
+    ("sk_live_", 8, Set::Alnum, Sure::Yes),
+    ("sk_test_", 8, Set::Alnum, Sure::Yes),
+    ("sbp_", 32, Set::Alnum, Sure::Word),
+    ("shpat_", 24, Set::Alnum, Sure::Yes),
+    ("shpss_", 24, Set::Alnum, Sure::Yes),
+    ("shpca_", 24, Set::Alnum, Sure::Yes),
+    ("shppa_", 24, Set::Alnum, Sure::Yes),
+    ("sq0atp-", 16, Set::Url, Sure::Yes),
+    ("sq0csp-", 16, Set::Url, Sure::Yes),
+    ("ghp_", 16, Set::Alnum, Sure::Yes),
+    ("gho_", 16, Set::Alnum, Sure::Yes),
+    ("ghu_", 16, Set::Alnum, Sure::Yes),
+    ("ghs_", 16, Set::Alnum, Sure::Yes),
+    ("ghr_", 16, Set::Alnum, Sure::Yes),
+    ("github_pat_", 16, Set::Url, Sure::Yes),
+    ("glpat-", 12, Set::Dotted, Sure::Yes),
+    ("gldt-", 12, Set::Url, Sure::Word),
+    ("glrt-", 12, Set::Url, Sure::Word),
+    ("glptt-", 12, Set::Url, Sure::Yes),
+    ("glcbt-", 12, Set::Url, Sure::Yes),
+    ("gsk_", 32, Set::Alnum, Sure::Word),
+    ("xoxb-", 8, Set::Url, Sure::Yes),
+    ("xoxp-", 8, Set::Url, Sure::Yes),
+    ("xoxa-", 8, Set::Url, Sure::Yes),
+    ("xoxr-", 8, Set::Url, Sure::Yes),
+    ("xoxs-", 8, Set::Url, Sure::Yes),
+    ("xoxe-", 8, Set::Url, Sure::Yes),
+    ("xoxe.", 8, Set::Dotted, Sure::Yes),
+    ("xapp-", 8, Set::Url, Sure::Yes),
+    ("xai-", 40, Set::Alnum, Sure::Word),
+    ("AKIA", 16, Set::Upper, Sure::Exact),
+    ("ASIA", 16, Set::Upper, Sure::Exact),
+    ("ABIA", 16, Set::Upper, Sure::Exact),
+    ("ACCA", 16, Set::Upper, Sure::Exact),
+    ("AIza", 35, Set::Url, Sure::Exact),
+    ("AGE-SECRET-KEY-1", 16, Set::Upper, Sure::Yes),
+    ("ATATT3", 24, Set::Url, Sure::Word),
+    ("GOCSPX-", 16, Set::Url, Sure::Yes),
+    ("NRAK-", 20, Set::Alnum, Sure::Word),
+    ("PMAK-", 20, Set::Url, Sure::Word),
+    ("SG.", 24, Set::Dotted, Sure::Mixed),
+    ("SK", 32, Set::Hex, Sure::Exact),
+    ("ya29.", 10, Set::Dotted, Sure::Yes),
+    ("npm_", 24, Set::Alnum, Sure::Mixed),
+    ("nvapi-", 32, Set::Url, Sure::Word),
+    ("pypi-", 24, Set::Url, Sure::Mixed),
+    ("pplx-", 32, Set::Alnum, Sure::Word),
+    ("pul-", 40, Set::Hex, Sure::Word),
+    ("rk_live_", 8, Set::Alnum, Sure::Yes),
+    ("rk_test_", 8, Set::Alnum, Sure::Yes),
+    ("rubygems_", 32, Set::Hex, Sure::Word),
+    ("r8_", 36, Set::Alnum, Sure::Word),
+    ("whsec_", 16, Set::Path, Sure::Yes),
+    ("hf_", 30, Set::Alnum, Sure::Word),
+    ("hvs.", 20, Set::Url, Sure::Word),
+    ("hvb.", 20, Set::Url, Sure::Word),
+    ("hvr.", 20, Set::Url, Sure::Word),
+    ("hooks.slack.com/services/", 8, Set::Path, Sure::Yes),
+    ("hooks.slack.com/workflows/", 8, Set::Path, Sure::Yes),
+    ("discord.com/api/webhooks/", 8, Set::Path, Sure::Yes),
+    ("discordapp.com/api/webhooks/", 8, Set::Path, Sure::Yes),
+    ("webhook.office.com/webhookb2/", 8, Set::Path, Sure::Yes),
+    ("api.telegram.org/bot", 8, Set::Path, Sure::Yes),
+    ("dop_v1_", 32, Set::Hex, Sure::Yes),
+    ("doo_v1_", 32, Set::Hex, Sure::Yes),
+    ("dor_v1_", 32, Set::Hex, Sure::Yes),
+    ("dckr_pat_", 16, Set::Url, Sure::Yes),
+    ("dapi", 32, Set::Hex, Sure::Exact),
+    ("figd_", 20, Set::Url, Sure::Word),
+    ("key-", 32, Set::Hex, Sure::Exact),
+    ("lin_api_", 24, Set::Alnum, Sure::Yes),
+    ("tskey-", 16, Set::Url, Sure::Word),
+    ("eyJ", 8, Set::Dotted, Sure::Word),
+];
+
+/// So much of a token is looked at to judge it.
+const JUDGED_BYTES_MAX: usize = 128;
+
+/// The same for a JWT, whose header comes first.
+const JWT_JUDGED_BYTES_MAX: usize = 1_024;
+
+/// Whether some prefix begins with this byte.
+const FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut at = 0;
+    while at < PREFIXES.len() {
+        first[PREFIXES[at].0.as_bytes()[0] as usize] = true;
+        at += 1;
+    }
+    first
+};
+
+/// Finds tokens by their prefixes, in one pass.
+pub(super) fn find_prefixed(text: &str, spans: &mut Spans) {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if FIRST[usize::from(bytes[at])] {
+            if let Some((start, end)) = prefixed_at(bytes, at) {
+                spans.add(start, end);
+                at = end;
+                continue;
+            }
+        }
+        at += 1;
+    }
+}
+
+fn prefixed_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let rest = &bytes[at..];
+    PREFIXES.iter().filter(|(prefix, ..)| rest.starts_with(prefix.as_bytes())).find_map(
+        |&(prefix, least, set, sure)| {
+            let tail = &rest[prefix.len()..];
+            // Judged by its beginning, so that many false beginnings in one long word cost no more than their number.
+            let most = if prefix == "eyJ" { JWT_JUDGED_BYTES_MAX } else { JUDGED_BYTES_MAX };
+            let judged = tail.iter().take(most).take_while(|byte| set.has(**byte)).count();
+            let token = &tail[..judged];
+            let taken = judged >= least
+                && match sure {
+                    Sure::Yes => true,
+                    Sure::Word if prefix == "eyJ" => starts_word(bytes, at) && is_jwt(token),
+                    Sure::Word => starts_word(bytes, at),
+                    Sure::Mixed => starts_word(bytes, at) && is_mixed(token),
+                    Sure::Exact => {
+                        judged == least
+                            && starts_word(bytes, at)
+                            && !tail.get(judged).is_some_and(u8::is_ascii_alphanumeric)
+                    }
+                };
+            // Of a URL that is a secret, the host may stay.
+            let start = if matches!(set, Set::Path) && prefix.contains('/') { at + prefix.len() } else { at };
+            taken.then(|| {
+                let length = tail.iter().position(|byte| !set.has(*byte)).unwrap_or(tail.len());
+                (start, at + prefix.len() + length)
+            })
+        },
+    )
+}
+
+/// A header, a body that is an object too or long, and perhaps a signature.
+fn is_jwt(token: &[u8]) -> bool {
+    let mut parts = token.split(|byte| *byte == b'.');
+    parts.next().is_some_and(|header| header.len() >= 8) && parts.next().is_some_and(|body| body.len() >= 8)
+}
+
+/// Finds private keys in PEM, from the first dash to the last; one without an end takes the rest of the text.
+pub(super) fn find_private_keys(text: &str, spans: &mut Spans) {
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&bytes[from..], b"-----BEGIN ") {
+        let start = from + found;
+        let after = start + b"-----BEGIN ".len();
+        let label = &bytes[after..bytes.len().min(after + 64)];
+        let Some(label_end) = memchr::memmem::find(label, b"-----") else {
+            from = after;
+            continue;
+        };
+        from = after + label_end;
+        if memchr::memmem::find(&label[..label_end], b"PRIVATE KEY").is_none() {
+            continue;
+        }
+        let end = memchr::memmem::find(&bytes[from..], b"-----END ").map_or(bytes.len(), |end| {
+            let tail = from + end + b"-----END ".len();
+            memchr::memmem::find(&bytes[tail..bytes.len().min(tail + 72)], b"-----")
+                .map_or(tail, |dashes| tail + dashes + 5)
+        });
+        spans.add(start, floor(text, end));
+        from = end;
+    }
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Finds what follows `Bearer` and `Basic`.
+pub(super) fn find_schemes(text: &str, spans: &mut Spans) {
+    let bytes = text.as_bytes();
+    for at in memchr::memchr2_iter(b'b', b'B', bytes) {
+        let rest = &bytes[at..];
+        let (scheme, basic) = match () {
+            () if rest.len() > 7 && rest[..6].eq_ignore_ascii_case(b"bearer") => (6, false),
+            () if rest.len() > 6 && rest[..5].eq_ignore_ascii_case(b"basic") => (5, true),
+            () => continue,
+        };
+        if !starts_word(bytes, at) || !matches!(rest[scheme], b' ' | b'\t') {
+            continue;
+        }
+        let start =
+            at + scheme + rest[scheme..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let length = bytes[start..].iter().take_while(|byte| is_token68(**byte)).count();
+        let token = &bytes[start..start + length];
+        let digits = token.iter().any(u8::is_ascii_digit);
+        let secret = if basic {
+            length >= 8 && (token.ends_with(b"=") || (digits && is_mixed(token)))
+        } else {
+            (length >= 8 && digits) || length >= 24
+        };
+        if secret {
+            spans.add(start, start + length);
+        }
+    }
+}
+
+const fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// Finds passwords in URLs: what stands between `:` and `@` before the host, and a token that stands there alone.
+pub(super) fn find_url_passwords(text: &str, spans: &mut Spans) {
+    let bytes = text.as_bytes();
+    for found in memchr::memmem::find_iter(bytes, b"://") {
+        let start = found + 3;
+        let end = bytes[start..]
+            .iter()
+            .position(|byte| {
+                byte.is_ascii_whitespace()
+                    || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
+            })
+            .map_or(bytes.len(), |length| start + length);
+        let authority = &bytes[start..end];
+        let Some(at) = memchr::memrchr(b'@', authority) else { continue };
+        let user_info = &authority[..at];
+        match memchr::memchr(b':', user_info) {
+            Some(colon) if colon + 1 < at => spans.add(start + colon + 1, start + at),
+            None if at >= 16 && is_mixed(user_info) => spans.add(start, start + at),
+            _ => {}
+        }
+    }
+}
+
+/// Finds bot tokens of the form `digits:35 characters`.
+pub(super) fn find_bot_tokens(text: &str, spans: &mut Spans) {
+    let bytes = text.as_bytes();
+    for colon in memchr::memchr_iter(b':', bytes) {
+        let digits = bytes[..colon].iter().rev().take(11).take_while(|byte| byte.is_ascii_digit()).count();
+        let length = bytes[colon + 1..].iter().take(36).take_while(|byte| Set::Url.has(**byte)).count();
+        if (8..=10).contains(&digits) && length == 35 && is_mixed(&bytes[colon + 1..colon + 36]) {
+            spans.add(colon - digits, colon + 36);
+        }
+    }
+}
