@@ -117,20 +117,21 @@ impl DataDir {
     /// # Errors
     /// [`Error::UnsafePath`] when it holds files that are not ours, is a planted link, or belongs to another user; [`Error::Io`].
     pub fn create(&self) -> Result<(), Error> {
+        // A link that the user set up on purpose (to a larger disk) is followed; what it leads to is checked.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_symlink()) {
+            let target = std::fs::canonicalize(&self.path).map_err(Error::io("resolve", &self.path))?;
+            return DataDir::at(target).create();
+        }
         if self.is_complete() {
             return guard::check_dir(&self.path);
         }
         if let Some(parent) = self.path.parent() {
             std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
         }
-        // A link that the user set up on purpose (to a larger disk) is followed; what it leads to is checked.
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_symlink()) {
-            let target = std::fs::canonicalize(&self.path).map_err(Error::io("resolve", &self.path))?;
-            return DataDir::at(target).create();
-        }
-        if !guard::make_dir(&self.path)? {
+        if self.path.is_dir() {
             self.refuse_foreign()?;
         }
+        guard::make_dir(&self.path)?;
         for name in SUBDIRECTORIES {
             guard::make_dir(&self.path.join(name))?;
         }

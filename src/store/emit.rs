@@ -1,16 +1,30 @@
 //! Emitting: redact, encode, drain, dedupe, append.
+//!
+//! Redacting and encoding happen before the writer's lock is taken, waiting for the disk after it is given back: under the lock
+//! are only a look at the inbox, the ids, and the hand-over to the log, which fixes the order. Many emitters thus share one
+//! flush, and none waits for another's.
+//!
+//! A duplicate is answered with the first one's seq once the first one is durable. If the first one was still on its way
+//! and did not arrive (a full disk), the answer is an error: to say "duplicate" then would lose the event.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use crate::error::Result;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
 use crate::event::{Event, Seq};
-use crate::store::log::Level;
-use crate::store::open::Store;
+use crate::store::ids::{self, Hit};
+use crate::store::log::{Appending, Level, TailWatch};
+use crate::store::open::{Inner, Store, Writer};
 
 /// Most events in one batch.
 pub const BATCH_EVENTS_MAX: usize = 1000;
+/// Most bytes in one batch, in disk form.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,41 +37,220 @@ pub struct Emitted {
     pub duplicates: Vec<usize>,
 }
 
-/// A batch on its way: a future, or [`Pending::wait`].
+impl Store {
+    /// Appends `events` as one batch, all or nothing. Secrets are taken out and payloads cut first. An event whose id the
+    /// journal holds already is not appended again: the answer names the first one's seq. With `expected`, only if that is the
+    /// seq that the first new event would get; a batch of duplicates alone is answered whatever is expected, so that a
+    /// retry gets its answer. What lies in the inbox goes before.
+    ///
+    /// Returns when the order is fixed; the [`Pending`] waits for `level`. Blocks only for memory and the page cache.
+    ///
+    /// # Errors
+    /// [`Error::BatchSize`], [`Error::Conflict`], [`Error::LevelUnsupported`], [`Error::JournalPoisoned`], [`Error::StorageFull`],
+    /// [`Error::Closed`]. Nothing of the batch was kept then.
+    pub fn emit(&self, events: Vec<Event>, level: Level, expected: Option<Seq>) -> Result<Pending> {
+        self.emit_after(events, level, expected, |writer, inner| writer.drain_before_batch(inner))
+    }
+
+    /// The store's own events at an opening: they go before the backlog.
+    pub(super) fn emit_without_drain(&self, events: Vec<Event>, level: Level) -> Result<Pending> {
+        self.emit_after(events, level, None, |_, _| Ok(()))
+    }
+
+    fn emit_after(
+        &self,
+        mut events: Vec<Event>,
+        level: Level,
+        expected: Option<Seq>,
+        before: impl FnOnce(&mut Writer, &Inner) -> Result<()>,
+    ) -> Result<Pending> {
+        let inner = &self.inner;
+        inner.log.promises().check(level)?;
+        let encoded: Vec<(Uuid, Vec<u8>)> = events
+            .iter_mut()
+            .map(|event| {
+                event.redact(&inner.redactor);
+                (event.id, event.encode())
+            })
+            .collect();
+        check_size(&encoded)?;
+        let mut writer = inner.writer();
+        writer.check_open()?;
+        before(&mut writer, inner)?;
+        writer.append(inner, &encoded, level, expected)
+    }
+}
+
+fn check_size(encoded: &[(Uuid, Vec<u8>)]) -> Result<()> {
+    let bytes = encoded.iter().map(|(_, bytes)| bytes.len()).sum();
+    if encoded.is_empty() || encoded.len() > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX {
+        let (events_max, bytes_max) = (BATCH_EVENTS_MAX, BATCH_BYTES_MAX);
+        return Err(Error::BatchSize { events: encoded.len(), bytes, events_max, bytes_max });
+    }
+    Ok(())
+}
+
+impl Writer {
+    fn append(
+        &mut self,
+        inner: &Arc<Inner>,
+        encoded: &[(Uuid, Vec<u8>)],
+        level: Level,
+        expected: Option<Seq>,
+    ) -> Result<Pending> {
+        let sorted = self.sort_out(encoded)?;
+        let fresh: Vec<&[u8]> = sorted.fresh.iter().map(|index| encoded[*index].1.as_slice()).collect();
+        let appending = match fresh.as_slice() {
+            [] => None,
+            fresh => Some(inner.log.append(fresh, level, expected, inner.clock.now())?),
+        };
+        let mut seq = appending.as_ref().map_or(Seq::ZERO, Appending::first);
+        let mut pending = Pending {
+            inner: inner.clone(),
+            appending,
+            awaited: sorted.awaited,
+            fresh: Vec::with_capacity(sorted.fresh.len()),
+            watch: None,
+            emitted: Emitted { seqs: sorted.seqs, durability: Level::Disk, duplicates: sorted.duplicates },
+        };
+        for index in sorted.fresh {
+            let id = encoded[index].0;
+            self.ids.insert(id, seq);
+            pending.emitted.seqs[index] = seq;
+            pending.fresh.push((id, seq));
+            seq = seq.next();
+        }
+        for (index, first) in sorted.twice {
+            pending.emitted.seqs[index] = pending.emitted.seqs[first];
+        }
+        Ok(pending)
+    }
+
+    fn sort_out(&mut self, encoded: &[(Uuid, Vec<u8>)]) -> Result<Sorted> {
+        let mut sorted = Sorted { seqs: vec![Seq::ZERO; encoded.len()], ..Sorted::default() };
+        let mut seen = HashMap::new();
+        for (index, (id, _)) in encoded.iter().enumerate() {
+            if let Some(first) = seen.get(id) {
+                sorted.twice.push((index, *first));
+                sorted.duplicates.push(index);
+                continue;
+            }
+            seen.insert(*id, index);
+            let Some(hit) = self.ids.find(*id)? else {
+                sorted.fresh.push(index);
+                continue;
+            };
+            sorted.seqs[index] = hit.seq();
+            sorted.duplicates.push(index);
+            if let Hit::OnItsWay(seq) = hit {
+                sorted.awaited.push((*id, seq));
+            }
+        }
+        Ok(sorted)
+    }
+}
+
+/// A batch, told apart by index.
+#[derive(Default)]
+struct Sorted {
+    /// To be appended.
+    fresh: Vec<usize>,
+    /// Not to be appended, for either reason.
+    duplicates: Vec<usize>,
+    /// The same id as an earlier one of this batch: (index, index of the earlier one).
+    twice: Vec<(usize, usize)>,
+    /// Duplicates of events that are not durable yet.
+    awaited: Vec<(Uuid, Seq)>,
+    seqs: Vec<Seq>,
+}
+
+/// A batch on its way: a future, or [`Pending::wait`]. Dropping it does not take the batch back.
 #[must_use = "without waiting, nothing is known about the fate of the events"]
-pub struct Pending {}
+pub struct Pending {
+    inner: Arc<Inner>,
+    appending: Option<Appending>,
+    /// What was appended, to be forgotten if it is not kept.
+    fresh: Vec<(Uuid, Seq)>,
+    /// Duplicates of events on their way.
+    awaited: Vec<(Uuid, Seq)>,
+    watch: Option<Box<dyn TailWatch>>,
+    emitted: Emitted,
+}
 
 impl Pending {
+    /// The seqs, as they were given; theirs for good once the level is reached.
+    pub fn seqs(&self) -> &[Seq] {
+        &self.emitted.seqs
+    }
+
     /// Blocks until the level is reached.
     ///
     /// # Errors
-    /// When the batch was not kept.
-    pub fn wait(self) -> Result<Emitted> {
-        todo!()
+    /// When the batch was not kept, or the event that it duplicates was not.
+    pub fn wait(mut self) -> Result<Emitted> {
+        if let Some(appending) = self.appending.take() {
+            let outcome = appending.wait();
+            self.settle(outcome)?;
+        }
+        if self.awaited_last().is_some_and(|last| self.inner.log.durable() < last) {
+            self.inner.log.flush(Level::Disk)?;
+        }
+        self.confirm_awaited()?;
+        Ok(self.emitted)
+    }
+
+    fn settle(&mut self, outcome: Result<crate::store::log::Appended>) -> Result<()> {
+        match outcome {
+            Ok(appended) => {
+                self.emitted.durability = appended.level;
+                Ok(())
+            }
+            Err(error) => {
+                let mut writer = self.inner.writer();
+                for (id, seq) in self.fresh.drain(..) {
+                    writer.ids.remove(id, seq);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn awaited_last(&self) -> Option<Seq> {
+        self.awaited.iter().map(|(_, seq)| *seq).max()
+    }
+
+    fn confirm_awaited(&self) -> Result<()> {
+        for (id, seq) in &self.awaited {
+            if !ids::holds(&*self.inner.log, *seq, *id)? {
+                return Err(self.inner.log.poisoned().unwrap_or_else(|| Error::StorageFull {
+                    cause: "the first of two events with one id was not kept".into(),
+                }));
+            }
+        }
+        Ok(())
     }
 }
 
 impl Future for Pending {
     type Output = Result<Emitted>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let _ = context;
-        todo!()
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(appending) = &mut this.appending {
+            let outcome = ready!(Pin::new(appending).poll(context));
+            this.appending = None;
+            this.settle(outcome)?;
+        }
+        if let Some(last) = this.awaited_last() {
+            let watch = this.watch.get_or_insert_with(|| this.inner.log.watch());
+            ready!(watch.poll_beyond(last.prev(), context.waker()));
+            this.confirm_awaited()?;
+        }
+        let emitted =
+            Emitted { seqs: Vec::new(), durability: this.emitted.durability, duplicates: Vec::new() };
+        Poll::Ready(Ok(std::mem::replace(&mut this.emitted, emitted)))
     }
 }
 
-impl Store {
-    /// Appends `events` as one batch, all or nothing. Secrets are taken out and payloads cut first. An event whose id the
-    /// journal holds already is not appended again: the answer names the first one's seq. With `expected`, only if that is the
-    /// seq that the first new event would get. What lies in the inbox goes before.
-    ///
-    /// Returns when the order is fixed; the [`Pending`] waits for `level`. Blocks only for memory and the page cache.
-    ///
-    /// # Errors
-    /// [`crate::Error::BatchSize`], [`crate::Error::Conflict`], [`crate::Error::JournalPoisoned`], [`crate::Error::StorageFull`],
-    /// [`crate::Error::Closed`]. Nothing of the batch was kept then.
-    pub fn emit(&self, events: Vec<Event>, level: Level, expected: Option<Seq>) -> Result<Pending> {
-        let _ = (events, level, expected);
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

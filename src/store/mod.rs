@@ -12,20 +12,24 @@
 //!                                                    Pending (Future or wait())    Replay, Subscription, View
 //! ```
 //!
-//! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], [`ids`],
+//! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
 //! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`].
 
 pub mod emit;
+mod ids;
 pub mod inbox;
 pub mod lock;
 pub mod log;
 pub mod open;
 pub mod replay;
 pub mod subscribe;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod view;
 pub mod watch;
 
 pub use emit::{Emitted, Pending};
+pub use inbox::drain::Drained;
 pub use lock::{Holder, Role, holder};
 pub use log::{Gap, GapReason, JournalId, Level, Log, MemoryLog, level_name};
 pub use open::{Opened, Opening, Store};

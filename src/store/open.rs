@@ -1,14 +1,24 @@
 //! Opening and closing the store as the one who may write.
+//!
+//! The order of an opening is fixed: take the lock, recover the journal, tell what was found, sweep and drain the inbox, tell
+//! that there was a backlog. A close goes the other way: refuse events, make everything durable, unlink what was drained,
+//! write down the ids of the unfinished block, close the journal with its proof, give the lock back.
 
-use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Clock;
+use mnemosyne_journal as journal;
+
+use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings};
-use crate::error::Result;
-use crate::event::Seq;
-use crate::store::lock::Role;
-use crate::store::log::{JournalId, Log};
+use crate::error::{Error, Result};
+use crate::event::{Event, Redactor, Seq, payload};
+use crate::store::ids::Ids;
+use crate::store::inbox::drain::{Drain, Drained};
+use crate::store::lock::{Held, Role};
+use crate::store::log::{JournalId, Level, LocalLog, Log};
+use crate::store::subscribe::Recent;
 
 /// How long a server waits for a command that holds the lock.
 pub const SERVER_LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -28,21 +38,21 @@ pub struct Opening {
     pub clock: Arc<dyn Clock>,
     /// Sizes.
     pub settings: Settings,
-    /// Whether the store may append events of its own (`inbox_drained`); a reading command appends nothing.
-    pub own_events: bool,
+    /// Whether a backlog of the inbox is told as an event; a reading command appends nothing of its own.
+    pub tells_backlog: bool,
 }
 
 impl Opening {
     /// As the server.
     pub fn server(instance: impl Into<String>, clock: Arc<dyn Clock>, settings: Settings) -> Opening {
         let (role, lock_wait) = (Role::Server, SERVER_LOCK_WAIT);
-        Opening { role, instance: instance.into(), lock_wait, clock, settings, own_events: true }
+        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells_backlog: true }
     }
 
     /// As a command that appends.
     pub fn command(instance: impl Into<String>, clock: Arc<dyn Clock>, settings: Settings) -> Opening {
         let (role, lock_wait) = (Role::Command, COMMAND_LOCK_WAIT);
-        Opening { role, instance: instance.into(), lock_wait, clock, settings, own_events: true }
+        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells_backlog: true }
     }
 }
 
@@ -51,16 +61,14 @@ impl Opening {
 pub struct Opened {
     /// The journal was made.
     pub created: bool,
+    /// The journal had been closed in order, or was made.
+    pub clean: bool,
     /// Bytes of an unfinished end that were set aside.
     pub torn_bytes: u64,
     /// Damaged ranges that were found, from and to.
     pub damage: Vec<(Seq, Seq)>,
-    /// Events taken from the inbox.
-    pub drained: u64,
-    /// Events of the inbox that the journal held already.
-    pub duplicates: u64,
-    /// Files of the inbox that could not be read and were set aside.
-    pub quarantined: u64,
+    /// What the inbox held.
+    pub drained: Drained,
 }
 
 /// The store, open for writing. Clones are one store.
@@ -71,27 +79,88 @@ pub struct Store {
 
 pub(super) struct Inner {
     pub(super) log: Arc<dyn Log>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) redactor: Redactor,
+    pub(super) instance: String,
+    pub(super) dir: Option<DataDir>,
+    pub(super) recent: Arc<Recent>,
+    writer: Mutex<Writer>,
+}
+
+/// What only one may use at a time.
+pub(super) struct Writer {
+    pub(super) ids: Ids,
+    pub(super) drain: Option<Drain>,
+    /// Wakes the inbox watch, if one runs: there are files to unlink.
+    pub(super) wake: Option<SyncSender<()>>,
+    held: Option<Held>,
+    closed: bool,
 }
 
 impl Store {
-    /// Takes the lock, recovers the journal, tells what was found, drains the inbox; in this order.
+    /// Takes the lock, recovers the journal, tells what was found, drains the inbox; in this order. Makes the data directory if
+    /// it is not there.
     ///
     /// # Errors
-    /// [`crate::Error::ServerRunning`], [`crate::Error::Locked`], and what the journal says. Nothing is held then.
+    /// [`Error::ServerRunning`], [`Error::Locked`], and what the journal says. Nothing is held then.
     pub fn open(dir: &DataDir, opening: Opening) -> Result<(Store, Opened)> {
-        let _ = (dir, opening);
-        todo!()
+        dir.create()?;
+        let mut held = Held::acquire(dir, opening.role, opening.lock_wait)?;
+        let options =
+            journal::Options::new(journal::JournalId::from_bytes(clock::random()?), clock::random()?)
+                .with_segment_bytes_target(opening.settings.segment_bytes)
+                .with_chain(opening.settings.chain)
+                .with_boot(journal::boot_hash());
+        let disk = Arc::new(journal::RealDisk::new(dir.journal()));
+        let now = journal::Micros::new(opening.clock.now().as_micros());
+        let (journal, recovery) = journal::Journal::open(disk, options, now)?;
+        held.name_journal(journal.id(), &dir.lock())?;
+        if opening.role == Role::Server {
+            journal.start_committer()?;
+        }
+        let log: Arc<dyn Log> = Arc::new(LocalLog::new(journal));
+        let store = Store::assemble(log, Some((dir.clone(), held)), &opening);
+        let mut opened = store.tell_recovery(&recovery)?;
+        if let Some(drain) = &store.inner.writer().drain {
+            drain.sweep()?;
+        }
+        opened.drained = store.drain_inbox()?;
+        if opening.tells_backlog && !opened.drained.is_empty() {
+            store.tell_drained(opened.drained)?;
+        }
+        Ok((store, opened))
     }
 
-    /// A store over any log, without lock and inbox: what the tests of other layers build on.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn over(log: Arc<dyn Log>, clock: Arc<dyn Clock>) -> Result<Store> {
-        let _ = (log, clock);
-        todo!()
+    /// A store over any log, without lock and inbox: what stands on another log, and what tests of other layers build on.
+    pub fn over(log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: impl Into<String>) -> Store {
+        Store::assemble(log, None, &Opening::command(instance, clock, Settings::default()))
     }
 
+    fn assemble(log: Arc<dyn Log>, dir: Option<(DataDir, Held)>, opening: &Opening) -> Store {
+        let (dir, held) = dir.unzip();
+        let writer = Writer {
+            ids: Ids::new(log.clone(), dir.as_ref().map(DataDir::index)),
+            drain: dir.as_ref().map(|dir| Drain::new(dir.inbox(), dir.quarantine())),
+            wake: None,
+            held,
+            closed: false,
+        };
+        let inner = Inner {
+            log,
+            clock: opening.clock.clone(),
+            redactor: Redactor::new(),
+            instance: opening.instance.clone(),
+            dir,
+            recent: Arc::new(Recent::new()),
+            writer: Mutex::new(writer),
+        };
+        Store { inner: Arc::new(inner) }
+    }
+
+    /// The log behind the store.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.inner.log
+    }
     /// Which journal this is.
     pub fn journal_id(&self) -> JournalId {
         self.inner.log.id()
@@ -118,15 +187,135 @@ impl Store {
     ///
     /// # Errors
     /// What the journal says; what could not be taken stays in the inbox.
-    pub fn drain_inbox(&self) -> Result<u64> {
-        todo!()
+    pub fn drain_inbox(&self) -> Result<Drained> {
+        let inner = &self.inner;
+        let mut drained = Drained::default();
+        loop {
+            let mut writer = inner.writer();
+            writer.check_open()?;
+            let Writer { ids, drain: Some(drain), .. } = &mut *writer else { return Ok(drained) };
+            drain.unlink_durable(ids)?;
+            let step = drain.take_batch(ids, &*inner.log, inner.clock.now())?;
+            drained += step.unwrap_or_default();
+            if step.is_none() && !drain.has_taken() {
+                return Ok(drained);
+            }
+            // Others may append while this waits for the disk.
+            drop(writer);
+            inner.flush()?;
+        }
     }
 
-    /// Makes everything durable, saves what makes the next opening quick, and gives the lock back. All clones refuse events from now on.
+    /// Makes everything durable, saves what makes the next opening quick, and gives the lock back. All clones refuse events from
+    /// now on; reading goes on. Closing twice is closing once.
     ///
     /// # Errors
-    /// When the last flush fails.
+    /// When the last flush fails; the lock is given back all the same, and what was in the inbox is there for the next holder.
     pub fn close(&self) -> Result<()> {
-        todo!()
+        let inner = &self.inner;
+        let mut writer = inner.writer();
+        if std::mem::replace(&mut writer.closed, true) {
+            return Ok(());
+        }
+        writer.wake = None;
+        let Writer { ids, drain, .. } = &mut *writer;
+        let flushed =
+            inner.flush().and_then(|()| drain.as_mut().map_or(Ok(()), |drain| drain.unlink_durable(ids)));
+        ids.save();
+        let closed = inner.log.close();
+        writer.held = None;
+        flushed.and(closed)
+    }
+
+    fn tell_recovery(&self, recovery: &journal::Recovery) -> Result<Opened> {
+        let torn = recovery.torn.as_ref();
+        let mut events = Vec::new();
+        if !recovery.created && !recovery.clean {
+            events.push(self.own_event(payload::JournalRecovered {
+                tail_seq: self.tail().get(),
+                torn_bytes: torn.map_or(0, |torn| torn.bytes),
+                quarantine_file: torn.and_then(|torn| torn.quarantine.clone()),
+                damaged_ranges: recovery.damage.len() as u64,
+            }));
+        }
+        for damage in &recovery.damage {
+            let mut event = self.own_event(payload::CorruptionDetected {
+                from_seq: damage.from.get(),
+                to_seq: damage.to.get(),
+                segment: damage.segment.clone(),
+                detail: Some(format!("{} bytes at offset {} cannot be read", damage.bytes, damage.offset)),
+            });
+            // The same range is found at every opening that looks there; its id makes the telling happen once.
+            let key = format!("{}:{}-{}", damage.segment, damage.from, damage.to);
+            event.id =
+                crate::event::ids::natural(&self.journal_id().to_string(), "corruption_detected", &key);
+            event.correlation = event.id;
+            events.push(event);
+        }
+        for some in events.chunks(super::emit::BATCH_EVENTS_MAX) {
+            self.append_own(some.to_vec())?;
+        }
+        Ok(Opened {
+            created: recovery.created,
+            clean: recovery.created || recovery.clean,
+            torn_bytes: torn.map_or(0, |torn| torn.bytes),
+            damage: recovery.damage.iter().map(|d| (Seq::new(d.from.get()), Seq::new(d.to.get()))).collect(),
+            drained: Drained::default(),
+        })
+    }
+
+    pub(super) fn tell_drained(&self, drained: Drained) -> Result<()> {
+        let Drained { events, duplicates, quarantined } = drained;
+        self.append_own(vec![self.own_event(payload::InboxDrained { events, duplicates, quarantined })])
+    }
+
+    fn own_event(&self, payload: impl Into<crate::event::Payload>) -> Event {
+        let clock = &*self.inner.clock;
+        let source = clock::this_source("mnemosyne");
+        Event::new(clock::new_id(clock), clock.now(), self.inner.instance.clone(), source, payload)
+    }
+
+    /// Appends without draining first: what an opening has to tell goes before what it then drains.
+    fn append_own(&self, events: Vec<Event>) -> Result<()> {
+        let level = self.inner.highest_level()?;
+        self.emit_without_drain(events, level)?.wait().map(drop)
+    }
+}
+
+impl Inner {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        // A panic under the lock leaves ids and inbox as of the last whole step, which is what a crash leaves too.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn highest_level(&self) -> Result<Level> {
+        self.log
+            .promises()
+            .levels
+            .last()
+            .copied()
+            .ok_or(Error::Closed { reason: "it is open for reading only" })
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.log.flush(self.highest_level()?)
+    }
+}
+
+impl Writer {
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed { Err(Error::Closed { reason: "it was closed" }) } else { Ok(()) }
+    }
+
+    /// What lies in the inbox was put there before this batch was emitted, perhaps by the same process.
+    pub(super) fn drain_before_batch(&mut self, inner: &Inner) -> Result<()> {
+        let Some(drain) = &mut self.drain else { return Ok(()) };
+        drain.unlink_durable(&mut self.ids)?;
+        drain.take_all(&mut self.ids, &*inner.log, inner.clock.now())?;
+        if let (true, Some(wake)) = (drain.has_taken(), &self.wake) {
+            // Full means that it is awake already.
+            wake.try_send(()).ok();
+        }
+        Ok(())
     }
 }

@@ -1,1 +1,367 @@
-//! Draining.
+//! Taking events out of the inbox, in order, each exactly once.
+//!
+//! Files are read in the order of their names and appended in bounded batches at the highest level that the log has; a file is
+//! unlinked only when the log says that its event is durable. A crash in between leaves the file and the event, and the next
+//! drain finds the id in the journal and unlinks the file: that is why exactly once needs no more than the index of ids.
+//!
+//! ```text
+//! list --> read, verify, find id --> append (no wait) --> taken --> durable --> unlink
+//!            \-- damaged: quarantine   \-- known: taken, up to the first one's seq
+//! ```
+//!
+//! The writer drains before every batch, so that what one process put into the inbox goes before what it then emits. Listing
+//! a directory for each batch would be felt, so a listing that found nothing is believed as long as the directory's
+//! time of modification stands still, once that has been the same for longer than any file system's resolution.
+
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{clear_full, for_each_name, frame, is_event_name};
+use crate::clock;
+use crate::config::guard;
+use crate::error::{Error, Result};
+use crate::event::{EventRef, Timestamp};
+use crate::store::ids::{Hit, Ids};
+use crate::store::log::{Appending, Level, Log};
+
+/// Most files in one batch.
+const BATCH_FILES_MAX: usize = 512;
+/// A batch that has reached this many bytes is full.
+const BATCH_BYTES: usize = 1 << 20;
+/// Most names that a listing keeps: some MiB of memory whatever the backlog.
+const LISTED_MAX: usize = 1 << 16;
+/// Most files that may be taken and not yet unlinked.
+const TAKEN_MAX: usize = 1 << 16;
+/// Longer than the resolution of any file system's time of modification.
+const MTIME_RESOLUTION: Duration = Duration::from_secs(2);
+
+/// What a drain did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Events that were appended.
+    pub events: u64,
+    /// Events that the journal held already.
+    pub duplicates: u64,
+    /// Files that could not be read and were set aside.
+    pub quarantined: u64,
+}
+
+impl Drained {
+    /// Whether there was nothing at all.
+    pub fn is_empty(self) -> bool {
+        self == Drained::default()
+    }
+}
+
+impl std::ops::AddAssign for Drained {
+    fn add_assign(&mut self, more: Drained) {
+        self.events += more.events;
+        self.duplicates += more.duplicates;
+        self.quarantined += more.quarantined;
+    }
+}
+
+/// The inbox in the hands of the writer.
+pub(in crate::store) struct Drain {
+    inbox: PathBuf,
+    quarantine: PathBuf,
+    /// Names that were listed and are not taken yet, in order.
+    listed: VecDeque<String>,
+    /// Files whose events are in the journal, or on their way.
+    taken: VecDeque<Taken>,
+    /// Names that a listing must pass over: taken, or impossible to set aside.
+    passed: HashSet<String>,
+    quiet: Option<Quiet>,
+}
+
+/// One batch whose files still lie in the inbox.
+struct Taken {
+    names: Vec<String>,
+    /// What was appended, and its ids; nothing if the journal held all of it already, durably.
+    appending: Option<Appending>,
+    ids: Vec<uuid::Uuid>,
+}
+
+/// Since when the directory looks as it does.
+#[derive(Clone, Copy)]
+struct Quiet {
+    mtime: SystemTime,
+    since: Instant,
+    empty: bool,
+}
+
+impl Drain {
+    pub(in crate::store) fn new(inbox: PathBuf, quarantine: PathBuf) -> Drain {
+        Drain {
+            inbox,
+            quarantine,
+            listed: VecDeque::new(),
+            taken: VecDeque::new(),
+            passed: HashSet::new(),
+            quiet: None,
+        }
+    }
+
+    /// Whether files wait for their events to become durable.
+    pub(in crate::store) fn has_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// Appends everything that lies in the inbox now, without waiting for it to become durable.
+    pub(in crate::store) fn take_all(
+        &mut self,
+        ids: &mut Ids,
+        log: &dyn Log,
+        now: Timestamp,
+    ) -> Result<Drained> {
+        let mut drained = Drained::default();
+        while let Some(step) = self.take_batch(ids, log, now)? {
+            drained += step;
+            if self.passed.len() >= TAKEN_MAX {
+                log.flush(highest(log)?)?;
+                self.unlink_durable(ids)?;
+            }
+        }
+        Ok(drained)
+    }
+
+    /// Appends the next batch, without waiting for it; `None` if nothing lies in the inbox.
+    pub(in crate::store) fn take_batch(
+        &mut self,
+        ids: &mut Ids,
+        log: &dyn Log,
+        now: Timestamp,
+    ) -> Result<Option<Drained>> {
+        if self.listed.is_empty() {
+            self.list()?;
+        }
+        if self.listed.is_empty() {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        let outcome = self.fill(&mut batch, ids, log).and_then(|()| batch.append(log, now));
+        let appending = outcome.inspect_err(|_| self.list_anew())?;
+        cut_point("appended");
+        if let Some(appending) = &appending {
+            let mut seq = appending.first();
+            for id in &batch.ids {
+                ids.insert(*id, seq);
+                seq = seq.next();
+            }
+        }
+        if !batch.names.is_empty() {
+            self.passed.extend(batch.names.iter().cloned());
+            self.taken.push_back(Taken { names: batch.names, appending, ids: batch.ids });
+        }
+        Ok(Some(batch.drained))
+    }
+
+    /// Unlinks the files whose events are durable, as far as that is so. An event that the log failed to keep is taken again.
+    pub(in crate::store) fn unlink_durable(&mut self, ids: &mut Ids) -> Result<()> {
+        while let Some(taken) = self.taken.front_mut() {
+            if let Some(appending) = &mut taken.appending {
+                let first = appending.first();
+                match Pin::new(appending).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Ok(_)) => taken.appending = None,
+                    Poll::Ready(Err(error)) => {
+                        let mut seq = first;
+                        for id in &taken.ids {
+                            ids.remove(*id, seq);
+                            seq = seq.next();
+                        }
+                        for name in &taken.names {
+                            self.passed.remove(name);
+                        }
+                        self.taken.pop_front();
+                        self.list_anew();
+                        return Err(error);
+                    }
+                }
+            }
+            cut_point("durable");
+            while let Some(name) = taken.names.last() {
+                let path = self.inbox.join(name);
+                match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io("remove", path)(error));
+                    }
+                    _ => self.passed.remove(name),
+                };
+                taken.names.pop();
+                cut_point("unlinked");
+            }
+            self.taken.pop_front();
+        }
+        if self.listed.is_empty() { clear_full(&self.inbox) } else { Ok(()) }
+    }
+
+    /// Forgets what is known about the directory.
+    fn list_anew(&mut self) {
+        self.listed.clear();
+        self.quiet = None;
+    }
+
+    /// Temporary files of processes that died while writing. A whole one gets its name, so that its event is not lost after all;
+    /// a torn one was never promised to anybody and goes.
+    pub(in crate::store) fn sweep(&self) -> Result<()> {
+        for found in std::fs::read_dir(&self.inbox).map_err(Error::io("list", &self.inbox))? {
+            let found = found.map_err(Error::io("list", &self.inbox))?;
+            let name = found.file_name();
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".tmp")) else { continue };
+            let pid = name.split('-').nth(1).and_then(|pid| pid.parse().ok());
+            let (true, Some(pid)) = (is_event_name(name), pid) else { continue };
+            if clock::exists(pid) {
+                continue;
+            }
+            let whole = guard::read(&found.path(), frame::FILE_BYTES_MAX)
+                .is_ok_and(|bytes| frame::decode(&bytes).is_ok_and(|event| EventRef::decode(event).is_ok()));
+            if whole {
+                std::fs::rename(found.path(), self.inbox.join(name))
+                    .map_err(Error::io("rename", found.path()))?;
+            } else {
+                std::fs::remove_file(found.path()).map_err(Error::io("remove", found.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, batch: &mut Batch, ids: &mut Ids, log: &dyn Log) -> Result<()> {
+        while batch.names.len() < BATCH_FILES_MAX && batch.bytes < BATCH_BYTES {
+            let Some(name) = self.listed.pop_front() else { break };
+            let path = self.inbox.join(&name);
+            let damage = match guard::read(&path, frame::FILE_BYTES_MAX) {
+                Ok(file) => match batch.take(&file, ids, log)? {
+                    None => {
+                        batch.names.push(name);
+                        continue;
+                    }
+                    Some(damage) => damage.as_str(),
+                },
+                Err(Error::UnsafePath { .. }) => "unsafe",
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(Error::Io { source, .. }) if is_about_the_file(&source) => "unreadable",
+                // Something that passes: too many open files, no memory.
+                Err(error) => return Err(error),
+            };
+            batch.drained.quarantined += 1;
+            self.set_aside(&path, &name, damage);
+        }
+        cut_point("read");
+        Ok(())
+    }
+
+    /// Keeps a file that is no event. If even that fails, the file is passed over until the next opening.
+    fn set_aside(&mut self, path: &Path, name: &str, damage: &str) {
+        let kept = guard::make_dir(&self.quarantine).and_then(|_| {
+            std::fs::rename(path, self.quarantine.join(format!("{name}.{damage}")))
+                .map_err(Error::io("rename", path))
+        });
+        if kept.is_err() {
+            self.passed.insert(name.to_owned());
+        }
+    }
+
+    /// Lists the smallest names, unless the directory is known to be empty.
+    fn list(&mut self) -> Result<()> {
+        let mtime = match std::fs::symlink_metadata(&self.inbox).and_then(|meta| meta.modified()) {
+            Ok(mtime) => mtime,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("inspect", &self.inbox)(error)),
+        };
+        let now = Instant::now();
+        let quiet = self.quiet.filter(|quiet| quiet.mtime == mtime);
+        if quiet.is_some_and(|quiet| quiet.empty) {
+            return Ok(());
+        }
+        let since = quiet.map_or(now, |quiet| quiet.since);
+        let mut smallest = BinaryHeap::new();
+        for_each_name(&self.inbox, |name| {
+            if !self.passed.contains(name) {
+                smallest.push(name.to_owned());
+                if smallest.len() > LISTED_MAX {
+                    smallest.pop();
+                }
+            }
+            true
+        })?;
+        self.listed = smallest.into_sorted_vec().into();
+        let settled = now.duration_since(since) > MTIME_RESOLUTION;
+        self.quiet = Some(Quiet { mtime, since, empty: settled && self.listed.is_empty() });
+        Ok(())
+    }
+}
+
+/// A batch being filled.
+#[derive(Default)]
+struct Batch {
+    names: Vec<String>,
+    events: Vec<Vec<u8>>,
+    ids: Vec<uuid::Uuid>,
+    seen: HashMap<uuid::Uuid, ()>,
+    bytes: usize,
+    drained: Drained,
+}
+
+impl Batch {
+    /// Takes the event of one file; says what is wrong with it if it is none.
+    fn take(&mut self, file: &[u8], ids: &mut Ids, log: &dyn Log) -> Result<Option<frame::Damage>> {
+        let bytes = match frame::decode(file) {
+            Ok(bytes) => bytes,
+            Err(damage) => return Ok(Some(damage)),
+        };
+        let Ok(event) = EventRef::decode(bytes) else { return Ok(Some(frame::Damage::Event)) };
+        let id = event.id;
+        let mut hit = ids.find(id)?;
+        if matches!(hit, Some(Hit::OnItsWay(_))) {
+            // The file may go only if the first one arrives. Whether it does is known after a flush.
+            log.flush(highest(log)?)?;
+            hit = ids.find(id)?;
+        }
+        if hit.is_some() {
+            self.drained.duplicates += 1;
+        } else if self.seen.insert(id, ()).is_some() {
+            self.drained.duplicates += 1;
+        } else {
+            self.bytes += bytes.len();
+            self.events.push(bytes.to_vec());
+            self.ids.push(id);
+            self.drained.events += 1;
+        }
+        Ok(None)
+    }
+
+    fn append(&self, log: &dyn Log, now: Timestamp) -> Result<Option<Appending>> {
+        if self.events.is_empty() {
+            return Ok(None);
+        }
+        let payloads: Vec<&[u8]> = self.events.iter().map(Vec::as_slice).collect();
+        log.append(&payloads, highest(log)?, None, now).map(Some)
+    }
+}
+
+/// Whether trying the same file again is pointless, so that it must not stand in the way of all others.
+fn is_about_the_file(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::IO, Errno::ACCESS, Errno::PERM]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn highest(log: &dyn Log) -> Result<Level> {
+    log.promises().levels.last().copied().ok_or(Error::Closed { reason: "it is open for reading only" })
+}
+
+/// Where a test ends the process, to see what a crash there leaves behind.
+#[cfg(test)]
+fn cut_point(step: &str) {
+    if std::env::var("MNEMOSYNE_TEST_CUT").is_ok_and(|at| at == step) {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(test))]
+const fn cut_point(_step: &str) {}

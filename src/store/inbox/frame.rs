@@ -15,6 +15,8 @@ const CRC_AT: usize = LENGTH_AT + 4;
 pub(crate) const HEADER_BYTES: usize = CRC_AT + 4;
 /// More than any event has: payloads are cut at 64 KiB long before. What is larger is damaged or hostile.
 pub(crate) const EVENT_BYTES_MAX: usize = 4 << 20;
+/// More than any file of the inbox has.
+pub(crate) const FILE_BYTES_MAX: u64 = (HEADER_BYTES + EVENT_BYTES_MAX) as u64;
 
 const _: () = assert!(HEADER_BYTES == 16);
 

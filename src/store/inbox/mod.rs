@@ -15,7 +15,7 @@
 //! - [`failed`]: the count of what could not be put here.
 //! - [`drain`]: who holds the journal takes the files out.
 
-pub(super) mod drain;
+pub mod drain;
 pub mod failed;
 pub(crate) mod frame;
 

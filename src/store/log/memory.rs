@@ -138,6 +138,7 @@ impl Log for MemoryLog {
             .extend(batch.iter().map(|payload| Some(Record { recorded, payload: (*payload).into() })));
         let last = state.records.len() as u64;
         self.shared.settle(&mut state);
+        drop(state);
         let (first, last) = (Seq::new(tail), Seq::new(last));
         let watch = Watch::new(self.clone());
         Ok(Appending::new(

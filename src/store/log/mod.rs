@@ -162,7 +162,7 @@ pub struct Gap {
 }
 
 /// The durable tail as a number that rises.
-pub trait TailWatch: Send {
+pub trait TailWatch: Send + Sync {
     /// The highest durable seq now.
     fn get(&self) -> Seq;
 

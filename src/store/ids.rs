@@ -1,0 +1,270 @@
+//! Which event ids the journal holds: the memory behind "the same id twice is one event".
+//!
+//! Constraints: the last 4,194,304 events, across restarts, rebuilt from the journal if the files are gone, quick to open,
+//! small in memory, and never wrong: a hit is confirmed by reading the event before it counts.
+//!
+//! Seqs are cut into blocks of [`BLOCK`]. The block being filled is a map of whole ids. A full block becomes a file of
+//! fingerprints once the log says that all of it is durable, so that no file ever speaks of an event that a crash took back:
+//! 32 bits an id, sorted, with 16 bits of offset, and before them a filter of 16 bits an id. Only the filter stays in memory
+//! (128 KiB a block, 8 MiB for the window); it lets one lookup in some hundreds through to the file, whose answer is
+//! then confirmed by the journal. At a clean stop the ids of the unfinished block are written down too; what is missing
+//! after a crash is read from the journal, at most one block of it. Blocks are of seqs, not of segments, because the
+//! seam to the log does not show segments.
+//!
+//! Nothing is loaded before the first lookup: a command that only reads pays nothing.
+
+mod block;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use self::block::{Block, Partial};
+use crate::config::guard;
+use crate::error::Result;
+use crate::event::{EventRef, Seq};
+use crate::store::log::{JournalId, Log, LogItem};
+
+/// Seqs in a block.
+pub(super) const BLOCK: u64 = 1 << 16;
+/// Events within which a second one with the same id is found.
+pub(super) const WINDOW: u64 = 1 << 22;
+
+const _: () = assert!(WINDOW.is_multiple_of(BLOCK));
+
+/// The index. Belongs to the writer.
+pub(super) struct Ids {
+    log: Arc<dyn Log>,
+    dir: Option<PathBuf>,
+    loaded: bool,
+    /// Full blocks, oldest first.
+    full: VecDeque<Full>,
+    active: Active,
+}
+
+/// The ids of one block, whole.
+#[derive(Default)]
+struct Active {
+    /// First seq of the block.
+    first: u64,
+    seqs: HashMap<Uuid, u64>,
+}
+
+/// A full block: in memory until it is durable, then a file.
+enum Full {
+    Memory(Active),
+    File(Block),
+}
+
+impl Full {
+    fn first(&self) -> u64 {
+        match self {
+            Full::Memory(ids) => ids.first,
+            Full::File(block) => block.first(),
+        }
+    }
+}
+
+/// Where an id was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hit {
+    /// In an event that is durable; confirmed by reading it.
+    Durable(Seq),
+    /// In an event on its way: whether it arrives is not known yet.
+    OnItsWay(Seq),
+}
+
+impl Hit {
+    pub(super) fn seq(self) -> Seq {
+        match self {
+            Hit::Durable(seq) | Hit::OnItsWay(seq) => seq,
+        }
+    }
+}
+
+impl Ids {
+    /// An index for `log` with its files in `dir`; in memory only without one.
+    pub(super) fn new(log: Arc<dyn Log>, dir: Option<PathBuf>) -> Ids {
+        Ids { log, dir, loaded: false, full: VecDeque::new(), active: Active::default() }
+    }
+
+    /// Where `id` is, if the window holds it.
+    pub(super) fn find(&mut self, id: Uuid) -> Result<Option<Hit>> {
+        self.load()?;
+        if let Some(seq) = self.active.seqs.get(&id).copied()
+            && let Some(hit) = self.judge(id, seq)?
+        {
+            return Ok(Some(hit));
+        }
+        let mut candidates = Vec::new();
+        for block in self.full.iter().rev() {
+            match block {
+                Full::Memory(ids) => candidates.extend(ids.seqs.get(&id).copied()),
+                // A block that cannot be read any more answers like one that does not know; it is rebuilt at the next opening.
+                Full::File(block) => block.find(id, &mut candidates),
+            }
+        }
+        for seq in candidates {
+            if let Some(hit) = self.judge(id, seq)? {
+                return Ok(Some(hit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was written down may have been taken back (a full disk), and its seq given to another event.
+    fn judge(&self, id: Uuid, seq: u64) -> Result<Option<Hit>> {
+        let place = Seq::new(seq);
+        if place > self.log.durable() {
+            return Ok((place < self.log.tail()).then_some(Hit::OnItsWay(place)));
+        }
+        Ok(holds(&*self.log, place, id)?.then_some(Hit::Durable(place)))
+    }
+
+    /// Writes down that the event `id` got `seq`. Called in order of seq, after [`Ids::find`] did not find it.
+    pub(super) fn insert(&mut self, id: Uuid, seq: Seq) {
+        let seq = seq.get();
+        let first = block_first(seq);
+        if first > self.active.first {
+            let done = std::mem::replace(&mut self.active, Active { first, seqs: HashMap::new() });
+            if !done.seqs.is_empty() {
+                self.full.push_back(Full::Memory(done));
+            }
+            self.forget_old(seq);
+            self.write_full_blocks();
+        }
+        if first == self.active.first {
+            self.active.seqs.insert(id, seq);
+        } else if let Some(Full::Memory(ids)) = self.full.iter_mut().find(|block| block.first() == first) {
+            // A full disk took seqs back over the border of a block.
+            ids.seqs.insert(id, seq);
+        }
+    }
+
+    /// Takes back what [`Ids::insert`] wrote down, if it still stands.
+    pub(super) fn remove(&mut self, id: Uuid, seq: Seq) {
+        let memory = self.full.iter_mut().filter_map(|block| match block {
+            Full::Memory(ids) => Some(ids),
+            Full::File(_) => None,
+        });
+        for ids in memory.chain([&mut self.active]) {
+            if ids.seqs.get(&id) == Some(&seq.get()) {
+                ids.seqs.remove(&id);
+            }
+        }
+    }
+
+    /// Writes down what a clean stop leaves unfinished. Without it the next opening reads the journal instead, so failing is
+    /// no loss.
+    pub(super) fn save(&mut self) {
+        if !self.loaded {
+            return;
+        }
+        self.write_full_blocks();
+        let (Some(dir), last) = (&self.dir, self.log.durable().get()) else { return };
+        if block_first(last.max(1)) == self.active.first && guard::make_dir(dir).is_ok() {
+            Partial::write(dir, self.log.id(), self.active.first, last, &self.active.seqs).ok();
+        }
+    }
+
+    fn forget_old(&mut self, seq: u64) {
+        while let Some(oldest) = self.full.front()
+            && oldest.first() + BLOCK + WINDOW <= seq
+        {
+            if let (Full::File(block), Some(dir)) = (oldest, &self.dir) {
+                // One that stays is ignored by its number and costs only its place on the disk.
+                std::fs::remove_file(dir.join(block::file_name(block.first()))).ok();
+            }
+            self.full.pop_front();
+        }
+    }
+
+    /// Turns blocks in memory into files where all of them is durable. A block whose file cannot be written stays in memory.
+    fn write_full_blocks(&mut self) {
+        let Some(dir) = &self.dir else { return };
+        let (durable, id) = (self.log.durable().get(), self.log.id());
+        for full in &mut self.full {
+            if let Full::Memory(ids) = full
+                && ids.first + BLOCK - 1 <= durable
+                && guard::make_dir(dir).is_ok()
+                && let Ok(block) = Block::write(dir, id, ids.first, &ids.seqs)
+            {
+                *full = Full::File(block);
+            }
+        }
+    }
+
+    fn load(&mut self) -> Result<()> {
+        if self.loaded {
+            return Ok(());
+        }
+        let (tail, id) = (self.log.tail().get(), self.log.id());
+        let from = tail.saturating_sub(WINDOW).max(self.log.first().get()).max(1);
+        self.full.clear();
+        let mut first = block_first(from);
+        while first + BLOCK <= tail {
+            self.full.push_back(self.load_full(id, first)?);
+            first += BLOCK;
+        }
+        self.active = self.load_partial(id, first)?;
+        self.loaded = true;
+        self.write_full_blocks();
+        Ok(())
+    }
+
+    fn load_full(&self, id: JournalId, first: u64) -> Result<Full> {
+        if let Some(block) = self.dir.as_ref().and_then(|dir| Block::open(dir, id, first)) {
+            return Ok(Full::File(block));
+        }
+        let mut ids = Active { first, seqs: HashMap::new() };
+        self.read_into(&mut ids, first, first + BLOCK)?;
+        Ok(Full::Memory(ids))
+    }
+
+    fn load_partial(&self, id: JournalId, first: u64) -> Result<Active> {
+        let saved = self.dir.as_ref().and_then(|dir| Partial::read(dir, id, first));
+        // What was durable at a clean stop is what it was, whatever happened since; the rest is read.
+        let (seqs, next) = saved.map_or((HashMap::new(), first), |saved| (saved.seqs, saved.last + 1));
+        let mut ids = Active { first, seqs };
+        self.read_into(&mut ids, next, first + BLOCK)?;
+        Ok(ids)
+    }
+
+    /// Reads the ids of `from..to` from the journal, as far as it reaches.
+    fn read_into(&self, ids: &mut Active, from: u64, to: u64) -> Result<()> {
+        let mut reader = self.log.read(Seq::new(from));
+        while reader.position().get() < to
+            && let Some(item) = reader.next()?
+        {
+            if let LogItem::Record { seq, payload, .. } = item
+                && seq.get() < to
+                && let Ok(event) = EventRef::decode(payload)
+            {
+                // First to arrive wins.
+                ids.seqs.entry(event.id).or_insert(seq.get());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the event at `seq` is `id`.
+pub(super) fn holds(log: &dyn Log, seq: Seq, id: Uuid) -> Result<bool> {
+    let mut reader = log.read(seq);
+    let found = match reader.next()? {
+        Some(LogItem::Record { seq: at, payload, .. }) => {
+            at == seq && EventRef::decode(payload).is_ok_and(|event| event.id == id)
+        }
+        _ => false,
+    };
+    Ok(found)
+}
+
+fn block_first(seq: u64) -> u64 {
+    (seq - 1) / BLOCK * BLOCK + 1
+}
+
+#[cfg(test)]
+mod tests;
