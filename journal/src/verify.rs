@@ -26,6 +26,8 @@ pub struct Problem {
     pub bytes: Range<u64>,
     /// First and last seq that cannot be read because of it; `None` if nothing is lost.
     pub lost: Option<(Seq, Seq)>,
+    /// A stable `snake_case` name for programs.
+    pub code: &'static str,
     /// What is wrong, in words.
     pub what: String,
 }
@@ -124,20 +126,66 @@ pub struct Checked {
     pub notes: Vec<Problem>,
 }
 
+/// What a check passes on its way through a segment: with it, whoever reads records sees the very ones that were checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A frame whose header holds.
+    Frame {
+        /// Where it begins in the bytes.
+        at: usize,
+        /// Its header.
+        header: BatchHeader,
+        /// Its records, and the seqs of those that do not hold.
+        slots: Vec<Slot>,
+        /// Whether everything about it holds, its link too.
+        holds: bool,
+    },
+    /// Bytes that hold no frame where one should begin, and the records that were found in them.
+    Stretch {
+        /// Where in the bytes.
+        at: Range<usize>,
+        /// The records.
+        slots: Vec<Slot>,
+    },
+    /// Seqs that nothing in the segment holds, first and last.
+    Missing {
+        /// Where in the bytes they should have begun.
+        at: usize,
+        /// The first of them.
+        from: Seq,
+        /// The last of them.
+        to: Seq,
+    },
+}
+
 /// Checks one segment: every byte that means something.
 ///
 /// # Errors
 /// [`Fault::Version`] and [`Fault::Features`]: it needs a newer program.
 pub fn check_segment(bytes: &[u8], around: &Around) -> Result<Checked, Fault> {
+    check_parts(bytes, around, &mut |_| {})
+}
+
+/// [`check_segment`], which gives what it passes to `see`, in the order of the file.
+///
+/// # Errors
+/// As [`check_segment`].
+pub fn check_parts(bytes: &[u8], around: &Around, see: &mut dyn FnMut(Part)) -> Result<Checked, Fault> {
     let footer = Footer::at_end_of(bytes).filter(|footer| footer.base == around.base);
     let content = if footer.is_some() { &bytes[..bytes.len() - FOOTER_BYTES] } else { bytes };
-    let ends = around.next_base.map(Seq::prev).or(footer.map(|footer| footer.last));
+    let next_base = around.next_base.map(Seq::prev);
+    let ends = match footer.map(|footer| footer.last) {
+        Some(last) => Some(next_base.map_or(last, |end| end.min(last))),
+        None => next_base,
+    };
     let surroundings =
         Surroundings { base: around.base, journal: around.journal, previous: around.previous, proven: ends };
     let verdict = judge(content, surroundings)?;
     let mut check = Check {
         name: segment_name(around.base),
         content,
+        see,
+        times: None,
         link: verdict.header.map(|header| header.previous).or(around.previous),
         out: Checked {
             journal: verdict.identity.map(|identity| identity.journal),
@@ -160,39 +208,65 @@ pub fn check_segment(bytes: &[u8], around: &Around) -> Result<Checked, Fault> {
 struct Check<'a> {
     name: String,
     content: &'a [u8],
+    see: &'a mut dyn FnMut(Part),
     /// The chain up to here; `None` where damage has hidden it.
     link: Option<Hash>,
+    /// `recorded` of the first and the last batch.
+    times: Option<(Micros, Micros)>,
     out: Checked,
 }
 
 impl Check<'_> {
-    fn problem(&mut self, bytes: Range<usize>, lost: Option<(Seq, Seq)>, what: impl Into<String>) {
-        let problem = self.found(bytes, lost, what.into());
+    fn problem(
+        &mut self,
+        code: &'static str,
+        bytes: Range<usize>,
+        lost: Option<(Seq, Seq)>,
+        what: impl Into<String>,
+    ) {
+        let problem = self.found(code, bytes, lost, what.into());
         self.out.problems.push(problem);
     }
 
-    fn found(&self, bytes: Range<usize>, lost: Option<(Seq, Seq)>, what: String) -> Problem {
+    fn note(&mut self, code: &'static str, bytes: Range<usize>, what: impl Into<String>) {
+        let note = self.found(code, bytes, None, what.into());
+        self.out.notes.push(note);
+    }
+
+    fn found(
+        &self,
+        code: &'static str,
+        bytes: Range<usize>,
+        lost: Option<(Seq, Seq)>,
+        what: String,
+    ) -> Problem {
         let bytes = bytes.start as u64..bytes.end as u64;
-        Problem { segment: self.name.clone(), bytes, lost, what }
+        Problem { segment: self.name.clone(), bytes, lost, code, what }
+    }
+
+    /// Seqs that nothing holds, at the place where they should begin.
+    fn missing(&mut self, code: &'static str, at: usize, (from, to): (Seq, Seq), what: &str) {
+        self.problem(code, at..at, Some((from, to)), what);
+        (self.see)(Part::Missing { at, from, to });
     }
 
     fn header(&mut self, around: &Around, verdict: &Verdict) {
         let at = 0..SEGMENT_HEADER_BYTES.min(self.content.len());
+        let code = "segment_header";
         match (SegmentHeader::decode(self.content), verdict.header) {
-            (Err(fault), _) => self.problem(at, None, format!("segment header: {fault}")),
-            (Ok(header), None) => self.problem(at, None, format!("segment header: base is {}", header.base)),
+            (Err(fault), _) => self.problem(code, at, None, format!("segment header: {fault}")),
+            (Ok(header), None) => {
+                self.problem(code, at, None, format!("segment header: base is {}", header.base));
+            }
             (Ok(header), Some(_)) => {
                 if around.previous.is_some_and(|previous| previous != header.previous) {
                     let what =
                         "segment header: the previous link is not the one that the segment before ends with";
-                    self.problem(at.clone(), None, what);
+                    self.problem("chain", at.clone(), None, what);
                 }
                 if around.journal.is_some_and(|journal| journal != header.journal) {
-                    self.problem(
-                        at,
-                        None,
-                        format!("segment header: it belongs to journal {}", header.journal),
-                    );
+                    let what = format!("segment header: it belongs to journal {}", header.journal);
+                    self.problem("other_journal", at, None, what);
                 }
             }
         }
@@ -202,7 +276,7 @@ impl Check<'_> {
         let Some(identity) = verdict.identity else {
             if let Some(to) = around.next_base.filter(|to| *to > around.base) {
                 let what = "neither the header nor any frame of this segment is whole";
-                self.problem(0..self.content.len(), Some((around.base, to.prev())), what);
+                self.missing("unrecognisable", 0, (around.base, to.prev()), what);
             }
             return;
         };
@@ -217,26 +291,20 @@ impl Check<'_> {
             match if over { None } else { walk.next() } {
                 Some(Piece::Frame { at, header }) => {
                     let slots = frame_slots(self.content, at, &header, identity.key());
-                    self.frame(at, &header, &slots, verdict);
+                    let holds = self.frame(at, &header, &slots, verdict);
+                    (self.see)(Part::Frame { at, header, slots, holds });
                 }
                 Some(Piece::Bad { at, from, to, .. }) => {
-                    let slots = stretch_slots(
-                        self.content,
-                        at.clone(),
-                        from,
-                        to.unwrap_or(end).min(end),
-                        identity.key(),
-                    );
-                    self.bad_stretch(at, &slots);
+                    let to = to.unwrap_or(end).min(end);
+                    let slots = stretch_slots(self.content, at.clone(), from, to, identity.key());
+                    self.bad_stretch(at.clone(), &slots);
+                    (self.see)(Part::Stretch { at, slots });
                 }
                 None => {
                     if !over && next < end {
-                        self.lost(
-                            at..at,
-                            next,
-                            end.prev(),
-                            "records are missing from the end of the segment",
-                        );
+                        let what = "records are missing from the end of the segment";
+                        self.missing("cut_off", at.min(self.content.len()), (next, end.prev()), what);
+                        self.link = None;
                     }
                     break;
                 }
@@ -244,7 +312,8 @@ impl Check<'_> {
         }
     }
 
-    fn frame(&mut self, at: usize, header: &BatchHeader, slots: &[Slot], verdict: &Verdict) {
+    fn frame(&mut self, at: usize, header: &BatchHeader, slots: &[Slot], verdict: &Verdict) -> bool {
+        let before = self.out.problems.len();
         let frame = at..at + header.frame_bytes();
         let mut whole = true;
         for slot in slots {
@@ -252,17 +321,22 @@ impl Check<'_> {
                 Slot::Whole(_) => self.out.records += 1,
                 Slot::Lost(from, to) => {
                     whole = false;
-                    self.lost(frame.clone(), *from, *to, "record checksum does not match");
+                    let what = "record checksum does not match";
+                    self.problem("record", frame.clone(), Some((*from, *to)), what);
                 }
             }
         }
         if whole && !is_exact(self.content, at, header, slots) {
-            self.problem(frame.clone(), None, "bytes that must be zero are not");
+            self.problem("padding", frame.clone(), None, "bytes that must be zero are not");
         }
         if header.recorded < self.out.recorded {
-            self.problem(frame.clone(), None, "recorded is earlier than in the batch before");
+            let what = "recorded is earlier than in the batch before";
+            self.problem("recorded", frame.clone(), None, what);
         }
         self.out.recorded = self.out.recorded.max(header.recorded);
+        if !header.is_proof() {
+            self.times = Some((self.times.map_or(header.recorded, |(first, _)| first), header.recorded));
+        }
         if let (true, true, Some(previous)) = (whole, verdict.chained, self.link) {
             let digests = slots.iter().filter_map(|slot| match slot {
                 Slot::Whole(found) => Some(digest_of(self.content, found)),
@@ -270,12 +344,17 @@ impl Check<'_> {
             });
             let expected = if header.is_proof() { previous } else { link(previous, header, digests) };
             if expected != header.link {
-                let what =
-                    format!("the chain is broken: the link is {}, the records give {expected}", header.link);
-                self.problem(frame, None, what);
+                let what = format!(
+                    "the chain is broken at seq {} to {}: the link is {}, the records give {expected}",
+                    header.first,
+                    header.last(),
+                    header.link
+                );
+                self.problem("chain", frame, None, what);
             }
         }
         self.link = Some(header.link);
+        self.out.problems.len() == before
     }
 
     fn bad_stretch(&mut self, at: Range<usize>, slots: &[Slot]) {
@@ -286,26 +365,15 @@ impl Check<'_> {
                 Slot::Whole(_) => self.out.records += 1,
                 Slot::Lost(from, to) => {
                     any = true;
-                    self.lost(
-                        at.clone(),
-                        *from,
-                        *to,
-                        "no batch begins where one should, and these records are gone",
-                    );
+                    let what = "no batch begins where one should, and these records are gone";
+                    self.problem("batch_header", at.clone(), Some((*from, *to)), what);
                 }
             }
         }
         if !any {
-            self.problem(
-                at,
-                None,
-                "no batch begins where one should; its records were found by their own headers",
-            );
+            let what = "no batch begins where one should; its records were found by their own headers";
+            self.problem("batch_header", at, None, what);
         }
-    }
-
-    fn lost(&mut self, at: Range<usize>, from: Seq, to: Seq, what: &str) {
-        self.problem(at, Some((from, to)), what);
     }
 
     /// Footer, torn tail, and what lies behind the end.
@@ -313,37 +381,58 @@ impl Check<'_> {
         if let Some((range, first)) = &verdict.torn
             && around.next_base.is_none()
         {
-            let what = format!("torn tail: an unfinished write before seq {first}, as a crash leaves it");
-            let note = self.found(range.clone(), None, what);
-            self.out.notes.push(note);
-        }
-        let at = self.content.len()..bytes.len();
-        match footer {
-            Some(footer) => {
-                let identity = verdict.identity;
-                let same = footer.last == verdict.last()
-                    && identity.is_none_or(|id| (id.salt, id.journal) == (footer.salt, footer.journal))
-                    && self.link.is_none_or(|link| link == footer.link);
-                if !same {
-                    self.problem(at, None, "the footer does not describe this segment");
-                }
-                self.link = self.link.or(Some(footer.link));
+            if footer.is_none() && self.ends_in_what_was_a_footer(bytes) {
+                self.problem("footer", range.clone(), None, "the footer is damaged");
+            } else {
+                let what = format!("torn tail: an unfinished write before seq {first}, as a crash leaves it");
+                self.note("torn_tail", range.clone(), what);
             }
-            None if around.next_base.is_some() => self.no_footer(verdict),
+        }
+        match footer {
+            Some(footer) => self.footer(&footer, around, verdict, bytes),
+            None if around.next_base.is_some() => self.no_footer(verdict, bytes),
             None => {}
         }
     }
 
-    fn no_footer(&mut self, verdict: &Verdict) {
+    fn footer(&mut self, footer: &Footer, around: &Around, verdict: &Verdict, bytes: &[u8]) {
+        let identity = verdict.identity;
+        let times = (footer.first_recorded, footer.last_recorded);
+        let same = footer.last == verdict.last()
+            && identity.is_none_or(|id| (id.salt, id.journal) == (footer.salt, footer.journal))
+            && self.link.is_none_or(|link| link == footer.link)
+            // Damage may have hidden the batches that these are of.
+            && (!self.out.problems.is_empty() || times == self.times.unwrap_or_default());
+        if !same {
+            let at = self.content.len()..bytes.len();
+            self.problem("footer", at, None, "the footer does not describe this segment");
+        }
+        self.link = self.link.or(Some(footer.link));
+        let next = footer.last.next();
+        if let Some(base) = around.next_base.filter(|base| *base > next) {
+            self.missing(
+                "missing_segment",
+                bytes.len(),
+                (next, base.prev()),
+                "no segment holds these records",
+            );
+            // What comes next continues a chain that is not here.
+            self.link = None;
+        }
+    }
+
+    fn no_footer(&mut self, verdict: &Verdict, bytes: &[u8]) {
         let used = used_bytes(self.content);
         let at = verdict.proven_end.min(used)..used;
-        let frame = self.content.get(at.start..).map(|rest| BatchHeader::decode(rest, at.start as u64));
-        if at.len() <= FOOTER_BYTES && !at.is_empty() && !matches!(frame, Some(Ok(_))) {
-            self.problem(at, None, "the footer is damaged");
+        if self.ends_in_what_was_a_footer(bytes) {
+            self.problem("footer", at, None, "the footer is damaged");
         } else {
             let what = "the segment is not sealed; the next opening for writing will do so";
-            let note = self.found(at, None, what.to_owned());
-            self.out.notes.push(note);
+            self.note("unsealed", at, what);
         }
+    }
+
+    fn ends_in_what_was_a_footer(&self, bytes: &[u8]) -> bool {
+        bytes.len().checked_sub(FOOTER_BYTES).is_some_and(|at| Footer::was_at(&bytes[at..]))
     }
 }

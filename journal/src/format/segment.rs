@@ -240,6 +240,14 @@ impl Footer {
         Ok(footer)
     }
 
+    /// Whether these bytes are a footer that was damaged: its magic or its checksum stands.
+    pub fn was_at(bytes: &[u8]) -> bool {
+        prefix::<FOOTER_BYTES>(bytes).is_ok_and(|bytes| {
+            u32_at(bytes, F_MAGIC) == FOOTER_MAGIC
+                || crc32fast::hash(&bytes[F_SALT..]) == u32_at(bytes, F_CRC)
+        })
+    }
+
     /// The footer that `segment` ends in, if it does.
     pub fn at_end_of(segment: &[u8]) -> Option<Footer> {
         let at = segment.len().checked_sub(FOOTER_BYTES)?;
