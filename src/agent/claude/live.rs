@@ -209,7 +209,7 @@ mod tests {
         std::fs::write(&of_session, "").unwrap();
         std::fs::write(&of_agent, "").unwrap();
         for hook in ["Stop", "SessionEnd", "PreCompact", "PostCompact"] {
-            assert_eq!(named(hook, &of_session, &json!({})), [of_session.clone()], "{hook}");
+            assert_eq!(named(hook, &of_session, &json!({})), std::slice::from_ref(&of_session), "{hook}");
         }
         let agent = json!({"agent_id": "a2898e3", "agent_transcript_path": of_agent});
         assert_eq!(named("SubagentStop", &of_session, &agent), [of_agent]);

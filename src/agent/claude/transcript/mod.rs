@@ -23,6 +23,8 @@
 
 mod facts;
 mod files;
+#[cfg(test)]
+mod fixture;
 mod known;
 mod line;
 mod reader;
