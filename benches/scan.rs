@@ -15,7 +15,7 @@ fn scan(c: &mut Criterion) {
     for (size, count) in [(256_usize, 1_000_000_u64), (1024, 250_000)] {
         let dir = tempfile::tempdir().expect("a directory");
         filled(dir.path(), count, size);
-        let (view, _) = View::open(Arc::new(RealDisk::new(dir.path())), Writer::None).expect("a view");
+        let (view, _) = View::open(Arc::new(RealDisk::new(dir.path())), Writer::Absent).expect("a view");
         let mut group = c.benchmark_group(format!("scan {size} B (payload bytes/s)"));
         group.throughput(Throughput::Bytes(count * size as u64)).sample_size(10);
         group
@@ -52,7 +52,7 @@ fn get(c: &mut Criterion) {
     const COUNT: u64 = 1_000_000;
     let dir = tempfile::tempdir().expect("a directory");
     filled(dir.path(), COUNT, 256);
-    let (view, _) = View::open(Arc::new(RealDisk::new(dir.path())), Writer::None).expect("a view");
+    let (view, _) = View::open(Arc::new(RealDisk::new(dir.path())), Writer::Absent).expect("a view");
     let mut group = c.benchmark_group("get by seq, random, 256 B (records/s)");
     group.throughput(Throughput::Elements(1));
     let mut state = 1_u64;

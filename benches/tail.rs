@@ -140,8 +140,8 @@ mod no_flush {
         fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
             self.0.write_at(bytes, offset)
         }
-        fn len(&self) -> io::Result<u64> {
-            self.0.len()
+        fn size(&self) -> io::Result<u64> {
+            self.0.size()
         }
         fn set_len(&self, len: u64) -> io::Result<()> {
             self.0.set_len(len)

@@ -79,8 +79,8 @@ impl DiskFile for FixedFlushFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.file.write_at(bytes, offset)
     }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)

@@ -34,7 +34,7 @@ pub(super) fn start(dir: &DataDir, level: Option<&str>) -> Result<(), Error> {
         .with_max_level(level)
         .with_ansi(false)
         .with_target(false)
-        .with_writer(Log { file: Arc::new(Mutex::new(file)) })
+        .with_writer(LogFile { file: Arc::new(Mutex::new(file)) })
         .try_init();
     if started.is_err() {
         tracing::debug!("this process logs already");
@@ -42,11 +42,11 @@ pub(super) fn start(dir: &DataDir, level: Option<&str>) -> Result<(), Error> {
     Ok(())
 }
 
-struct Log {
+struct LogFile {
     file: Arc<Mutex<File>>,
 }
 
-impl<'a> MakeWriter<'a> for Log {
+impl<'a> MakeWriter<'a> for LogFile {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {

@@ -18,7 +18,10 @@ const BASE: &[&str] = &["error"];
 
 const NO_IO: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
     "std::process",
     "tokio::fs",
     "tokio::net",

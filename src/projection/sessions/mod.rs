@@ -121,7 +121,7 @@ struct PermissionAsked<'a> {
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
+struct Spoken<'a> {
     #[serde(borrow)]
     model: Cow<'a, str>,
     usage: Option<payload::Usage>,
@@ -291,7 +291,7 @@ impl Session {
 
     /// One line of a model message. Lines of one message repeat its usage, each with what was known by then: the last
     /// one counts, and it counts once, in the session that was the first to bring it.
-    fn message(&mut self, now: &Now<'_>, line: &Message<'_>, messages: &mut Messages) {
+    fn message(&mut self, now: &Now<'_>, line: &Spoken<'_>, messages: &mut Messages) {
         self.decide(now, Phase::Working);
         if now.by_main_agent() {
             Latest::set(&mut self.model, now.mark, clip(&line.model));

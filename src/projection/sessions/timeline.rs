@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Ran, Tokens};
 use super::view::{At, SessionView, VERSION};
-use super::{CallCompleted, Message};
+use super::{CallCompleted, Spoken};
 use crate::event::{Kind, Seq, StoredEvent, Timestamp, payload};
 use crate::projection::Mark;
 
@@ -162,7 +162,7 @@ impl Builder {
                 }
             }
             Kind::AgentMessage => {
-                let line: Message<'_> = event.payload.read()?;
+                let line: Spoken<'_> = event.payload.read()?;
                 if let Some(usage) = &line.usage {
                     let told = (mark, Tokens::from(usage));
                     let held = self.messages.entry(line.id.clone().into_owned()).or_insert(told);

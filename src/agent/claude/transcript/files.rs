@@ -38,14 +38,14 @@ pub fn find(paths: &[PathBuf], report: &mut Report) -> Vec<Found> {
 }
 
 /// Whether it is a subagent's, when it was last written, its size, its path: the order of reading.
-type Entry = (bool, Option<SystemTime>, u64, PathBuf);
+type Ranked = (bool, Option<SystemTime>, u64, PathBuf);
 
-fn entry(path: PathBuf, metadata: &std::fs::Metadata) -> Entry {
+fn entry(path: PathBuf, metadata: &std::fs::Metadata) -> Ranked {
     let subagent = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("agent-"));
     (subagent, metadata.modified().ok(), metadata.len(), path)
 }
 
-fn walk(directory: &Path, found: &mut Vec<Entry>, report: &mut Report) {
+fn walk(directory: &Path, found: &mut Vec<Ranked>, report: &mut Report) {
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
         let listed = std::fs::read_dir(&directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);

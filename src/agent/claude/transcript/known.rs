@@ -167,12 +167,12 @@ impl Known {
 
     fn learn_message(&mut self, event: &Event) {
         #[derive(Deserialize)]
-        struct Message {
+        struct Spoken {
             message_id: String,
             usage: Option<Usage>,
         }
         self.keys.insert(Fingerprint::id(event).0);
-        if let Ok(Message { message_id, usage: Some(usage) }) = event.payload.read() {
+        if let Ok(Spoken { message_id, usage: Some(usage) }) = event.payload.read() {
             let spent = self.spent.entry(Fingerprint::of("response", &[&message_id]).0).or_default();
             *spent = most(*spent, usage);
         }
