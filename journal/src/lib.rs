@@ -1,4 +1,54 @@
-//! The journal: bytes in, bytes out.
+//! The journal: an append-only, checksummed, hash-chained sequence of records in segment files. Bytes in, bytes out.
+//!
+//! It is not a database: there are no keys, no updates, no queries. It knows nothing of what a payload means, asks no
+//! clock, makes no random numbers, prints nothing, and needs no runtime: tasks wait through [`std::task::Waker`].
+//!
+//! # What it promises
+//! - A record acknowledged at level [`Level::Disk`] is there, byte for byte, after a kill, a crash or a power cut. One
+//!   acknowledged at [`Level::Os`] survives the death of the process.
+//! - [`Seq`]s are dense from 1, and one that was durable is never given again. A submission is atomic.
+//! - Readers see what is durable and nothing else: what was seen once is never taken back.
+//! - An unfinished end, as a crash leaves it, is cut, kept aside and told. Damage below the proven durable point is
+//!   contained: every other record stays readable, and readers get a [`Gap`] that names what is lost.
+//!
+//! # The way of a record
+//! ```text
+//! submit --> pending (seq, arena) --> writer: seal, one write, one flush --> durable tail --> watches, tickets
+//!                                                   |                                            |
+//!                                              segment files  <-- readers, views (maps, reads) <--+
+//! ```
+//!
+//! # Layers
+//! - [`mod@format`], [`scan`], [`recovery`], [`verify::check_segment`]: functions of bytes, no files.
+//! - [`disk`]: the one door to files, with [`RealDisk`] and, for tests, [`sim::SimDisk`].
+//! - [`Journal`] writes and reads, [`View`] only reads, [`Lock`] makes sure that one writes.
+//!
+//! # Limits
+//! A payload has at most 16,777,215 bytes, a submission 67,108,864. A segment aims at 64 MiB.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use mnemosyne_journal::{Item, Journal, JournalId, Level, Micros, Options, RealDisk, Seq};
+//!
+//! # let dir = tempfile::tempdir().map_err(|_| mnemosyne_journal::Error::NoJournal)?;
+//! # let dir = dir.path().join("journal");
+//! let options = Options::new(JournalId::from_bytes(*b"sixteen bytes id"), [7; 32]);
+//! let (journal, recovery) = Journal::open(Arc::new(RealDisk::new(dir)), options, Micros::new(0))?;
+//! assert!(recovery.created);
+//!
+//! let ticket = journal.submit(&[b"hello", b"world"], Micros::new(1), Level::Disk, None)?;
+//! let ack = ticket.wait()?;
+//! assert_eq!((ack.first, ack.last), (Seq::new(1), Seq::new(2)));
+//!
+//! let mut reader = journal.reader(Seq::new(2));
+//! while let Some(item) = reader.next()? {
+//!     if let Item::Record(record) = item {
+//!         assert_eq!(record.payload, b"world");
+//!     }
+//! }
+//! journal.close()?;
+//! # Ok::<(), mnemosyne_journal::Error>(())
+//! ```
 
 mod catalog;
 mod committer;
