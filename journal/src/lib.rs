@@ -55,6 +55,7 @@ mod committer;
 pub mod disk;
 mod error;
 pub mod format;
+pub mod inspect;
 mod journal;
 mod lock;
 mod opening;

@@ -381,7 +381,7 @@ impl Check<'_> {
         if let Some((range, first)) = &verdict.torn
             && around.next_base.is_none()
         {
-            if footer.is_none() && self.ends_in_what_was_a_footer(bytes) {
+            if footer.is_none() && ends_in_what_was_a_footer(bytes) {
                 self.problem("footer", range.clone(), None, "the footer is damaged");
             } else {
                 let what = format!("torn tail: an unfinished write before seq {first}, as a crash leaves it");
@@ -424,15 +424,15 @@ impl Check<'_> {
     fn no_footer(&mut self, verdict: &Verdict, bytes: &[u8]) {
         let used = used_bytes(self.content);
         let at = verdict.proven_end.min(used)..used;
-        if self.ends_in_what_was_a_footer(bytes) {
+        if ends_in_what_was_a_footer(bytes) {
             self.problem("footer", at, None, "the footer is damaged");
         } else {
             let what = "the segment is not sealed; the next opening for writing will do so";
             self.note("unsealed", at, what);
         }
     }
+}
 
-    fn ends_in_what_was_a_footer(&self, bytes: &[u8]) -> bool {
-        bytes.len().checked_sub(FOOTER_BYTES).is_some_and(|at| Footer::was_at(&bytes[at..]))
-    }
+fn ends_in_what_was_a_footer(bytes: &[u8]) -> bool {
+    bytes.len().checked_sub(FOOTER_BYTES).is_some_and(|at| Footer::was_at(&bytes[at..]))
 }

@@ -21,6 +21,7 @@
 
 use super::record::RECORD_HEADER_BYTES;
 use super::{Fault, array, i64_at, padded, prefix, put, u32_at, u64_at};
+use crate::inspect::layout::{Field, Form};
 use crate::types::{Hash, JournalId, Micros, Seq};
 
 /// Size of a batch header.
@@ -44,6 +45,20 @@ const LINK: usize = DURABLE + 8;
 const _: () = assert!(LINK + Hash::BYTES == BATCH_HEADER_BYTES);
 const _: () = assert!(BATCH_HEADER_BYTES.is_multiple_of(super::ALIGN));
 const _: () = assert!(BATCH_BODY_BYTES_MAX < u32::MAX as usize);
+
+/// The bytes of a header by name.
+pub(crate) const FIELDS: [Field; 10] = [
+    Field::new("magic", MAGIC, CRC, Form::Letters),
+    Field::new("crc32", CRC, SALT, Form::Bits),
+    Field::new("salt", SALT, JOURNAL, Form::Bits),
+    Field::new("journal id", JOURNAL, FIRST, Form::Hex),
+    Field::new("first", FIRST, COUNT, Form::Number),
+    Field::new("count", COUNT, BODY, Form::Number),
+    Field::new("body bytes", BODY, RECORDED, Form::Number),
+    Field::new("recorded", RECORDED, DURABLE, Form::Time),
+    Field::new("durable", DURABLE, LINK, Form::Number),
+    Field::new("link", LINK, BATCH_HEADER_BYTES, Form::Hex),
+];
 
 /// What a frame says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use std::ops::Range;
 
 use super::crc::{Key, RecordKey};
 use super::{put, u32_at};
+use crate::inspect::layout::{Field, Form};
 use crate::types::{Hash, Seq};
 
 /// Size of a record's header.
@@ -32,6 +33,13 @@ const PAYLOAD_CRC: usize = HEADER_CRC + 4;
 const WORD: usize = PAYLOAD_CRC + 4;
 const _: () = assert!(WORD + 4 == RECORD_HEADER_BYTES);
 const _: () = assert!(RECORD_BYTES_MAX + RECORD_HEADER_BYTES <= super::batch::BATCH_BODY_BYTES_MAX);
+
+/// The bytes of a header by name.
+pub(crate) const FIELDS: [Field; 3] = [
+    Field::new("header crc32", HEADER_CRC, PAYLOAD_CRC, Form::Bits),
+    Field::new("payload crc32", PAYLOAD_CRC, WORD, Form::Bits),
+    Field::new("word", WORD, RECORD_HEADER_BYTES, Form::Bits),
+];
 
 /// A record found in bytes: where, and what its header says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@
 //! written to again.
 
 use super::{Fault, array, i64_at, is_zero, prefix, put, u16_at, u32_at, u64_at};
+use crate::inspect::layout::{Field, Form};
 use crate::types::{Hash, JournalId, Micros, Seq};
 
 /// The version that is written, and the newest that is read.
@@ -48,6 +49,23 @@ const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(super::ALIGN));
 
 const HEADER_BYTES_WRITTEN: u16 = 128;
 const _: () = assert!(HEADER_BYTES_WRITTEN as usize == SEGMENT_HEADER_BYTES);
+
+/// The bytes of a header by name.
+pub(crate) const HEADER_FIELDS: [Field; 13] = [
+    Field::new("magic", MAGIC, VERSION_AT, Form::Letters),
+    Field::new("version", VERSION_AT, HEADER_BYTES_AT, Form::Number),
+    Field::new("header bytes", HEADER_BYTES_AT, INCOMPATIBLE, Form::Number),
+    Field::new("incompatible", INCOMPATIBLE, COMPATIBLE, Form::Bits),
+    Field::new("compatible", COMPATIBLE, RESERVED, Form::Bits),
+    Field::new("reserved", RESERVED, JOURNAL, Form::Zero),
+    Field::new("journal id", JOURNAL, BASE, Form::Hex),
+    Field::new("base", BASE, CREATED, Form::Number),
+    Field::new("created", CREATED, SALT, Form::Time),
+    Field::new("salt", SALT, PREVIOUS, Form::Bits),
+    Field::new("previous link", PREVIOUS, PADDING, Form::Hex),
+    Field::new("reserved", PADDING, CRC, Form::Zero),
+    Field::new("crc32", CRC, SEGMENT_HEADER_BYTES, Form::Bits),
+];
 
 /// The batches of this segment carry no links.
 pub const UNCHAINED: u32 = 1;
@@ -164,6 +182,21 @@ const F_RESERVED: usize = F_DATA + 8;
 const F_LINK: usize = F_RESERVED + 8;
 const _: () = assert!(F_LINK + Hash::BYTES == FOOTER_BYTES);
 const _: () = assert!(FOOTER_BYTES.is_multiple_of(super::ALIGN));
+
+/// The bytes of a footer by name.
+pub(crate) const FOOTER_FIELDS: [Field; 11] = [
+    Field::new("magic", F_MAGIC, F_CRC, Form::Letters),
+    Field::new("crc32", F_CRC, F_SALT, Form::Bits),
+    Field::new("salt", F_SALT, F_JOURNAL, Form::Bits),
+    Field::new("journal id", F_JOURNAL, F_BASE, Form::Hex),
+    Field::new("base", F_BASE, F_LAST, Form::Number),
+    Field::new("last", F_LAST, F_FIRST_RECORDED, Form::Number),
+    Field::new("first recorded", F_FIRST_RECORDED, F_LAST_RECORDED, Form::Time),
+    Field::new("last recorded", F_LAST_RECORDED, F_DATA, Form::Time),
+    Field::new("data bytes", F_DATA, F_RESERVED, Form::Number),
+    Field::new("reserved", F_RESERVED, F_LINK, Form::Zero),
+    Field::new("link", F_LINK, FOOTER_BYTES, Form::Hex),
+];
 
 /// What a sealed segment says about its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
