@@ -206,6 +206,10 @@ pub enum Error {
         message: String,
     },
 
+    /// A data directory holds no journal yet.
+    #[error("nothing was recorded here yet: start a server with `mnemosyne api-server`")]
+    NoJournal,
+
     /// The journal refused for another reason.
     #[error("{message}")]
     Journal {
@@ -290,6 +294,7 @@ impl Error {
             Error::BatchSize { .. } => "batch_size",
             Error::InboxFull { .. } => "inbox_full",
             Error::Integrity { .. } => "integrity",
+            Error::NoJournal => "no_journal",
             Error::Journal { .. } => "journal",
             Error::Server { code, .. } => code,
             Error::Entropy(_) => "no_entropy",
@@ -304,7 +309,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage { .. } | Error::BadSwitch { .. } | Error::Config { .. } | Error::Invalid { .. } => 2,
-            Error::NoDataDir { .. } | Error::NotFound { .. } => 3,
+            Error::NoDataDir { .. } | Error::NoJournal | Error::NotFound { .. } => 3,
             Error::Integrity { .. } => 4,
             Error::Interrupted => 130,
             _ => 1,

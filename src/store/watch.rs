@@ -1,17 +1,136 @@
 //! Draining as events arrive.
+//!
+//! The system tells when a file gets its name in the inbox; a thread then drains. What the system does not tell (its queue ran
+//! over, or it cannot watch at all) a look every few seconds finds, so that nothing waits for ever. A failed drain is
+//! tried again at the next look and kept for whoever asks ([`InboxWatch::trouble`]).
 
-use crate::error::Result;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use notify::event::{EventKind, ModifyKind};
+use notify::{RecursiveMode, Watcher as _};
+
+use crate::error::{Error, Result};
 use crate::store::open::Store;
 
+/// How often the inbox is looked at whatever the system tells.
+const LOOK: Duration = Duration::from_secs(5);
+/// The same where the system does not tell.
+const LOOK_UNTOLD: Duration = Duration::from_millis(250);
+/// The store tells of files that it set aside at most this often.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// Drains the inbox as events arrive, until it is dropped.
-pub struct InboxWatch {}
+pub struct InboxWatch {
+    shared: Arc<Shared>,
+    wake: SyncSender<()>,
+    thread: Option<JoinHandle<()>>,
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
 
 impl Store {
-    /// Starts a thread that drains the inbox when something arrives in it, and every few seconds whatever the system tells.
+    /// Starts a thread that drains the inbox when something arrives in it. A store without an inbox has nothing to watch.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn watch_inbox(&self) -> Result<InboxWatch> {
-        todo!()
+        let (wake, woken) = sync_channel(1);
+        self.inner.writer().wake = Some(wake.clone());
+        let inbox = self.inner.dir.as_ref().map(crate::config::DataDir::inbox);
+        let watcher = inbox.as_deref().and_then(|inbox| watch_names(inbox, wake.clone()));
+        let look = if watcher.is_some() { LOOK } else { LOOK_UNTOLD };
+        let shared = Arc::new(Shared::default());
+        let (store, of_thread) = (self.clone(), shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("inbox".into())
+            .spawn(move || drain_as_woken(&store, &of_thread, &woken, look))
+            .map_err(Error::io("start a thread for", inbox.unwrap_or_default()))?;
+        // What arrived before the watch stood.
+        wake.try_send(()).ok();
+        Ok(InboxWatch { shared, wake, thread: Some(thread), _watcher: watcher })
     }
+}
+
+impl InboxWatch {
+    /// Why the last drain failed, if it did.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for InboxWatch {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        // Full means that it is about to look anyway.
+        self.wake.try_send(()).ok();
+        if let Some(thread) = self.thread.take() {
+            // It panics only if a drain does, and a drain that did is over.
+            thread.join().ok();
+        }
+    }
+}
+
+fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Duration) {
+    let mut told: Option<Instant> = None;
+    let mut untold = crate::store::Drained::default();
+    loop {
+        if matches!(woken.recv_timeout(look), Err(RecvTimeoutError::Disconnected)) {
+            return;
+        }
+        if shared.stop.load(Ordering::Acquire) {
+            return;
+        }
+        let outcome = store.drain_inbox().and_then(|drained| {
+            if drained.quarantined > 0 {
+                untold += drained;
+            }
+            if untold.is_empty() || told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+                return Ok(());
+            }
+            told = Some(Instant::now());
+            store.tell_drained(std::mem::take(&mut untold))
+        });
+        let trouble = match outcome {
+            Err(Error::Closed { .. }) => return,
+            outcome => outcome.err().map(|error| error.to_string()),
+        };
+        *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// Wakes when a file gets a name in `dir`. `None` where the system cannot watch.
+pub(super) fn watch_names(dir: &Path, wake: SyncSender<()>) -> Option<notify::RecommendedWatcher> {
+    watch(dir, wake, |kind| matches!(kind, EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_)))
+}
+
+/// Wakes when anything in `dir` is written, made or renamed.
+pub(super) fn watch_writes(dir: &Path, wake: SyncSender<()>) -> Option<notify::RecommendedWatcher> {
+    watch(dir, wake, |kind| matches!(kind, EventKind::Modify(_) | EventKind::Create(_)))
+}
+
+/// Reading and unlinking are told too, and looking is reading: only what `wakes` says wakes, or each look would cause the next.
+fn watch(
+    dir: &Path,
+    wake: SyncSender<()>,
+    wakes: impl Fn(&EventKind) -> bool + Send + 'static,
+) -> Option<notify::RecommendedWatcher> {
+    let told = move |event: notify::Result<notify::Event>| {
+        // An error here is an overrun queue: a reason to look.
+        if event.map_or(true, |event| event.need_rescan() || wakes(&event.kind)) {
+            wake.try_send(()).ok();
+        }
+    };
+    let mut watcher = notify::recommended_watcher(told).ok()?;
+    watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
+    Some(watcher)
 }

@@ -109,6 +109,19 @@ pub fn waiting(inbox: &Path) -> Result<u64> {
     Ok(count)
 }
 
+/// Whether any event waits.
+///
+/// # Errors
+/// [`Error::Io`]; an inbox that is not there holds nothing.
+pub fn any(inbox: &Path) -> Result<bool> {
+    let mut any = false;
+    for_each_name(inbox, |_| {
+        any = true;
+        false
+    })?;
+    Ok(any)
+}
+
 /// Calls `take` with the name of each file that is complete, in no order, until it says stop.
 fn for_each_name(inbox: &Path, mut take: impl FnMut(&str) -> bool) -> Result<()> {
     let listing = match std::fs::read_dir(inbox) {

@@ -2,9 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mnemosyne_journal as journal;
 
@@ -26,6 +25,7 @@ impl From<journal::Error> for Error {
             journal::Error::TailMismatch { expected, actual } => {
                 Error::Conflict { expected: expected.get(), actual: actual.get() }
             }
+            journal::Error::NoJournal => Error::NoJournal,
             journal::Error::Closed => Error::Closed { reason: "it was closed" },
             other => Error::Journal { message: other.to_string() },
         }
@@ -178,8 +178,6 @@ impl LogReader for Reader {
 #[derive(Debug)]
 pub struct LocalView {
     view: journal::View,
-    /// Whether a live process held the lock when it was last looked at.
-    written: AtomicBool,
     held: Box<dyn HeldBySomebody>,
 }
 
@@ -192,9 +190,6 @@ impl std::fmt::Debug for dyn HeldBySomebody {
     }
 }
 
-/// How often a waiting follower in another process looks whether the durable tail moved.
-const VIEW_POLL: Duration = Duration::from_millis(20);
-
 impl LocalView {
     /// Opens the journal on `disk` without its lock; `held` tells whether a live process holds it.
     ///
@@ -204,9 +199,8 @@ impl LocalView {
         disk: Arc<dyn journal::Disk>,
         held: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<(LocalView, journal::Recovery)> {
-        let written = held();
-        let (view, recovery) = journal::View::open(disk, writer(written))?;
-        Ok((LocalView { view, written: AtomicBool::new(written), held: Box::new(held) }, recovery))
+        let (view, recovery) = journal::View::open(disk, writer(held()))?;
+        Ok((LocalView { view, held: Box::new(held) }, recovery))
     }
 
     /// Looks again what is durable.
@@ -214,101 +208,27 @@ impl LocalView {
     /// # Errors
     /// When the journal cannot be read.
     pub fn refresh(&self) -> Result<Seq> {
-        let written = (self.held)();
-        self.written.store(written, Ordering::Relaxed);
-        Ok(inward(self.view.refresh(writer(written))?))
+        Ok(inward(self.view.refresh(writer((self.held)()))?))
     }
 
-    /// Whether a live process held the lock when it was last looked at.
-    pub fn is_written(&self) -> bool {
-        self.written.load(Ordering::Relaxed)
-    }
-}
-
-impl Log for Arc<LocalView> {
-    fn id(&self) -> JournalId {
+    /// Which journal this is.
+    pub fn id(&self) -> JournalId {
         self.view.id()
     }
 
-    fn append(
-        &self,
-        _batch: &[&[u8]],
-        _level: Level,
-        _expected: Option<Seq>,
-        _now: Timestamp,
-    ) -> Result<Appending> {
-        Err(Error::Closed { reason: "it is open for reading only" })
-    }
-
-    fn flush(&self, _level: Level) -> Result<()> {
-        Ok(())
-    }
-
-    fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        Box::new(Reader(self.view.reader(outward(from))))
-    }
-
-    fn first(&self) -> Seq {
+    /// The first seq that is retained.
+    pub fn first(&self) -> Seq {
         inward(self.view.first())
     }
 
-    fn tail(&self) -> Seq {
-        inward(self.view.durable()).next()
-    }
-
-    fn durable(&self) -> Seq {
+    /// The highest durable seq when it was last looked.
+    pub fn durable(&self) -> Seq {
         inward(self.view.durable())
     }
 
-    fn watch(&self) -> Box<dyn TailWatch> {
-        Box::new(ViewWatch(self.clone()))
-    }
-
-    fn promises(&self) -> Promises {
-        Promises { levels: &[] }
-    }
-
-    fn close(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Looks again and again: for commands, which wait in a blocking call.
-struct ViewWatch(Arc<LocalView>);
-
-impl TailWatch for ViewWatch {
-    fn get(&self) -> Seq {
-        inward(self.0.view.durable())
-    }
-
-    fn wait_beyond(&self, seq: Seq, timeout: Duration) -> Seq {
-        let deadline = Instant::now() + timeout;
-        loop {
-            // A look that fails leaves the tail where it was; the reader that goes on from there meets the same error and tells it.
-            let durable = self.0.refresh().unwrap_or_else(|_| self.get());
-            let left = deadline.saturating_duration_since(Instant::now());
-            if durable > seq || left.is_zero() {
-                return durable;
-            }
-            std::thread::sleep(VIEW_POLL.min(left));
-        }
-    }
-
-    fn poll_beyond(&self, seq: Seq, waker: &Waker) -> Poll<Seq> {
-        let durable = self.0.refresh().unwrap_or_else(|_| self.get());
-        if durable > seq {
-            return Poll::Ready(durable);
-        }
-        let waker = waker.clone();
-        std::thread::spawn(move || {
-            std::thread::sleep(VIEW_POLL);
-            waker.wake();
-        });
-        Poll::Pending
-    }
-
-    fn is_closed(&self) -> bool {
-        false
+    /// A reader from `from` on.
+    pub fn read(&self, from: Seq) -> Box<dyn LogReader> {
+        Box::new(Reader(self.view.reader(outward(from))))
     }
 }
 
