@@ -189,7 +189,9 @@ struct Asked<'a> {
 
 /// Each pair with the length of its value, so that no two lists of pairs give one text.
 fn canonical(pairs: &[(&str, String)]) -> String {
-    pairs.iter().map(|(key, value)| format!("{key}={}:{value};", value.len())).collect()
+    pairs.iter().fold(String::new(), |text, (key, value)| {
+        text + key + "=" + &value.len().to_string() + ":" + value + ";"
+    })
 }
 
 fn bare_project(project: &str) -> &str {

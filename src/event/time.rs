@@ -96,7 +96,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 
 fn parse(text: &str) -> Option<Timestamp> {
     let mut rest = Digits(text.trim().as_bytes());
-    let year = match rest.take(&[b'+', b'-']) {
+    let year = match rest.take(b"+-") {
         Some(b'-') => -rest.number(6)?,
         Some(_) => rest.number(6)?,
         None => rest.number(4)?,

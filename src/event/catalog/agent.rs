@@ -9,7 +9,7 @@ SessionStarted session_started Session 8 v1 produced "an agent's hook at the sta
     model: Option<String> = "claude-opus-4" => "The model.",
 }
 SessionEnded session_ended Session 8 v1 produced "an agent's hook at the end of a session; or inferred when the agent's process is gone" ~ "{reason}" {
-    reason: String = "logout" => "clear, resume, logout, prompt_input_exit, other, or what the agent says.",
+    reason: String = "logout" => "clear, resume, logout, `prompt_input_exit`, other, or what the agent says.",
     inferred: bool = false => "True where no hook said so and the end is inferred.",
 }
 PromptSubmitted prompt_submitted Agent 6 v1 produced "an agent's hook or transcript: a person's prompt" ~ "{prompt}" {

@@ -148,7 +148,7 @@ ArtifactCreated artifact_created Advanced 7 v1 reserved "`artifact create`" ~ "{
     size_bytes: u64 = 2048 => "Its size.",
 }
 ArtifactLoaded artifact_loaded Advanced 5 v1 reserved "`artifact show`" ~ "{artifact_type} {artifact_id}" {
-    artifact_type: String = "plan" => "As in artifact_created.",
+    artifact_type: String = "plan" => "As in `artifact_created`.",
     artifact_id: Uuid = "0190a5c2-7d1e-7000-8000-00000000000f" => "The artifact.",
     last_modified: Timestamp = "2026-01-02T03:04:05.000006Z" => "The file's own time.",
 }

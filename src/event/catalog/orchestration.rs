@@ -45,7 +45,7 @@ DeadlockResolved deadlock_resolved Orchestration 6 v1 reserved "the scheduler br
 }
 AgentStateChanged agent_state_changed Orchestration 5 v1 reserved "an agent of a plan changes state" ~ "{agent} from {from} to {to}[: {reason}]" {
     agent: String = "builder" => "The agent.",
-    from: String = "idle" => "State before: idle, ready, active, waiting, blocked, pending_review, complete or error.",
+    from: String = "idle" => "State before: idle, ready, active, waiting, blocked, `pending_review`, complete or error.",
     to: String = "active" => "State after, of the same list.",
     reason: Option<String> = "an item was assigned" => "Why.",
 }

@@ -38,7 +38,7 @@ impl Set {
 /// How sure a prefix is.
 #[derive(Clone, Copy, PartialEq)]
 enum Sure {
-    /// Found nowhere else: taken wherever it stands.
+    /// Found nowhere else: secret wherever it stands.
     Yes,
     /// Taken at the start of a word.
     Word,
@@ -149,14 +149,14 @@ pub(super) fn find_prefixed(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        if FIRST[usize::from(bytes[at])] {
-            if let Some((start, end)) = prefixed_at(bytes, at) {
+        let found = if FIRST[usize::from(bytes[at])] { prefixed_at(bytes, at) } else { None };
+        at = match found {
+            Some((start, end)) => {
                 spans.add(start, end);
-                at = end;
-                continue;
+                end
             }
-        }
-        at += 1;
+            None => at + 1,
+        };
     }
 }
 
@@ -169,7 +169,7 @@ fn prefixed_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
             let most = if prefix == "eyJ" { JWT_JUDGED_BYTES_MAX } else { JUDGED_BYTES_MAX };
             let judged = tail.iter().take(most).take_while(|byte| set.has(**byte)).count();
             let token = &tail[..judged];
-            let taken = judged >= least
+            let secret = judged >= least
                 && match sure {
                     Sure::Yes => true,
                     Sure::Word if prefix == "eyJ" => starts_word(bytes, at) && is_jwt(token),
@@ -183,7 +183,7 @@ fn prefixed_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
                 };
             // Of a URL that is a secret, the host may stay.
             let start = if matches!(set, Set::Path) && prefix.contains('/') { at + prefix.len() } else { at };
-            taken.then(|| {
+            secret.then(|| {
                 let length = tail.iter().position(|byte| !set.has(*byte)).unwrap_or(tail.len());
                 (start, at + prefix.len() + length)
             })

@@ -3,5 +3,6 @@
 mod codec;
 mod emit;
 mod filter;
+mod golden;
 mod redact;
 mod summary;
