@@ -5,6 +5,7 @@
 
 use super::display;
 use super::lines::Lines;
+use super::out::Out;
 use super::session::find;
 use super::sessions::{Folded, outcome};
 use super::{Context, Outcome, when};
@@ -56,7 +57,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             other => return Ok(other),
         }
     };
-    let played = play(context, pacing, &mut next, &mut std::thread::sleep)?;
+    let played = play(&mut context.out, pacing, &mut next, &mut std::thread::sleep)?;
     let words = format!("{} replayed", display::counted(played, "event"));
     context.out.note(&words);
     Ok(outcome(context, &progress, words))
@@ -68,7 +69,7 @@ impl<F: FnMut(Duration)> Sleeper for F {}
 
 /// Prints events as `next` gives them, with the pauses that `pacing` wants. Says how many.
 fn play(
-    context: &mut Context,
+    out: &mut Out,
     pacing: Pacing,
     next: &mut impl FnMut() -> Result<Option<StoredEvent>, Error>,
     sleep: &mut impl Sleeper,
@@ -78,12 +79,12 @@ fn play(
         let time = stored.event.time;
         let delay = before.replace(time).map_or(Duration::ZERO, |before| pacing.delay(before, time));
         if !delay.is_zero() {
-            context.out.flush()?;
+            out.flush()?;
             sleep(delay);
         }
-        lines.event(&mut context.out, &stored)?;
+        lines.event(out, &stored)?;
     }
-    context.out.flush()?;
+    out.flush()?;
     Ok(lines.events)
 }
 
@@ -126,5 +127,56 @@ impl Range {
             None => false,
         };
         begun && !over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::out::Manner;
+    use crate::cli::out::tests::captured;
+    use crate::event::{Event, Source, payload};
+    use uuid::Uuid;
+
+    fn prompt(seq: u64, ms: i64) -> StoredEvent {
+        let time = Timestamp::from_micros(ms * 1_000);
+        let prompt = payload::PromptSubmitted { prompt: format!("prompt {seq}"), prompt_id: None };
+        let event = Event::new(Uuid::from_u128(seq.into()), time, "s", Source::default(), prompt);
+        StoredEvent { seq: Seq::new(seq), recorded: time, event }
+    }
+
+    /// Plays prompts of these times; gives back the pauses, each with the number of lines that stood before it.
+    fn pauses(pacing: Pacing, times: &[i64]) -> Vec<(Duration, usize)> {
+        let (mut out, stdout, _) = captured(Manner::default());
+        let mut events =
+            times.iter().zip(1..).map(|(ms, seq)| prompt(seq, *ms)).collect::<Vec<_>>().into_iter();
+        let mut slept = Vec::new();
+        let played = play(&mut out, pacing, &mut || Ok(events.next()), &mut |pause| {
+            slept.push((pause, stdout.text().lines().count()));
+        });
+        assert_eq!(played.unwrap(), times.len() as u64);
+        assert_eq!(stdout.text().lines().count(), times.len());
+        slept
+    }
+
+    #[test]
+    fn each_pause_stands_before_its_event_and_after_what_was_shown_is_flushed() {
+        let ms = Duration::from_millis;
+        let slept = pauses(Pacing::default(), &[0, 100, 100, 9_000]);
+        assert_eq!(slept, [(ms(100), 1), (ms(2_000), 3)]);
+        let fast = Pacing { speed: "4".parse().unwrap(), ..Pacing::default() };
+        assert_eq!(pauses(fast, &[0, 100, 9_000]), [(ms(25), 1), (ms(2_000), 2)]);
+        assert_eq!(pauses(Pacing { speed: Speed::MAX, ..Pacing::default() }, &[0, 100, 9_000]), []);
+    }
+
+    #[test]
+    fn a_range_includes_both_its_ends() {
+        let now = Timestamp::EPOCH;
+        let place = |text| Some(Place::parse("--from", text, now).unwrap());
+        let range = Range { from: place("2"), until: place("1970-01-01T00:00:00.3Z") };
+        let held: Vec<_> = (1..=4).filter(|seq| range.holds(&prompt(*seq, *seq as i64 * 100))).collect();
+        assert_eq!(held, [2, 3]);
+        assert_eq!(Place::parse("--from", "99999999999999999999", now).unwrap_err().exit_code(), 2);
+        assert_eq!(Place::parse("--from", "", now).unwrap_err().exit_code(), 2);
     }
 }

@@ -33,3 +33,9 @@ mod hooks_stream;
 mod import_transcripts;
 /// Real input, and what it must become.
 mod real_hooks;
+
+/// `sessions` and `session`, counted a second time from the payloads; the same through a server.
+mod sessions_traffic;
+
+/// `replay`: order, range and pauses.
+mod replay_session;

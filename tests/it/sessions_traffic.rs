@@ -1,0 +1,190 @@
+//! `sessions` and `session` over real hook traffic: what they count is what a second, independent count finds, and a
+//! server says the same as the commands do without one.
+
+use crate::real_hooks;
+use crate::support::{World, wait_for};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What one session must show, counted from the payloads alone.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Expected {
+    events: u64,
+    prompts: u64,
+    turns: u64,
+    calls: BTreeSet<String>,
+    completed: u64,
+    failed: u64,
+    reported_ms: u64,
+    agents: BTreeSet<String>,
+    ended: bool,
+}
+
+fn count(payloads: &[Value]) -> BTreeMap<String, Expected> {
+    let mut sessions = BTreeMap::<String, Expected>::new();
+    for payload in payloads {
+        let text = |name: &str| payload[name].as_str().map(str::to_owned);
+        let session = sessions.entry(text("session_id").expect("a session")).or_default();
+        session.events += 1;
+        session.agents.extend(text("agent_id"));
+        session.calls.extend(text("tool_use_id"));
+        let by_main_agent = u64::from(payload["agent_id"].is_null());
+        let hook = payload["hook_event_name"].as_str().expect("a hook's name");
+        match hook {
+            "UserPromptSubmit" => session.prompts += by_main_agent,
+            "Stop" => session.turns += by_main_agent,
+            "PostToolUse" => session.completed += 1,
+            "PostToolUseFailure" => session.failed += 1,
+            _ => {}
+        }
+        if hook.starts_with("PostToolUse") {
+            session.reported_ms += payload["duration_ms"].as_u64().expect("a duration");
+        }
+        session.ended = hook == "SessionEnd";
+    }
+    sessions
+}
+
+fn shown(session: &Value) -> Expected {
+    let counts = &session["counts"];
+    let n = |name: &str| counts[name].as_u64().unwrap_or_else(|| panic!("{name} in {counts}"));
+    let some = |count: u64, word: &str| (0..count).map(|n| format!("{word}{n}")).collect();
+    Expected {
+        events: session["events"].as_u64().expect("events"),
+        prompts: n("prompts"),
+        turns: n("turns"),
+        calls: some(n("tool_calls"), "call"),
+        completed: n("tools_completed"),
+        failed: n("tools_failed"),
+        reported_ms: n("tool_ms_reported"),
+        agents: some(n("agents"), "agent"),
+        ended: session["state"] == "ended",
+    }
+}
+
+fn sizes(expected: &Expected) -> (u64, u64, u64, usize, u64, u64, u64, usize, bool) {
+    let Expected { events, prompts, turns, calls, completed, failed, reported_ms, agents, ended } = expected;
+    (*events, *prompts, *turns, calls.len(), *completed, *failed, *reported_ms, agents.len(), *ended)
+}
+
+/// Without what depends on the moment of looking.
+fn unviewed(mut value: Value) -> Value {
+    value.as_object_mut().expect("an object").remove("viewer").expect("the viewer's part");
+    value
+}
+
+#[test]
+fn counts_of_real_sessions_are_those_of_their_payloads_with_a_server_and_without() {
+    let Some(mut payloads) = real_hooks::payloads() else { return };
+    let world = World::new();
+    for payload in &mut payloads {
+        payload["transcript_path"] = json!("/nowhere/transcript.jsonl");
+        world.hook(payload);
+    }
+    let expected = count(&payloads);
+    let list = world.ok(["sessions", "--json", "--limit", "1000"]).json();
+    assert_eq!((list["version"].as_u64(), list["total"].as_u64()), (Some(1), Some(expected.len() as u64)));
+    for session in list["sessions"].as_array().expect("the sessions") {
+        let id = session["id"].as_str().expect("an id");
+        assert_eq!(sizes(&shown(session)), sizes(&expected[id]), "{id}");
+        assert_eq!(session["tokens"], Value::Null, "hooks carry no tokens: unknown, not 0");
+    }
+
+    let server = world.server();
+    let id = list["sessions"][0]["id"].as_str().expect("an id").to_owned();
+    // The server tells of its own start, which moves the seq but no session.
+    let without_seq = |mut value: Value| {
+        value["seq"] = Value::Null;
+        unviewed(value)
+    };
+    let from_server = server.get("/sessions?limit=1000").json();
+    assert_eq!(without_seq(from_server), without_seq(list));
+    let one = world.ok(["session", &id, "--json"]).json();
+    let (detail, timeline) =
+        (server.get(&format!("/sessions/{id}")), server.get(&format!("/sessions/{id}/timeline")));
+    assert_eq!(detail.json()["session"], one["session"]);
+    assert_eq!(detail.json()["agents"], one["agents"]);
+    assert_eq!(timeline.json()["items"], one["items"]);
+    let calls =
+        one["items"].as_array().expect("items").iter().filter(|item| item["call"].is_object()).count();
+    assert_eq!(calls, expected[&id].calls.len(), "every call is one line");
+
+    // What is emitted is seen by the next request, and by the next command beside the server.
+    world.hook(
+        &json!({"session_id": "fresh", "hook_event_name": "UserPromptSubmit", "prompt": "p", "cwd": "/w"}),
+    );
+    wait_for("the server to take in the hook", || {
+        (server.get("/sessions/fresh").status == 200).then_some(())
+    });
+    assert_eq!(world.ok(["session", "fresh", "--json"]).json()["session"]["counts"]["prompts"], 1);
+    server.stop();
+}
+
+#[test]
+fn snapshots_change_no_answer_whether_whole_damaged_or_gone() {
+    let world = World::new();
+    for n in 0..40 {
+        let prompt = format!("prompt {n}");
+        world.hook(&json!({"session_id": format!("s{}", n % 7), "hook_event_name": "UserPromptSubmit", "prompt": prompt}));
+    }
+    world.server().stop();
+    let snapshots = world.data().join("snapshots");
+    let names = world.names_in("snapshots");
+    assert!(names.iter().any(|name| name.starts_with("sessions.")), "a stop saves the projection: {names:?}");
+    let answer = || unviewed(world.ok(["sessions", "--json"]).json());
+    let whole = answer();
+    for name in &names {
+        let path = snapshots.join(name);
+        let mut bytes = std::fs::read(&path).expect("the snapshot");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).expect("damage");
+    }
+    assert_eq!(answer(), whole);
+    std::fs::remove_dir_all(&snapshots).expect("the directory goes");
+    assert_eq!(answer(), whole);
+}
+
+#[test]
+fn a_session_is_named_by_a_prefix_and_what_names_none_is_told() {
+    let world = World::new();
+    assert_eq!(world.run(["sessions"]).code, Some(3), "no data directory, and none is made");
+    assert!(!world.data().exists());
+    for id in ["abc-1", "abc-2", "xyz"] {
+        world.hook(&json!({"session_id": id, "hook_event_name": "UserPromptSubmit", "prompt": "p"}));
+    }
+    assert_eq!(world.ok(["session", "x", "--json"]).json()["session"]["id"], "xyz");
+    let ambiguous = world.run(["session", "abc"]);
+    assert_eq!(ambiguous.code, Some(2), "{ambiguous}");
+    assert!(ambiguous.stderr.contains("abc-1, abc-2"), "{ambiguous}");
+    let unknown = world.run(["session", "nobody"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (Some(3), ""), "{unknown}");
+    let cut = world.ok(["sessions", "--limit", "2"]);
+    assert!(cut.stderr.contains("2 of 3 sessions shown"), "{cut}");
+    assert_eq!(world.run(["sessions", "--limit", "0"]).code, Some(2));
+}
+
+#[test]
+fn nothing_from_an_event_reaches_the_terminal_unseen() {
+    let world = World::new();
+    let hostile = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}evil\u{200b}\r\nnext";
+    let id = "hostile-1";
+    world.hook(
+        &json!({"session_id": id, "hook_event_name": "SessionStart", "source": hostile, "cwd": hostile}),
+    );
+    world.hook(&json!({"session_id": id, "hook_event_name": "UserPromptSubmit", "prompt": hostile}));
+    world.hook(&json!({"session_id": id, "hook_event_name": "PreToolUse", "tool_name": hostile,
+        "tool_use_id": hostile, "tool_input": {"command": hostile}}));
+    world.hook(&json!({"session_id": id, "hook_event_name": "PostToolUseFailure", "tool_name": hostile,
+        "tool_use_id": hostile, "tool_input": {}, "error": hostile}));
+    world.hook(&json!({"session_id": id, "hook_event_name": "Notification", "message": hostile,
+        "notification_type": "permission_prompt"}));
+    for args in [vec!["sessions"], vec!["session", id], vec!["replay", id, "--speed", "max"], vec!["events"]]
+    {
+        let ran = world.ok(&args);
+        let bad = |c: &char| (c.is_control() && *c != '\n') || ['\u{202e}', '\u{200b}'].contains(c);
+        let text = ran.stdout.clone() + &ran.stderr;
+        assert_eq!(text.chars().find(bad), None, "{args:?}: {ran}");
+        assert!(text.contains("evil"), "{args:?} shows nothing of it: {ran}");
+    }
+}
