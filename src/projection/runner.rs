@@ -315,3 +315,6 @@ impl Telling {
         Some(sum)
     }
 }
+
+#[cfg(test)]
+mod tests;
