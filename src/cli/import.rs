@@ -272,7 +272,7 @@ fn object(report: &Report, way: &str) -> serde_json::Value {
     let broken_lines: Vec<_> = report
         .broken_lines
         .iter()
-        .map(|line| json!({"path": line.path.to_string_lossy(), "line": line.line, "reason": line.reason}))
+        .map(|line| json!({"code": "broken_line", "path": line.path.to_string_lossy(), "line": line.line, "reason": line.reason}))
         .collect();
     let unreadable: Vec<_> = report
         .unreadable
@@ -287,6 +287,7 @@ fn object(report: &Report, way: &str) -> serde_json::Value {
         "lines": report.lines,
         "added": report.added,
         "known": report.known,
+        "ignored": report.ignored,
         "broken": report.broken,
         "broken_lines": broken_lines,
         "unreadable": unreadable,
