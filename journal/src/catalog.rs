@@ -1,5 +1,6 @@
 //! Which segments there are, shared by the writer and its readers.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,6 +8,7 @@ use crate::disk::{Access, Disk, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::segment::{segment_base, segment_name};
 use crate::format::{FOOTER_BYTES, Fault, Footer};
+use crate::index::SegmentIndex;
 use crate::types::{JournalId, Level, Seq};
 use crate::watch::Progress;
 
@@ -16,6 +18,7 @@ pub(crate) struct Catalog {
     pub(crate) journal: JournalId,
     pub(crate) progress: Arc<Progress>,
     bases: Mutex<Arc<[Seq]>>,
+    indexes: Mutex<HashMap<Seq, Arc<SegmentIndex>>>,
 }
 
 impl Catalog {
@@ -25,7 +28,7 @@ impl Catalog {
         progress: Arc<Progress>,
         bases: Vec<Seq>,
     ) -> Catalog {
-        Catalog { disk, journal, progress, bases: Mutex::new(bases.into()) }
+        Catalog { disk, journal, progress, bases: Mutex::new(bases.into()), indexes: Mutex::default() }
     }
 
     /// First seqs of the segments, ascending.
@@ -34,6 +37,9 @@ impl Catalog {
     }
 
     pub(crate) fn set_bases(&self, bases: Vec<Seq>) {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.retain(|base, _| bases.binary_search(base).is_ok());
+        drop(indexes);
         *self.bases.lock().unwrap_or_else(PoisonError::into_inner) = bases.into();
     }
 
@@ -42,6 +48,18 @@ impl Catalog {
         if bases.last() != Some(&base) {
             *bases = bases.iter().copied().chain([base]).collect();
         }
+    }
+
+    /// Reads the names again.
+    pub(crate) fn relist(&self) -> Result<()> {
+        self.set_bases(list_bases(&*self.disk)?);
+        Ok(())
+    }
+
+    /// The index of the segment that begins with `base`.
+    pub(crate) fn index_of(&self, base: Seq) -> Arc<SegmentIndex> {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(indexes.entry(base).or_default())
     }
 
     pub(crate) fn durable(&self) -> Seq {

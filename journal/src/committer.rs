@@ -150,7 +150,7 @@ fn run(core: &Core) {
                 let unproved = prove(core);
                 // Whoever submits from here on arms again; whoever did just before is looked for once more.
                 core.armed.store(false, Ordering::SeqCst);
-                if unproved || core.waiting() > 0 {
+                if unproved || core.is_unsettled() {
                     core.armed.store(true, Ordering::Release);
                     flush_at = Some(Instant::now() + FLUSH_AFTER);
                 }
@@ -162,7 +162,7 @@ fn run(core: &Core) {
         let _told = core.commit(Level::Disk);
         flush_at = None;
         prove_at = Some(Instant::now() + PROVE_AFTER);
-        if core.waiting() > 0 {
+        if core.is_unsettled() {
             flush_at = Some(Instant::now() + FLUSH_AFTER);
         }
     }
@@ -191,7 +191,7 @@ fn gather(core: &Core, last_batch: u64) {
 /// Writes a proof frame if everything is flushed; whether something is not.
 fn prove(core: &Core) -> bool {
     let mut state = core.writer();
-    if core.waiting() > 0 || state.writer.durable < state.writer.next.prev() {
+    if core.is_unsettled() {
         return true;
     }
     // A failure poisons the writer or leaves the proof out; the records it would have proved are durable anyway.

@@ -235,6 +235,13 @@ impl Core {
         self.pending().next.since(self.progress.get(Level::Os).next())
     }
 
+    /// Whether something that was submitted is not flushed yet and still can be.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let unwritten = self.waiting() > 0;
+        self.ended.get().is_none()
+            && (unwritten || self.progress.get(Level::Os) > self.progress.get(Level::Disk))
+    }
+
     /// Commits what waits, for everybody.
     pub(crate) fn commit(&self, level: Level) -> Result<()> {
         let mut state = self.writer();

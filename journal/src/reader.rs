@@ -16,6 +16,8 @@ use crate::disk::{Access, DiskFile, Map, read_full};
 use crate::error::{Error, Result};
 use crate::format::record::{self, Found, Parsed};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Key, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::index::SegmentIndex;
+use crate::item::{Gap, GapReason, Item, Record};
 use crate::scan::{Identity, Piece, Slot, Walk, slots_from, stretch_slots};
 use crate::types::{Hash, Micros, Seq};
 
@@ -46,7 +48,15 @@ struct Source {
     /// File offset of the frame that begins with `next_frame`.
     offset: u64,
     next_frame: Seq,
+    /// `recorded` of the frame that was passed last; a lower bound for what follows.
     recorded: Micros,
+    /// The segment's own lower bound.
+    created: Micros,
+    index: Arc<SegmentIndex>,
+    /// The next offset that is worth noting in the index.
+    index_from: u64,
+    /// Whether the place was taken from the index and no header has confirmed it yet.
+    jumped: bool,
     cursor: Cursor,
     /// What is left of a damaged stretch, ranges of [`Source::bytes`].
     slots: VecDeque<Slot>,
@@ -120,7 +130,11 @@ impl Reader {
         if let Some(source) = &mut self.source
             && !source.skip_to(seq)
         {
-            self.source = None;
+            if seq >= source.base && source.end.is_none_or(|end| seq < end) {
+                source.rewind(false);
+            } else {
+                self.source = None;
+            }
         }
         self.next = seq;
     }
@@ -198,6 +212,9 @@ impl Reader {
                 }
             }
             if let Some(gap) = self.enter_frame()? {
+                if let Step::Gap(_, to, _) = &gap {
+                    self.next = to.next();
+                }
                 return Ok(gap);
             }
         }
@@ -206,36 +223,65 @@ impl Reader {
     /// Opens the frame that holds `next`, or what stands in its place; a gap if there is nothing.
     fn enter_frame(&mut self) -> Result<Option<Step>> {
         let (next, durable) = (self.next, self.durable);
-        if let Some(source) = &mut self.source {
+        let mut relisted = false;
+        while let Some(source) = &mut self.source {
             source.look_for_end(&self.catalog);
+            match source.enter(next, durable)? {
+                Entered::Frame => return Ok(None),
+                Entered::Ended => break,
+                Entered::Nothing { .. } if source.jumped => source.rewind(true),
+                // Another process may have recovered: then the rest is in a newer segment, and this one was cut.
+                Entered::Nothing { .. } if source.end.is_none() && !relisted => {
+                    self.catalog.relist()?;
+                    relisted = true;
+                }
+                Entered::Nothing { limit } => {
+                    source.damaged(next, limit)?;
+                    return Ok(None);
+                }
+            }
         }
-        if let Some(source) = &mut self.source
-            && source.end.is_none_or(|end| next < end)
-            && source.enter(next, durable)?
-        {
-            return Ok(None);
-        }
-        // The segment has ended, or another one has begun since.
+        self.enter_segment(next, durable)
+    }
+
+    /// Opens the segment that holds `next`; a gap if there is none.
+    fn enter_segment(&mut self, next: Seq, durable: Seq) -> Result<Option<Step>> {
         let before = self.source.take().map(|source| (source.base, source.recorded));
-        let bases = self.catalog.bases();
-        let index = bases.partition_point(|&base| base <= next);
-        let Some(base) = index.checked_sub(1).map(|index| bases[index]) else {
-            let to = bases.first().map_or(durable, |first| first.prev()).min(durable);
-            self.next = to.next();
-            return Ok(Some(Step::Gap(next, to, GapReason::Retention)));
-        };
-        let end = bases.get(index).copied();
-        let Some(mut source) = Source::open(&self.catalog, base, end)? else {
-            let to = end.map_or(durable, Seq::prev);
-            self.next = to.next();
-            return Ok(Some(Step::Gap(next, to, GapReason::Corruption)));
-        };
-        if let Some((_, recorded)) = before.filter(|(before, _)| *before < base) {
-            source.recorded = source.recorded.max(recorded);
+        let mut bases = self.catalog.bases();
+        for relisted in [false, true] {
+            let index = bases.partition_point(|&base| base <= next);
+            let Some(base) = index.checked_sub(1).map(|index| bases[index]) else {
+                let to = bases.first().map_or(durable, |first| first.prev()).min(durable);
+                return Ok(Some(Step::Gap(next, to, GapReason::Retention)));
+            };
+            let end = bases.get(index).copied();
+            if let Some(mut source) = Source::open(&self.catalog, base, end)? {
+                if let Some((_, recorded)) = before.filter(|(before, _)| *before < base) {
+                    source.recorded = source.recorded.max(recorded);
+                }
+                self.source = Some(source);
+                return Ok(None);
+            }
+            if relisted {
+                let to = end.map_or(durable, |end| end.prev().min(durable));
+                return Ok(Some(Step::Gap(next, to, GapReason::Corruption)));
+            }
+            // It may have been dropped or replaced since the names were read.
+            self.catalog.relist()?;
+            bases = self.catalog.bases();
         }
-        self.source = Some(source);
         Ok(None)
     }
+}
+
+/// What there is where a frame should be.
+enum Entered {
+    /// A frame or the remains of one; its records can be stepped through.
+    Frame,
+    /// The segment's end, or the durable tail.
+    Ended,
+    /// No frame, although seqs up to `limit` should be here.
+    Nothing { limit: Seq },
 }
 
 impl Source {
@@ -249,7 +295,7 @@ impl Source {
             Err(error) => return Err(error),
         };
         let sealed = read_footer(&*file, &name)?.is_some();
-        let map = if sealed { catalog.disk.map(&name).ok().flatten() } else { None };
+        let map = if sealed { file.map() } else { None };
         let mut bytes = match map {
             Some(map) => Bytes::Mapped(map),
             None => Bytes::Window { file, buffer: Vec::new(), origin: 0, trusted: Seq::ZERO },
@@ -283,6 +329,10 @@ impl Source {
             offset: SEGMENT_HEADER_BYTES as u64,
             next_frame: base,
             recorded,
+            created: recorded,
+            index: catalog.index_of(base),
+            index_from: 0,
+            jumped: false,
             cursor: Cursor::default(),
             slots: VecDeque::new(),
             recorded_is_bound: false,
@@ -309,6 +359,12 @@ impl Source {
             }
             let seq = cursor.next;
             let body = &self.bytes.slice()[..cursor.body_end];
+            if seq < wanted
+                && let Some(end) = record::skip(body, cursor.at, self.key, seq)
+            {
+                (cursor.at, cursor.next) = (end, seq.next());
+                continue;
+            }
             match record::parse(body, cursor.at, self.key, seq) {
                 Parsed::Whole(found) => {
                     cursor.at = found.payload.end;
@@ -337,32 +393,63 @@ impl Source {
 
     /// Goes to the frame that holds `next`, walking from where it stands; whether there is one in this segment up to
     /// `durable`.
-    fn enter(&mut self, next: Seq, durable: Seq) -> Result<bool> {
+    fn enter(&mut self, next: Seq, durable: Seq) -> Result<Entered> {
+        if next > self.next_frame {
+            self.jump(next);
+        }
         loop {
             let limit = self.end.map_or(durable, |end| end.prev().min(durable));
-            if self.next_frame > limit {
-                return Ok(false);
+            if self.next_frame > limit || next > limit {
+                return Ok(Entered::Ended);
             }
             self.bytes.want(self.offset, BATCH_HEADER_BYTES, self.next_frame, durable, &self.name)?;
-            let Some(at) = self.bytes.index_of(self.offset) else { return self.damaged(next, limit) };
+            let Some(at) = self.bytes.index_of(self.offset) else { return Ok(Entered::Nothing { limit }) };
             let header = match BatchHeader::decode(&self.bytes.slice()[at..], self.offset) {
                 Ok(header) if self.is_next(&header) => header,
-                _ => return self.damaged(next, limit),
+                _ => return Ok(Entered::Nothing { limit }),
             };
+            self.index_this();
             if header.last() >= next && !header.is_proof() {
                 let frame_bytes = header.frame_bytes();
                 self.bytes.want(self.offset, frame_bytes, self.next_frame, durable, &self.name)?;
                 let at = self.bytes.index_of(self.offset).unwrap_or(0);
                 if self.bytes.slice().len() - at < frame_bytes {
-                    return self.damaged(next, limit);
+                    return Ok(Entered::Nothing { limit });
                 }
                 self.open_frame(at, &header);
-                return Ok(true);
+                return Ok(Entered::Frame);
             }
             self.recorded = header.recorded;
             self.offset += header.frame_bytes() as u64;
             self.next_frame = header.last().next();
         }
+    }
+
+    /// Goes as near before `next` as the index knows.
+    fn jump(&mut self, next: Seq) {
+        if let Some((seq, offset)) = self.index.before(next)
+            && seq > self.next_frame
+        {
+            (self.next_frame, self.offset, self.jumped) = (seq, offset, true);
+        }
+    }
+
+    /// Notes the place of the whole header that stands here.
+    fn index_this(&mut self) {
+        if self.offset >= self.index_from {
+            self.index_from = self.index.note(self.next_frame, self.offset);
+        }
+        self.jumped = false;
+    }
+
+    /// Back to the segment's begin. An index that led astray (the file was replaced) is forgotten.
+    fn rewind(&mut self, forget_index: bool) {
+        if forget_index {
+            self.index.clear();
+        }
+        (self.offset, self.next_frame) = (SEGMENT_HEADER_BYTES as u64, self.base);
+        (self.recorded, self.jumped, self.index_from) = (self.created, false, 0);
+        (self.cursor, self.slots) = (Cursor::default(), VecDeque::new());
     }
 
     fn is_next(&self, header: &BatchHeader) -> bool {
@@ -381,7 +468,7 @@ impl Source {
     }
 
     /// No frame begins where one should: sorts what lies up to the next one.
-    fn damaged(&mut self, next: Seq, limit: Seq) -> Result<bool> {
+    fn damaged(&mut self, next: Seq, limit: Seq) -> Result<()> {
         self.bytes.fill(self.offset, usize::MAX, limit, &self.name)?;
         let bytes = self.bytes.slice();
         let at = self.bytes.index_of(self.offset).unwrap_or(bytes.len());
@@ -390,7 +477,7 @@ impl Source {
         let (range, to) = match walk.next() {
             Some(Piece::Bad { at, to, .. }) => (at, to.unwrap_or(limit.next())),
             // A frame that fits after all: the file has grown since.
-            Some(Piece::Frame { .. }) => return Ok(true),
+            Some(Piece::Frame { .. }) => return Ok(()),
             None => (at..at, limit.next()),
         };
         let end = range.end;
@@ -402,7 +489,7 @@ impl Source {
         self.recorded_is_bound = true;
         self.offset = origin + end.next_multiple_of(crate::format::ALIGN) as u64;
         self.next_frame = to;
-        Ok(true)
+        Ok(())
     }
 
     /// Goes on at `seq` if it is not behind what is open; whether it could.
@@ -471,61 +558,5 @@ impl Bytes {
             (*origin, *trusted) = (offset, durable);
         }
         Ok(())
-    }
-}
-
-/// What a reader meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item<'a> {
-    /// A record.
-    Record(Record<'a>),
-    /// Seqs that cannot be read.
-    Gap(Gap),
-}
-
-/// A record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// Its place.
-    pub seq: Seq,
-    /// When the journal took it; never earlier than the one before.
-    pub recorded: Micros,
-    /// Whether `recorded` is only a lower bound: the header that held it is damaged, so this is the time of the
-    /// batch before.
-    pub recorded_is_bound: bool,
-    /// Its bytes. Of a redacted record: what replaced the original, without the original's digest.
-    pub payload: &'a [u8],
-    /// Whether the payload replaces one that was redacted.
-    pub redacted: bool,
-}
-
-/// A range of seqs that cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// First seq of the range.
-    pub from: Seq,
-    /// Last seq of the range.
-    pub to: Seq,
-    /// Why.
-    pub reason: GapReason,
-}
-
-/// Why seqs cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum GapReason {
-    /// Their segments were dropped on purpose.
-    Retention,
-    /// They were durable once, and their bytes are damaged or missing.
-    Corruption,
-}
-
-impl GapReason {
-    /// A stable `snake_case` name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            GapReason::Retention => "retention",
-            GapReason::Corruption => "corruption",
-        }
     }
 }

@@ -495,10 +495,6 @@ impl Disk for SimDisk {
         }
         Ok(())
     }
-
-    fn map(&self, name: &str) -> io::Result<Option<Map>> {
-        self.content(name).map(|content| Some(Map::from_bytes(content))).ok_or(io::ErrorKind::NotFound.into())
-    }
 }
 
 /// An open file of a [`SimDisk`].
@@ -570,6 +566,10 @@ impl DiskFile for SimFile {
         }
         state.rng = Rng::new(rng.bits());
         trouble.map_or(Ok(()), |trouble| Err(trouble.error()))
+    }
+
+    fn map(&self) -> Option<Map> {
+        Some(Map::from_bytes(self.disk.lock().inodes[self.inode].live.clone()))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::catalog::{Catalog, list_bases, open_segment, read_all, refusal};
 use crate::disk::{Access, Disk, read_full};
 use crate::error::{Error, Result};
 use crate::format::tail::{TAIL_BYTES, TAIL_NAME, TailFile};
+use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::opening::{Before, Ending, read_ending, report};
 use crate::reader::Reader;
 use crate::recovered::Recovery;
@@ -43,6 +44,16 @@ impl View {
     pub fn open(disk: Arc<dyn Disk>, writer: Writer) -> Result<(View, Recovery)> {
         let bases = list_bases(&*disk)?;
         let Some((_, before)) = bases.split_last() else { return Err(Error::NoJournal) };
+        if let (Writer::Alive { .. }, Some(journal)) = (writer, id_of(&*disk, &bases)?) {
+            // A live writer's word saves reading its whole segment.
+            let progress = Arc::new(Progress::starting_at(Seq::ZERO));
+            let catalog = Arc::new(Catalog::new(Arc::clone(&disk), journal, progress, bases.clone()));
+            let view = View { catalog, refreshing: Arc::default() };
+            if view.told(writer).is_some() {
+                let durable = view.refresh(writer)?;
+                return Ok((view, Recovery { durable, ..Recovery::default() }));
+            }
+        }
         let (found, journal) = look(&*disk, &bases, None)?;
         let journal = match journal {
             Some(journal) => journal,
@@ -64,7 +75,7 @@ impl View {
         let _one = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tail) = self.told(writer) {
             if self.catalog.bases().last() != Some(&tail.segment) {
-                self.catalog.set_bases(list_bases(&*self.catalog.disk)?);
+                self.catalog.relist()?;
             }
             self.publish(tail.durable);
             return Ok(self.durable());
@@ -147,6 +158,18 @@ struct Found {
     /// Whole, behind the proof too.
     whole: Seq,
     recovery: Recovery,
+}
+
+/// The journal's id, from the header of the last segment.
+fn id_of(disk: &dyn Disk, bases: &[Seq]) -> Result<Option<JournalId>> {
+    let Some(&base) = bases.last() else { return Ok(None) };
+    let (file, name) = open_segment(disk, base, Access::Read)?;
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    let got = read_full(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &name, error))?;
+    match SegmentHeader::decode(&bytes[..got]) {
+        Ok(header) => Ok(Some(header.journal)),
+        Err(fault) => refusal(fault, &name).map_or(Ok(None), Err),
+    }
 }
 
 fn look(disk: &dyn Disk, bases: &[Seq], journal: Option<JournalId>) -> Result<(Found, Option<JournalId>)> {

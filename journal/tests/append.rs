@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use mnemosyne_journal::{Gap, Item, Journal, JournalId, Level, Micros, Options, RealDisk, Seq, View, Writer};
+use mnemosyne_journal::{
+    Error, Gap, Item, Journal, JournalId, Level, Lock, Micros, Options, RealDisk, Seq, View, Writer,
+};
 
 fn options(seed: u8) -> Options {
     Options::new(JournalId::from_bytes([7; 16]), [seed; 32])
@@ -117,4 +119,131 @@ fn the_committer_acknowledges_threads_and_proves_when_idle() {
     assert_eq!(read_all(journal.reader(Seq::FIRST)).len(), 401);
     journal.close().unwrap();
     assert!(open(&dir, options(2)).1.clean);
+}
+
+#[test]
+fn seeking_anywhere_gives_that_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir, options(1).with_segment_bytes_target(100_000));
+    for seq in 1..=5_000_u64 {
+        let ticket =
+            journal.submit(&[&seq.to_le_bytes()], Micros::new(seq as i64 * 1_000), Level::Os, None).unwrap();
+        if seq % 3 == 0 {
+            ticket.wait().unwrap();
+        }
+    }
+    journal.flush(Level::Disk).unwrap();
+    let mut reader = journal.reader(Seq::FIRST);
+    let mut seq = 1_u64;
+    for _ in 0..5_000 {
+        seq = (seq * 48_271 + 11) % 5_000 + 1;
+        reader.seek(Seq::new(seq));
+        let Some(Item::Record(record)) = reader.next().unwrap() else { panic!("no record at {seq}") };
+        assert_eq!((record.seq.get(), record.payload), (seq, &seq.to_le_bytes()[..]));
+    }
+}
+
+#[test]
+fn a_view_follows_a_living_writer_and_outlives_its_death_and_recovery() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = || Arc::new(RealDisk::new(dir.path().join("journal")));
+    let (journal, _) = open(&dir, options(1).with_boot(7).with_segment_bytes_target(3_000));
+    let append = |journal: &Journal, from: u64, to: u64| {
+        for seq in from..=to {
+            let now = Micros::new(seq as i64 * 2_000);
+            journal.submit(&[&seq.to_le_bytes()], now, Level::Disk, None).unwrap().wait().unwrap();
+        }
+    };
+    append(&journal, 1, 10);
+    let (view, _) = View::open(disk(), Writer::Alive { boot: 7 }).unwrap();
+    assert_eq!(view.durable(), Seq::new(10));
+    let mut reader = view.reader(Seq::FIRST);
+    let mut read = |upto: u64| {
+        let mut last = 0;
+        while let Some(item) = reader.next().unwrap() {
+            let Item::Record(record) = item else { panic!("a gap behind {last}") };
+            assert_eq!(record.payload, record.seq.get().to_le_bytes());
+            last = record.seq.get();
+        }
+        assert_eq!(last, upto);
+    };
+    read(10);
+    append(&journal, 11, 100);
+    assert_eq!(view.refresh(Writer::Alive { boot: 7 }).unwrap(), Seq::new(100));
+    read(100);
+    append(&journal, 101, 105);
+    // A tail file of another boot is not believed: then only what frames prove counts.
+    assert_eq!(view.refresh(Writer::Alive { boot: 8 }).unwrap(), Seq::new(104));
+    read(104);
+    drop(journal);
+    assert_eq!(view.refresh(Writer::Absent).unwrap(), Seq::new(105));
+    // The next writer cuts the old segment while the reader stands in it.
+    let (journal, recovery) = open(&dir, options(2).with_boot(7).with_segment_bytes_target(3_000));
+    assert_eq!(recovery.carried, 1);
+    read(105);
+    append(&journal, 106, 120);
+    assert_eq!(view.refresh(Writer::Alive { boot: 7 }).unwrap(), Seq::new(120));
+    read(120);
+}
+
+#[test]
+fn an_active_segment_that_shrinks_under_a_reader_is_a_gap_and_no_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir, options(1));
+    for n in 0..2_000_u64 {
+        drop(journal.submit(&[&[9; 400]], Micros::new(n as i64 * 2_000), Level::Os, None).unwrap());
+    }
+    journal.flush(Level::Disk).unwrap();
+    let mut reader = journal.reader(Seq::FIRST);
+    assert!(matches!(reader.next().unwrap(), Some(Item::Record(_))));
+    let name = dir.path().join("journal/00000000000000000001.seg");
+    std::fs::OpenOptions::new().write(true).open(name).unwrap().set_len(300_000).unwrap();
+    let (mut records, mut lost) = (1, 0);
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            Item::Record(_) => records += 1,
+            Item::Gap(gap) => lost += gap.to.get() + 1 - gap.from.get(),
+        }
+    }
+    assert_eq!(records + lost, 2_000);
+    assert!(lost > 0 && records > 100);
+}
+
+#[test]
+fn a_planted_link_is_not_followed_and_one_writer_holds_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir, options(1)).0.close());
+    let name = dir.path().join("journal/00000000000000000001.seg");
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::rename(&name, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &name).unwrap();
+    let disk = Arc::new(RealDisk::new(dir.path().join("journal")));
+    assert!(Journal::open(disk, options(2), Micros::new(1)).is_err());
+
+    let path = dir.path().join("lock");
+    assert_eq!(Lock::read_holder(&path), None);
+    let held = Lock::try_acquire(&path, b"first").unwrap();
+    assert!(held.is_some());
+    assert!(Lock::try_acquire(&path, b"second").unwrap().is_none());
+    assert_eq!(Lock::read_holder(&path).unwrap(), b"first");
+    drop(held);
+    assert!(Lock::try_acquire(&path, b"third").unwrap().is_some());
+}
+
+#[test]
+fn the_tail_that_was_expected_is_checked_when_seqs_are_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir, options(1));
+    let error = journal.submit(&[b"x"], Micros::new(1), Level::Os, Some(Seq::new(2))).unwrap_err();
+    assert_eq!(error.to_string(), "expected the next seq to be 2, but it is 1");
+    assert_eq!(error.code(), "tail_mismatch");
+    journal.submit(&[b"x"], Micros::new(1), Level::Os, Some(Seq::FIRST)).unwrap().wait().unwrap();
+    let too_large = vec![0; 1 << 24];
+    let error = journal.submit(&[&too_large], Micros::new(1), Level::Os, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a record of 16777216 bytes is larger than the 16777215 bytes that the journal takes"
+    );
+    journal.clone().close().unwrap();
+    assert!(matches!(journal.submit(&[b"x"], Micros::new(1), Level::Os, None), Err(Error::Closed)));
 }

@@ -11,7 +11,7 @@ use std::io;
 /// Maps the whole of `file`, which ends in a segment footer.
 pub(super) fn map_sealed(file: &File) -> io::Result<memmap2::Mmap> {
     // SAFETY: the bytes of a map must not change while a slice of it lives, and the file must not shrink. The caller
-    // (`RealDisk::map`) is only reached for segments whose footer was read and verified; the writer and recovery never
+    // (`DiskFile::map`) is only reached for segments whose footer was read and verified; the writer and recovery never
     // write to, cut or extend such a file, and the data directory is closed to other users (0700).
     unsafe { memmap2::Mmap::map(file) }
 }

@@ -37,9 +37,6 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
-    /// Maps a whole file for reading. The caller knows that nobody will ever shorten it: only sealed segments qualify.
-    /// `Ok(None)` where maps are not to be had; the caller then reads.
-    fn map(&self, name: &str) -> io::Result<Option<Map>>;
 }
 
 /// An open file.
@@ -54,6 +51,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Returns when everything written before this call, and the length, is on the disk.
     fn sync_data(&self) -> io::Result<()>;
+    /// Maps the whole file for reading. The caller knows that nobody will ever shorten it: only sealed segments qualify.
+    /// `None` where maps are not to be had; the caller then reads.
+    fn map(&self) -> Option<Map>;
 }
 
 /// The bytes of a sealed segment, borrowed for as long as somebody holds this.

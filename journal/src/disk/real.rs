@@ -17,12 +17,19 @@ use super::{Access, Disk, DiskFile, Map, mmap};
 #[derive(Debug)]
 pub struct RealDisk {
     dir: PathBuf,
+    maps: bool,
 }
 
 impl RealDisk {
     /// The disk rooted at `dir`, which is made (mode 0700) when the first file is created in it.
     pub fn new(dir: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { dir: dir.into() }
+        RealDisk { dir: dir.into(), maps: true }
+    }
+
+    /// The same without maps: for directories that nobody vouches for, such as a copy that is still being written.
+    #[must_use]
+    pub fn without_maps(self) -> RealDisk {
+        RealDisk { maps: false, ..self }
     }
 
     /// Where it is rooted.
@@ -66,7 +73,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(self.open_file(name, access)?)))
+        let file = self.open_file(name, access)?;
+        Ok(Arc::new(RealFile { file, maps: self.maps }))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -86,7 +94,7 @@ impl Disk for RealDisk {
             .custom_flags(flags(OFlags::NOFOLLOW | OFlags::CLOEXEC))
             .open(path)?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile { file, maps: self.maps }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -100,36 +108,39 @@ impl Disk for RealDisk {
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         sync_dir_at(&self.path(dir))
     }
-
-    fn map(&self, name: &str) -> io::Result<Option<Map>> {
-        let file = self.open_file(name, Access::Read)?;
-        Ok(mmap::map_sealed(&file).ok().map(|map| Map(Arc::new(map))))
-    }
 }
 
 /// An open file of a [`RealDisk`].
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    maps: bool,
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        self.file.write_at(bytes, offset)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        flush(&self.0)
+        flush(&self.file)
+    }
+
+    fn map(&self) -> Option<Map> {
+        let map = if self.maps { mmap::map_sealed(&self.file).ok() } else { None };
+        map.map(|map| Map(Arc::new(map)))
     }
 }
 

@@ -132,6 +132,14 @@ pub(crate) fn parse(body: &[u8], at: usize, key: Key, seq: Seq) -> Parsed {
     Parsed::Whole(Found { seq, payload, flags: flags(word) })
 }
 
+/// Where the record behind `seq` begins, by the header of `seq` alone: its payload is not looked at.
+pub(crate) fn skip(body: &[u8], at: usize, key: Key, seq: Seq) -> Option<usize> {
+    let header = body.get(at..at + RECORD_HEADER_BYTES)?;
+    let word = u32_at(header, WORD);
+    let end = payload_range(at, word).end;
+    (u32_at(header, HEADER_CRC) == key.of(seq).header(word) && end <= body.len()).then_some(end)
+}
+
 /// Finds the records with seqs in `seqs` that lie whole in `bytes`, in order, wherever they begin.
 ///
 /// Works without any header but the records' own. One pass: the checksum is linear, so what the word adds to it can be
