@@ -1,7 +1,7 @@
 //! The page `docs/EVENTS.md`, made from the catalog. A test compares it with the file and says how to write it anew.
 
 use super::catalog::{Field, FieldType, Kind};
-use super::{Category, Event, Json, PayloadText, Seq, Source, StoredEvent, Timestamp, emit, ids};
+use super::{Category, Event, PayloadText, Seq, Source, StoredEvent, Timestamp, emit, ids};
 use std::fmt::Write;
 
 /// The page's text.
@@ -133,7 +133,7 @@ fn rows(page: &mut String, prefix: &str, fields: &[Field]) {
         match field.ty {
             FieldType::Object(parts) => rows(page, &format!("{prefix}{}.", field.name), parts),
             FieldType::List(FieldType::Object(parts)) => {
-                rows(page, &format!("{prefix}{}[].", field.name), parts)
+                rows(page, &format!("{prefix}{}[].", field.name), parts);
             }
             _ => {}
         }
@@ -159,6 +159,5 @@ fn type_name(ty: FieldType) -> String {
 /// Checks that a payload has the shape that the page shows, so that no example can be wrong.
 #[cfg(test)]
 pub(super) fn example_is_valid(kind: Kind) -> bool {
-    let payload: Json = kind.example();
-    kind.validate(&payload).is_ok()
+    kind.validate(&kind.example()).is_ok()
 }

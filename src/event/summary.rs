@@ -140,8 +140,9 @@ fn safe(c: char) -> char {
         | '\u{200B}'..='\u{200F}'
         | '\u{202A}'..='\u{202E}'
         | '\u{2060}'..='\u{206F}'
-        | '\u{FEFF}' => '\u{FFFD}',
-        '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}' => '\u{FFFD}',
+        | '\u{FEFF}'
+        | '\u{FFF9}'..='\u{FFFB}'
+        | '\u{E0000}'..='\u{E007F}' => '\u{FFFD}',
         c if c.is_whitespace() => ' ',
         c if c.is_control() => '\u{FFFD}',
         c => c,

@@ -145,11 +145,10 @@ fn shorten(text: &mut String, limit: usize) {
         end = at + c.len_utf8();
     }
     for back in 1..PLACEHOLDER.len() {
-        if let Some(start) = end.checked_sub(back) {
-            if text.is_char_boundary(start) && text[start..].starts_with(PLACEHOLDER) {
-                end = start;
-                break;
-            }
+        let Some(start) = end.checked_sub(back) else { break };
+        if text.is_char_boundary(start) && text[start..].starts_with(PLACEHOLDER) {
+            end = start;
+            break;
         }
     }
     text.truncate(end);
@@ -179,19 +178,16 @@ fn cut_fields(payload: &mut Json, fields: &[Field], max: usize, cuts: &mut Vec<C
         let typed = known(key).is_some_and(|field| !matches!(field.ty, FieldType::Any));
         let Some(value) = object.get_mut(key.as_str()) else { continue };
         let former = size(value) as u64;
-        match beginning(value, value_room, !typed) {
-            Some(shorter) => {
-                *value = shorter;
-                room -= string_size(key) + 2 + size(value);
-                let mut pointer = String::new();
-                push_part(&mut pointer, key);
-                cuts.push(Cut { pointer, bytes: former });
-            }
-            None => {
-                *value = Json::Null;
-                dropped.insert(key.as_str());
-                dropped_bytes += *bytes as u64;
-            }
+        if let Some(shorter) = beginning(value, value_room, !typed) {
+            *value = shorter;
+            room -= string_size(key) + 2 + size(value);
+            let mut pointer = String::new();
+            push_part(&mut pointer, key);
+            cuts.push(Cut { pointer, bytes: former });
+        } else {
+            *value = Json::Null;
+            dropped.insert(key.as_str());
+            dropped_bytes += *bytes as u64;
         }
     }
     if !dropped.is_empty() {

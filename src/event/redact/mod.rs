@@ -133,7 +133,7 @@ impl Redactor {
                 }
             }
             Json::Number(_) if under == Some(names::Class::Password) => {
-                *value = Json::String(PLACEHOLDER.to_owned())
+                *value = Json::String(PLACEHOLDER.to_owned());
             }
             Json::Array(items) => self.walk_list(items, under),
             Json::Object(object) => self.walk_object(object, under),
@@ -154,20 +154,20 @@ impl Redactor {
     fn walk_object(&self, object: &mut serde_json::Map<String, Json>, under: Option<names::Class>) {
         self.redact_keys(object);
         for (key, value) in object.iter_mut() {
-            // `{"name": "API_KEY", "value": ".."}` is a field in two.
             if value.is_string() && names::is_untouched(key) && under.is_none() {
                 continue;
             }
             self.walk(value, names::class_of(key).or(under));
         }
+        // `{"name": "API_KEY", "value": ".."}` is one field in two.
         let named = ["name", "key", "header", "variable"]
             .iter()
             .find_map(|name| object.get(*name)?.as_str())
             .and_then(names::class_of);
-        if let (Some(class), Some(Json::String(value))) = (named, object.get_mut("value")) {
-            if named::is_secret_value(class, value) {
-                PLACEHOLDER.clone_into(value);
-            }
+        if let (Some(class), Some(Json::String(value))) = (named, object.get_mut("value"))
+            && named::is_secret_value(class, value)
+        {
+            PLACEHOLDER.clone_into(value);
         }
     }
 }

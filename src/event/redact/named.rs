@@ -41,9 +41,12 @@ fn is_secret(class: Class, value: &[u8], written: Written) -> bool {
             match written {
                 _ if blank => false,
                 Written::Quoted | Written::Bare => {
-                    (value.len() >= 6 && digit && letter)
-                        || (value.len() >= 8 && !letter && digit)
-                        || (value.len() >= 12 && !is_empty_word(value))
+                    let least = match (digit, letter) {
+                        (true, true) => 6,
+                        (true, false) => 8,
+                        _ => 12,
+                    };
+                    value.len() >= least && !is_empty_word(value)
                 }
                 Written::Loose => value.len() >= 12 && is_mixed(value) && !is_code(value),
             }
@@ -355,7 +358,7 @@ fn short_flag(text: &str, at: usize, spans: &mut Spans) {
             add_value(bytes, Class::Password, value(after + blanks), spans);
         }
         b'u' if line_has(text, at, &["curl", "wget", "http"]) => {
-            user_password(bytes, value(after + blanks), spans)
+            user_password(bytes, value(after + blanks), spans);
         }
         _ => {}
     }

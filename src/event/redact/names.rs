@@ -183,10 +183,8 @@ fn words_of(name: &str) -> Vec<String> {
                 || chars[at - 1].is_ascii_digit()
                 || (chars[at - 1].is_uppercase()
                     && chars.get(at + 1).is_some_and(|next| next.is_lowercase())));
-        if !c.is_alphanumeric() || hump {
-            if !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
+        if (!c.is_alphanumeric() || hump) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
         }
         if c.is_alphanumeric() {
             word.extend(c.to_lowercase());
