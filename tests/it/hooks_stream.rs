@@ -26,7 +26,11 @@ fn stream(server: &crate::support::Server, count: usize) -> Vec<Value> {
 
 #[test]
 fn every_real_hook_payload_reaches_the_stream_once_and_in_order_with_and_without_a_server() {
-    let Some(payloads) = payloads() else { return };
+    let Some(mut payloads) = payloads() else { return };
+    // The server would import the transcripts while the hooks arrive; here the hooks alone are looked at.
+    for payload in &mut payloads {
+        payload["transcript_path"] = json!("/code/gone.jsonl");
+    }
     let world = World::new();
     let (before, after) = payloads.split_at(payloads.len() / 2);
     for payload in before {
