@@ -59,6 +59,12 @@ impl Projection for SessionsProjection {
     }
 }
 
+/// Whether an event tells of the agent. Others may name a session and say nothing of it: commands that run in it, notes,
+/// and our own upkeep, such as an import long after its end.
+fn is_of_agent(kind: Kind) -> bool {
+    matches!(kind.category(), Category::Agent | Category::Session) && kind != Kind::TranscriptImported
+}
+
 /// One event on its way into a session.
 struct Now<'a> {
     event: &'a Event,
@@ -134,7 +140,9 @@ struct Spoken<'a> {
 impl Session {
     /// Takes one event in. An error means that its payload could not be read.
     fn take(&mut self, now: &Now<'_>, messages: &mut Messages) -> Result<(), serde_json::Error> {
-        let Some(kind) = now.event.kind.known() else { return Ok(()) };
+        let kind = now.event.kind.known().filter(|kind| is_of_agent(*kind));
+        self.seen(now.mark, kind.is_some());
+        let Some(kind) = kind else { return Ok(()) };
         if let Some(project) = &now.event.project {
             Latest::set(&mut self.project, now.mark, clip(project));
         }
@@ -200,12 +208,21 @@ impl Session {
             }
             Kind::ContextCompacted => self.counts.compactions += 1,
             Kind::NotificationRaised => self.notified(now, &payload.read()?),
-            Kind::AgentEvent => {}
-            // Everything else may name a session and is no sign of its agent: commands, imports, notes, our own upkeep.
-            _ => return Ok(()),
+            // A kind that `is_of_agent` took for one of the agent, and that tells nothing but that it was there.
+            _ => {}
         }
         keep_later(&mut self.sign, now.mark);
         Ok(())
+    }
+
+    /// Notes the event in the span of the session: that of its agent's events, as soon as there is one.
+    fn seen(&mut self, mark: Mark, of_agent: bool) {
+        let known = self.sign.is_some() || self.end.is_some();
+        if of_agent && !known {
+            (self.first, self.last) = (mark, mark);
+        } else if of_agent || !known {
+            (self.first, self.last) = (self.first.min(mark), self.last.max(mark));
+        }
     }
 
     fn decide(&mut self, now: &Now<'_>, phase: Phase) {
@@ -369,8 +386,6 @@ impl Sessions {
         if let Some(session) = self.sessions.get_mut(id) {
             session.events += 1;
             session.seq_last = seq;
-            session.first = session.first.min(mark);
-            session.last = session.last.max(mark);
         }
     }
 

@@ -48,7 +48,7 @@ pub struct Sessions {
 /// One agent session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// The earliest and the latest event, by time.
+    /// The earliest and the latest event of its agent, by time; of all that name it while there is none of its agent.
     pub first: Mark,
     /// See `first`.
     pub last: Mark,

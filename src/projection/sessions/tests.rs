@@ -198,6 +198,16 @@ fn our_own_upkeep_is_no_sign_of_the_agent() {
     stream.main(0, started("startup")).main(1, ended("other")).main(2, imported);
     assert_eq!(stream.phase(), Phase::Ended);
     assert_eq!(stream.session().events, 3);
+    assert_eq!(stream.session().last.time(), Timestamp::from_micros(1_000), "an import is no sign of life");
+    stream.events.reverse();
+    for (event, seq) in stream.events.iter_mut().zip(1..) {
+        event.seq = Seq::new(seq);
+    }
+    let session = stream.session();
+    assert_eq!(
+        (session.first.time(), session.last.time()),
+        (Timestamp::EPOCH, Timestamp::from_micros(1_000))
+    );
 }
 
 #[test]
