@@ -3,7 +3,8 @@
 //! A recorded command leaves `cli_command_started` and exactly one of `cli_command_completed` and
 //! `cli_command_failed`. That cannot be skipped: the command is a function that returns, the wrapper calls it, and
 //! a panic, a signal and every early return come back to the same place. Whoever comes first writes the end; the
-//! second finds it written. One killed outright (SIGKILL) is ended by whoever drains the inbox next.
+//! second finds it written. One killed outright (SIGKILL) is ended by whoever drains the inbox next, which the mark
+//! beside its start tells ([`running`]).
 //!
 //! All of it goes into the inbox, server up or down: one path, no waiting, and it must never fail a command. Where
 //! it cannot be written, it is silent and adds one to the inbox's counter of failures. Where there is no data
@@ -38,6 +39,7 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::config::{DataDir, Env};
 use crate::error::Error;
 use crate::event::{Event, Payload, Redactor, Source, payload};
+use crate::store::inbox::running::{self, Mark};
 use crate::store::inbox::{self, Deposit};
 use clap::{ArgMatches, FromArgMatches as _};
 use std::ffi::OsString;
@@ -76,6 +78,8 @@ struct Shared {
 struct State {
     /// Events that wait for the data directory to be made.
     held: Vec<Event>,
+    /// By which a drain knows that the run has not ended.
+    mark: Option<Mark>,
     ended: bool,
 }
 
@@ -122,7 +126,7 @@ impl Run {
     pub fn directory_is_there(&self, dir: &DataDir) {
         let held = std::mem::take(&mut self.state().held);
         for event in held {
-            deposit(dir, &event, &*self.shared.setting.clock);
+            self.write(dir, &event);
         }
     }
 
@@ -154,7 +158,12 @@ impl Run {
             }
             Err(error) => failed(error.to_string(), error.exit_code()).into(),
         };
-        self.emit(payload);
+        let end = self.event(running::end_id(self.shared.started), payload);
+        self.leave(end.with_causation(self.shared.started));
+        if let Some(mark) = self.state().mark.take() {
+            // One that stays is passed over: this run's end is known by its id.
+            let _ = mark.clear();
+        }
     }
 
     fn event(&self, id: Uuid, payload: impl Into<Payload>) -> Event {
@@ -173,25 +182,34 @@ impl Run {
         match &self.shared.setting.dir {
             Some(dir) if dir.open_existing().is_ok() => {
                 self.directory_is_there(dir);
-                deposit(dir, &event, &*self.shared.setting.clock);
+                self.write(dir, &event);
             }
             Some(_) => self.state().held.push(event),
             None => {}
         }
     }
 
+    /// Silent by intent: a record that cannot be written is counted where `doctor` and `status` find it, and the
+    /// command goes on.
+    fn write(&self, dir: &DataDir, event: &Event) {
+        let (inbox, clock) = (dir.inbox(), &*self.shared.setting.clock);
+        let written = if event.id == self.shared.started {
+            running::mark(&inbox, event).and_then(|mark| {
+                self.state().mark = Some(mark);
+                inbox::deposit(&inbox, event, clock, Deposit::Os)
+            })
+        } else {
+            inbox::deposit(&inbox, event, clock, Deposit::Os)
+        };
+        if let Err(error) = written {
+            // Not even the counter can be written: there is nothing left to try, and nobody who must hear of it now.
+            let _ = inbox::count_failure(&inbox, &error, clock);
+        }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // A panic while it was held left it whole: it holds a list and a flag.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Silent by intent: a record that cannot be written is counted where `doctor` and `status` find it, and the command
-/// goes on.
-fn deposit(dir: &DataDir, event: &Event, clock: &dyn Clock) {
-    if let Err(error) = inbox::deposit(&dir.inbox(), event, clock, Deposit::Os) {
-        // Not even the counter can be written: there is nothing left to try, and nobody who must hear of it now.
-        let _ = inbox::count_failure(&dir.inbox(), &error, clock);
     }
 }
 

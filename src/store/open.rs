@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Redactor, Seq, payload};
 use crate::store::ids::Ids;
 use crate::store::inbox::drain::{Drain, Drained};
+use crate::store::inbox::running;
 use crate::store::lock::{Held, Role};
 use crate::store::log::{JournalId, Level, LocalLog, Log};
 use crate::store::subscribe::Recent;
@@ -123,6 +124,9 @@ impl Store {
         let mut opened = store.tell_recovery(&recovery)?;
         if let Some(drain) = &store.inner.writer().drain {
             drain.sweep()?;
+        }
+        if opening.tells_backlog {
+            running::end_killed(&dir.inbox(), &*opening.clock)?;
         }
         opened.drained = store.drain_inbox()?;
         if opening.tells_backlog && !opened.drained.is_empty() {

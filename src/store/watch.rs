@@ -15,6 +15,7 @@ use notify::event::{EventKind, ModifyKind};
 use notify::{RecursiveMode, Watcher as _};
 
 use crate::error::{Error, Result};
+use crate::store::inbox::running;
 use crate::store::open::Store;
 
 /// How often the inbox is looked at whatever the system tells.
@@ -81,6 +82,8 @@ impl Drop for InboxWatch {
 }
 
 fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Duration) {
+    let inbox = store.inner.dir.as_ref().map(crate::config::DataDir::inbox);
+    let mut looked = Instant::now();
     let mut told: Option<Instant> = None;
     let mut untold = crate::store::Drained::default();
     loop {
@@ -90,7 +93,13 @@ fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Du
         if shared.stop.load(Ordering::Acquire) {
             return;
         }
-        let outcome = store.drain_inbox().and_then(|drained| {
+        // Marks are looked at rarely: nothing arrives when a process is killed.
+        let due = inbox.as_deref().filter(|_| looked.elapsed() >= look);
+        let ended = due.map_or(Ok(0), |inbox| {
+            looked = Instant::now();
+            running::end_killed(inbox, &*store.inner.clock)
+        });
+        let outcome = ended.and_then(|_| store.drain_inbox()).and_then(|drained| {
             if drained.quarantined > 0 {
                 untold += drained;
             }

@@ -74,7 +74,7 @@ fn with_a_server_it_goes_through_the_server_and_streams_live() {
     let stream = server.sse("/events/stream?kind=prompt_submitted,agent_message", &[]);
     let ran = world.ok(["import", "--json", path.to_str().expect("UTF-8")]).json();
     assert_eq!(ran["way"], "server");
-    let kinds: Vec<_> = stream.take(2).into_iter().map(|frame| frame.event.expect("a kind")).collect();
+    let kinds: Vec<_> = stream.take_events(2).into_iter().map(|frame| frame.event.expect("a kind")).collect();
     assert_eq!(kinds, ["prompt_submitted", "agent_message"]);
     server.stop();
 }

@@ -13,11 +13,13 @@
 //!
 //! - [`frame`]: the bytes of a file.
 //! - [`failed`]: the count of what could not be put here.
+//! - [`running`]: the marks of commands that have not ended.
 //! - [`drain`]: who holds the journal takes the files out.
 
 pub mod drain;
 pub mod failed;
 pub(crate) mod frame;
+pub mod running;
 
 use std::io::Write as _;
 use std::path::Path;

@@ -101,6 +101,21 @@ impl Sse {
             .collect()
     }
 
+    /// The next `n` events; frames that only move or explain the cursor are passed over.
+    #[track_caller]
+    pub(crate) fn take_events(&self, n: usize) -> Vec<Frame> {
+        let control = ["gap", "checkpoint", "lag", "clock"];
+        let mut events = Vec::new();
+        while events.len() < n {
+            let frame =
+                self.next().unwrap_or_else(|| panic!("the stream ended after {} of {n}", events.len()));
+            if !frame.event.as_deref().is_some_and(|name| control.contains(&name)) {
+                events.push(frame);
+            }
+        }
+        events
+    }
+
     /// Everything up to the stream's end, however it ends: a killed server breaks it.
     pub(crate) fn rest(&self) -> (Vec<Frame>, End) {
         let mut frames = Vec::new();
