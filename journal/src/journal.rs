@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::committer::Committer;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::filler::Filler;
 use crate::opening;
 use crate::options::Options;
 use crate::pending::{Arena, Pending, body_bytes};
@@ -45,6 +46,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.core.committer.stop();
+        self.core.filler.stop();
     }
 }
 
@@ -54,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) committer: Committer,
+    filler: Arc<Filler>,
     pending: Mutex<Pending>,
     writer: Mutex<WriterState>,
     /// Why nothing more can become written or durable.
@@ -86,6 +89,7 @@ impl Journal {
             progress: Arc::clone(&catalog.progress),
             catalog,
             committer: Committer::default(),
+            filler: Arc::clone(&writer.filler),
             pending: Mutex::new(Pending::new(writer.next, writer.recorded)),
             writer: Mutex::new(WriterState { writer, spare: Arena::default() }),
             ended: OnceLock::new(),
@@ -172,7 +176,10 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] if the thread cannot be started.
     pub fn start_committer(&self) -> Result<()> {
-        self.core().committer.start(self.core())
+        let core = self.core();
+        core.filler.start()?;
+        core.writer().writer.start_filling();
+        core.committer.start(core)
     }
 
     /// Writes and flushes everything, proves it with a last frame, cuts the file to its used length, and ends all
@@ -183,6 +190,7 @@ impl Journal {
     pub fn close(self) -> Result<()> {
         let core = self.core();
         core.committer.stop();
+        core.filler.stop();
         let mut state = core.writer();
         let mut pending = core.pending();
         if let Some(refusal) = &pending.refuse {

@@ -54,6 +54,7 @@ mod catalog;
 mod committer;
 pub mod disk;
 mod error;
+mod filler;
 pub mod format;
 mod index;
 pub mod inspect;

@@ -172,6 +172,7 @@ fn writer_behind(
         poison: None,
         flush_time: Duration::from_micros(200),
         tail_file: None,
+        filler: Arc::default(),
         salts,
     }
 }

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::catalog::Catalog;
 use crate::disk::{Access, Disk, DiskFile, write_full};
 use crate::error::{Error, Result};
+use crate::filler::Filler;
 use crate::format::record;
 use crate::format::segment::{UNCHAINED, segment_name};
 use crate::format::tail::TAIL_NAME;
@@ -65,6 +66,7 @@ pub(crate) struct Writer {
     /// How long a flush takes lately.
     pub(crate) flush_time: Duration,
     pub(crate) tail_file: Option<Arc<dyn DiskFile>>,
+    pub(crate) filler: Arc<Filler>,
     pub(crate) salts: Salts,
 }
 
@@ -131,6 +133,7 @@ impl Writer {
             chain =
                 self.seal_group(&mut bytes[group.start..group.end], group, offset, active.salt, key, chain);
         }
+        self.filler.reserve(origin + (end - start) as u64);
         if let Err(error) = write_full(&*active.file, &bytes[start..end], origin) {
             return Err(self.write_failed(&error));
         }
@@ -197,6 +200,9 @@ impl Writer {
             let (file, name) = (Arc::clone(&active.file), active.name.clone());
             let begun = Instant::now();
             self.sync(&*file, &name)?;
+            if let Some(error) = self.filler.failure() {
+                return Err(self.poisoned("flush", &name, error));
+            }
             // A moving average: one slow flush must not make the next commits wait long.
             self.flush_time = (self.flush_time * 7 + begun.elapsed()) / 8;
             self.dirty = false;
@@ -224,6 +230,7 @@ impl Writer {
 
     /// After a write to the active segment that failed: cut back if the disk is full, else end writing.
     fn write_failed(&mut self, error: &std::io::Error) -> Error {
+        self.stop_filling();
         let Some(active) = &mut self.active else { return Error::Closed };
         let (file, name, offset) = (Arc::clone(&active.file), active.name.clone(), active.offset);
         let copy = copy_of(error);
@@ -248,6 +255,7 @@ impl Writer {
             return Ok(());
         }
         let Some(active) = &self.active else { return Ok(()) };
+        self.filler.reserve(active.offset + BATCH_HEADER_BYTES as u64);
         let header = BatchHeader {
             salt: active.salt,
             journal: self.catalog.journal,
@@ -272,6 +280,7 @@ impl Writer {
     /// Ends the active segment with a footer. From then on it is never written to again.
     fn seal(&mut self) -> Result<()> {
         self.flush()?;
+        self.stop_filling();
         let Some(active) = &self.active else { return Ok(()) };
         let (file, name, offset) = (Arc::clone(&active.file), active.name.clone(), active.offset);
         let footer = Footer {
@@ -336,6 +345,8 @@ impl Writer {
         }
         self.sync_names()?;
         self.catalog.add_base(header.base);
+        let limit = self.options.segment_bytes_target;
+        self.filler.attach(&*self.disk, &name, bytes.len() as u64, limit);
         self.active = Some(Active {
             file,
             name,
@@ -346,6 +357,25 @@ impl Writer {
             first_recorded: None,
         });
         Ok(())
+    }
+
+    /// Lets the filling thread work ahead in the active segment.
+    pub(crate) fn start_filling(&mut self) {
+        if let Some(active) = &self.active
+            && active.file_bytes == active.offset
+        {
+            let limit = self.options.segment_bytes_target;
+            self.filler.attach(&*self.disk, &active.name, active.offset, limit);
+        }
+    }
+
+    /// From here on nobody else writes to the active segment.
+    fn stop_filling(&mut self) {
+        self.filler.detach();
+        if let Some(active) = &mut self.active {
+            // Asked for, since a chunk that failed half way was not counted.
+            active.file_bytes = active.file.size().unwrap_or(active.file_bytes).max(active.offset);
+        }
     }
 
     /// Tells followers in other processes. It is a hint: one that cannot be written makes them see less, later.
@@ -375,6 +405,7 @@ impl Writer {
         if !self.proved {
             self.prove()?;
         }
+        self.stop_filling();
         if let Some(active) = &self.active
             && active.file_bytes > active.offset
         {

@@ -247,3 +247,34 @@ fn the_tail_that_was_expected_is_checked_when_seqs_are_given() {
     journal.clone().close().unwrap();
     assert!(matches!(journal.submit(&[b"x"], Micros::new(1), Level::Os, None), Err(Error::Closed)));
 }
+
+#[test]
+fn a_server_writes_over_zeros_and_leaves_none_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(&dir, options(1).with_segment_bytes_target(3_000_000));
+    journal.start_committer().unwrap();
+    let payload = vec![1; 50_000];
+    for n in 0..200_u64 {
+        let now = Micros::new(n as i64 * 2_000);
+        journal.submit(&[&payload], now, Level::Disk, None).unwrap().wait().unwrap();
+    }
+    // Killed: what is behind the last frame is zero, and no damage.
+    drop(journal);
+    let (journal, recovery) = open(&dir, options(2).with_segment_bytes_target(3_000_000));
+    assert!(
+        recovery.torn.is_none() && recovery.damage.is_empty() && recovery.unsealed.is_none(),
+        "{recovery:?}"
+    );
+    assert_eq!(read_all(journal.reader(Seq::FIRST)).len(), 200);
+    journal.start_committer().unwrap();
+    journal.submit(&[&payload], Micros::new(1), Level::Disk, None).unwrap().wait().unwrap();
+    journal.close().unwrap();
+    assert!(open(&dir, options(3)).1.clean);
+    let verified = mnemosyne_journal::verify::verify(&RealDisk::new(dir.path().join("journal"))).unwrap();
+    assert!(verified.problems.is_empty() && verified.notes.is_empty(), "{verified:?}");
+    let on_disk: u64 = std::fs::read_dir(dir.path().join("journal"))
+        .unwrap()
+        .map(|e| e.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(on_disk < 201 * 50_300, "{on_disk} bytes");
+}
