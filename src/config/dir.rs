@@ -161,8 +161,9 @@ impl DataDir {
     fn refuse_foreign(&self) -> Result<(), Error> {
         for found in std::fs::read_dir(&self.path).map_err(Error::io("list", &self.path))? {
             let name = found.map_err(Error::io("list", &self.path))?.file_name();
-            let ours = |known: &&str| name == **known || name.to_string_lossy().ends_with(".tmp");
-            if !SUBDIRECTORIES.iter().any(|known| ours(&known)) && !FILES.iter().any(|known| ours(&known)) {
+            let temporary = name.to_string_lossy().ends_with(".tmp");
+            let known = SUBDIRECTORIES.iter().chain(&FILES).any(|known| name == **known);
+            if !known && !temporary {
                 return Err(Error::UnsafePath {
                     path: self.path.clone(),
                     reason: format!(

@@ -49,7 +49,7 @@ impl Store {
     /// [`Error::BatchSize`], [`Error::Conflict`], [`Error::LevelUnsupported`], [`Error::JournalPoisoned`], [`Error::StorageFull`],
     /// [`Error::Closed`]. Nothing of the batch was kept then.
     pub fn emit(&self, events: Vec<Event>, level: Level, expected: Option<Seq>) -> Result<Pending> {
-        self.emit_after(events, level, expected, |writer, inner| writer.drain_before_batch(inner))
+        self.emit_after(events, level, expected, Writer::drain_before_batch)
     }
 
     /// The store's own events at an opening: they go before the backlog.

@@ -27,8 +27,8 @@ use crate::error::Result;
 use crate::event::{EventRef, Seq};
 use crate::store::log::{JournalId, Log, LogItem};
 
-/// Seqs in a block.
-pub(super) const BLOCK: u64 = 1 << 16;
+/// Seqs in a block; few in tests, so that borders of blocks are ordinary there.
+pub(super) const BLOCK: u64 = if cfg!(test) { 1 << 10 } else { 1 << 16 };
 /// Events within which a second one with the same id is found.
 pub(super) const WINDOW: u64 = 1 << 22;
 

@@ -104,6 +104,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::ServerRunning`], [`Error::Locked`], and what the journal says. Nothing is held then.
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for one opening")]
     pub fn open(dir: &DataDir, opening: Opening) -> Result<(Store, Opened)> {
         dir.create()?;
         let mut held = Held::acquire(dir, opening.role, opening.lock_wait)?;

@@ -24,6 +24,7 @@ pub struct Undecodable {
 }
 
 /// What a replay meets.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are events, and none is kept")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// An event.

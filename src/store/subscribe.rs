@@ -93,7 +93,6 @@ impl Subscription {
     ///
     /// # Errors
     /// When the log cannot be read.
-    #[expect(clippy::should_implement_trait, reason = "asynchronous")]
     pub async fn next(&mut self) -> Result<Option<Delivery>> {
         loop {
             let closed = self.watch.is_closed();

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The same where the system does not tell.
 const LOOK_UNTOLD: Duration = Duration::from_millis(250);
 /// The store tells of files that it set aside at most this often.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// Drains the inbox as events arrive, until it is dropped.
 pub struct InboxWatch {

@@ -38,9 +38,10 @@ const LINES: usize = FILTER_BYTES / LINE_BYTES;
 /// Bits that an id sets in its line.
 const FILTER_PROBES: u32 = 6;
 const PART_BYTES: usize = 2 + 16;
-const FILE_BYTES_MAX: u64 = (HEADER_BYTES + FILTER_BYTES + BLOCK as usize * PART_BYTES) as u64;
+/// Either form of file is smaller.
+const FILE_BYTES_MAX: u64 = (HEADER_BYTES + FILTER_BYTES) as u64 + BLOCK * PART_BYTES as u64;
 
-const _: () = assert!(LINES == 1 << 11 && BLOCK == 1 << 16);
+const _: () = assert!(LINES == 1 << 11 && BLOCK <= 1 << 16);
 
 pub(super) fn file_name(first: u64) -> String {
     format!("ids-{first:020}")
@@ -74,8 +75,12 @@ impl Block {
         }
         prints.sort_unstable();
         let mut body = filter.clone();
-        prints.iter().for_each(|(print, _)| body.extend_from_slice(&print.to_le_bytes()));
-        prints.iter().for_each(|(_, offset)| body.extend_from_slice(&offset.to_le_bytes()));
+        for (print, _) in &prints {
+            body.extend_from_slice(&print.to_le_bytes());
+        }
+        for (_, offset) in &prints {
+            body.extend_from_slice(&offset.to_le_bytes());
+        }
         let path = dir.join(file_name(first));
         guard::replace(&path, &file_bytes(journal, first, first + BLOCK - 1, prints.len(), &body))?;
         let file = guard::open(&path, guard::How::Read)?;

@@ -13,7 +13,7 @@
 //! a directory for each batch would be felt, so a listing that found nothing is believed as long as the directory's
 //! time of modification stands still, once that has been the same for longer than any file system's resolution.
 
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -301,7 +301,7 @@ struct Batch {
     names: Vec<String>,
     events: Vec<Vec<u8>>,
     ids: Vec<uuid::Uuid>,
-    seen: HashMap<uuid::Uuid, ()>,
+    seen: HashSet<uuid::Uuid>,
     bytes: usize,
     drained: Drained,
 }
@@ -321,9 +321,7 @@ impl Batch {
             log.flush(highest(log)?)?;
             hit = ids.find(id)?;
         }
-        if hit.is_some() {
-            self.drained.duplicates += 1;
-        } else if self.seen.insert(id, ()).is_some() {
+        if hit.is_some() || !self.seen.insert(id) {
             self.drained.duplicates += 1;
         } else {
             self.bytes += bytes.len();

@@ -60,7 +60,7 @@ pub fn count(inbox: &Path, reason: &str, now: Timestamp) -> Result<(), Error> {
     let mut failures = load(&file, &path)?;
     failures.count = failures.count.saturating_add(1);
     failures.last = Some(now);
-    failures.reason = reason.to_owned();
+    reason.clone_into(&mut failures.reason);
     file.write_all_at(&encode(&failures)[..USED_BYTES], 0).map_err(Error::io("write", &path))
 }
 
