@@ -133,23 +133,30 @@ const JUDGED_BYTES_MAX: usize = 128;
 /// The same for a JWT, whose header comes first.
 const JWT_JUDGED_BYTES_MAX: usize = 1_024;
 
-/// Whether some prefix begins with this byte.
-const FIRST: [bool; 256] = {
-    let mut first = [false; 256];
+/// For each first byte, the set of second bytes that some prefix goes on with. Nearly every place of a text is no token, and
+/// most are told by these two bytes: comparing all prefixes there took nine tenths of the time.
+const STARTS: [[u64; 4]; 256] = {
+    let mut starts = [[0; 4]; 256];
     let mut at = 0;
     while at < PREFIXES.len() {
-        first[PREFIXES[at].0.as_bytes()[0] as usize] = true;
+        let prefix = PREFIXES[at].0.as_bytes();
+        starts[prefix[0] as usize][prefix[1] as usize / 64] |= 1 << (prefix[1] % 64);
         at += 1;
     }
-    first
+    starts
 };
+
+fn starts_some_prefix(bytes: &[u8], at: usize) -> bool {
+    let [first, second, ..] = bytes[at..] else { return false };
+    STARTS[usize::from(first)][usize::from(second) / 64] >> (second % 64) & 1 == 1
+}
 
 /// Finds tokens by their prefixes, in one pass.
 pub(super) fn find_prefixed(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let found = if FIRST[usize::from(bytes[at])] { prefixed_at(bytes, at) } else { None };
+        let found = if starts_some_prefix(bytes, at) { prefixed_at(bytes, at) } else { None };
         at = match found {
             Some((start, end)) => {
                 spans.add(start, end);
