@@ -6,6 +6,7 @@
 mod crash;
 mod damage;
 mod model;
+mod refusal;
 
 use std::sync::Arc;
 
