@@ -15,6 +15,7 @@
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
 //! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`].
 
+mod commands;
 pub mod emit;
 mod ids;
 pub mod inbox;

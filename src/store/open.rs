@@ -14,6 +14,7 @@ use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings};
 use crate::error::{Error, Result};
 use crate::event::{Event, Redactor, Seq, payload};
+use crate::store::commands::Commands;
 use crate::store::ids::Ids;
 use crate::store::inbox::drain::{Drain, Drained};
 use crate::store::inbox::running;
@@ -145,7 +146,7 @@ impl Store {
         let (dir, held) = dir.unzip();
         let writer = Writer {
             ids: Ids::new(log.clone(), dir.as_ref().map(DataDir::index)),
-            drain: dir.as_ref().map(|dir| Drain::new(dir.inbox(), dir.quarantine())),
+            drain: dir.as_ref().map(Drain::new),
             wake: None,
             held,
             closed: false,
@@ -193,6 +194,29 @@ impl Store {
     /// # Errors
     /// What the journal says; what could not be taken stays in the inbox.
     pub fn drain_inbox(&self) -> Result<Drained> {
+        // Read before anything is drained: what the drain appends is noted as it goes.
+        self.with_commands(|_| ())?;
+        let mut drained = self.drain_all()?;
+        let gone = self.with_commands(|commands| commands.gone())?;
+        // An end that a command wrote before it went is in the inbox by now.
+        if !gone.is_empty() {
+            drained += self.drain_all()?;
+            let ends = self.with_commands(|commands| commands.end(&gone, &*self.inner.clock))?;
+            for some in ends.chunks(super::emit::BATCH_EVENTS_MAX) {
+                self.append_own(some.to_vec())?;
+            }
+        }
+        Ok(drained)
+    }
+
+    fn with_commands<T: Default>(&self, act: impl FnOnce(&mut Commands) -> T) -> Result<T> {
+        match &mut self.inner.writer().drain {
+            Some(drain) => drain.commands(&*self.inner.log).map(act),
+            None => Ok(T::default()),
+        }
+    }
+
+    fn drain_all(&self) -> Result<Drained> {
         let inner = &self.inner;
         let mut drained = Drained::default();
         loop {
@@ -227,6 +251,9 @@ impl Store {
         let flushed =
             inner.flush().and_then(|()| drain.as_mut().map_or(Ok(()), |drain| drain.unlink_durable(ids)));
         ids.save();
+        if let Some(drain) = drain {
+            drain.save(&*inner.log);
+        }
         let closed = inner.log.close();
         writer.held = None;
         flushed.and(closed)

@@ -21,9 +21,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{clear_full, for_each_name, frame, is_event_name};
 use crate::clock;
-use crate::config::guard;
+use crate::config::{DataDir, guard};
 use crate::error::{Error, Result};
 use crate::event::{EventRef, Timestamp};
+use crate::store::commands::Commands;
 use crate::store::ids::{Hit, Ids};
 use crate::store::log::{Appending, Level, Log};
 
@@ -75,6 +76,9 @@ pub(in crate::store) struct Drain {
     /// Names that a listing must pass over: taken, or impossible to set aside.
     passed: HashSet<String>,
     quiet: Option<Quiet>,
+    /// Present once asked for: what began and has not ended.
+    commands: Option<Commands>,
+    commands_file: Option<PathBuf>,
 }
 
 /// One batch whose files still lie in the inbox.
@@ -94,10 +98,12 @@ struct Quiet {
 }
 
 impl Drain {
-    pub(in crate::store) fn new(inbox: PathBuf, quarantine: PathBuf) -> Drain {
+    pub(in crate::store) fn new(dir: &DataDir) -> Drain {
         Drain {
-            inbox,
-            quarantine,
+            inbox: dir.inbox(),
+            quarantine: dir.quarantine(),
+            commands: None,
+            commands_file: Some(dir.index().join("commands")),
             listed: VecDeque::new(),
             taken: VecDeque::new(),
             passed: HashSet::new(),
@@ -146,6 +152,9 @@ impl Drain {
         let appending = outcome.inspect_err(|_| self.list_anew())?;
         cut_point("appended");
         if let Some(appending) = &appending {
+            if let Some(commands) = &mut self.commands {
+                batch.events.iter().for_each(|event| commands.note(event));
+            }
             let mut seq = appending.first();
             for id in &batch.ids {
                 ids.insert(*id, seq);
@@ -197,6 +206,22 @@ impl Drain {
             self.taken.pop_front();
         }
         if self.listed.is_empty() { clear_full(&self.inbox) } else { Ok(()) }
+    }
+
+    /// The commands that began and have not ended; read from the log when asked for the first time, which must be before
+    /// anything is drained.
+    pub(in crate::store) fn commands(&mut self, log: &dyn Log) -> Result<&mut Commands> {
+        if self.commands.is_none() {
+            self.commands = Some(Commands::load(self.commands_file.as_deref(), log)?);
+        }
+        Ok(self.commands.get_or_insert_default())
+    }
+
+    /// Keeps what the next opening needs.
+    pub(in crate::store) fn save(&self, log: &dyn Log) {
+        if let (Some(commands), Some(file)) = (&self.commands, &self.commands_file) {
+            commands.save(file, log);
+        }
     }
 
     /// Forgets what is known about the directory.
