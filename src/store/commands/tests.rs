@@ -57,7 +57,9 @@ fn a_killed_command_is_ended_once_by_whoever_drains_next() {
         dir.create().unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let (killed, living, ended) = (start(child.id()), start(std::process::id()), start(child.id()));
-        [&killed, &living, &ended, &end_of(&ended)].into_iter().for_each(|event| put(&dir, event));
+        for event in [&killed, &living, &ended, &end_of(&ended)] {
+            put(&dir, event);
+        }
         let store = open(&dir);
         assert!(inferred(&store).is_empty(), "it lives");
         store.close().unwrap();

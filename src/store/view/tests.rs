@@ -143,3 +143,37 @@ fn what_was_emitted_once_is_known_after_a_restart_with_and_without_the_index() {
         }
     }
 }
+
+#[test]
+fn sixty_four_emitters_on_a_real_journal_share_flushes_and_lose_none() {
+    let (_parent, dir, env) = data_dir();
+    let store = server(&dir);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let mut acknowledged: Vec<(u64, u128)> = runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..64u128 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let mut mine = Vec::new();
+                for n in 0..10 {
+                    let id = task * 100 + n + 1;
+                    let emitted = store.emit(vec![event(id)], Level::Disk, None).unwrap().await.unwrap();
+                    assert_eq!(emitted.durability, Level::Disk);
+                    mine.push((emitted.seqs[0].get(), id));
+                }
+                assert!(mine.is_sorted());
+                mine
+            });
+        }
+        tasks.join_all().await.into_iter().flatten().collect()
+    });
+    acknowledged.sort_unstable();
+    assert_eq!(
+        acknowledged.iter().map(|(seq, _)| *seq).collect::<Vec<u64>>(),
+        (1..=640).collect::<Vec<u64>>()
+    );
+    let expected: Vec<u128> = acknowledged.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids(&read(&dir, &env).unwrap()), expected, "beside the server");
+    store.close().unwrap();
+    assert_eq!(ids(&read(&dir, &env).unwrap()), expected, "after it");
+}
