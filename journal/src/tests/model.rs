@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 
 use super::{Read, open, payload, read, with_seeds};
+use crate::catalog::list_bases;
+use crate::format::Footer;
+use crate::format::segment::segment_name;
 use crate::sim::{Call, Rng, SimDisk};
 use crate::{Error, Journal, Level, Micros, Recovery, Seq, Ticket, View, Writer};
 
@@ -164,12 +167,25 @@ impl Run {
             }
             2 | 3 => {
                 let disk = self.disk.after_kill();
+                self.append_zeros(&disk);
                 self.reopen(disk, self.os.max(self.durable));
             }
             _ => {
                 self.disk.power_cut();
-                self.reopen(self.disk.restarted(), self.durable);
+                let disk = self.disk.restarted();
+                self.append_zeros(&disk);
+                self.reopen(disk, self.durable);
             }
+        }
+    }
+
+    /// What the filling thread of a server leaves behind when it dies.
+    fn append_zeros(&mut self, disk: &SimDisk) {
+        let Some(name) = list_bases(disk).unwrap().last().map(|base| segment_name(*base)) else { return };
+        let mut bytes = disk.content(&name).unwrap();
+        if Footer::at_end_of(&bytes).is_none() && self.rng.chance(50) {
+            bytes.resize(bytes.len() + self.rng.below(3_000) as usize, 0);
+            disk.put(&name, bytes);
         }
     }
 }
