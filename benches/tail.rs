@@ -128,9 +128,6 @@ mod no_flush {
         fn sync_dir(&self, _dir: &str) -> io::Result<()> {
             Ok(())
         }
-        fn map(&self, name: &str) -> io::Result<Option<Map>> {
-            self.0.map(name)
-        }
     }
 
     impl DiskFile for NoFlushFile {
@@ -142,6 +139,9 @@ mod no_flush {
         }
         fn size(&self) -> io::Result<u64> {
             self.0.size()
+        }
+        fn map(&self) -> Option<Map> {
+            self.0.map()
         }
         fn set_len(&self, len: u64) -> io::Result<()> {
             self.0.set_len(len)

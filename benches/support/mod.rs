@@ -67,9 +67,6 @@ impl Disk for FixedFlush {
         fixed_flush();
         Ok(())
     }
-    fn map(&self, name: &str) -> io::Result<Option<Map>> {
-        self.disk.map(name)
-    }
 }
 
 impl DiskFile for FixedFlushFile {
@@ -81,6 +78,9 @@ impl DiskFile for FixedFlushFile {
     }
     fn size(&self) -> io::Result<u64> {
         self.file.size()
+    }
+    fn map(&self) -> Option<Map> {
+        self.file.map()
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)

@@ -174,7 +174,8 @@ mod tests {
         let now = Timestamp::EPOCH;
         let place = |text| Some(Place::parse("--from", text, now).unwrap());
         let range = Range { from: place("2"), until: place("1970-01-01T00:00:00.3Z") };
-        let held: Vec<_> = (1..=4).filter(|seq| range.holds(&prompt(*seq, seq.cast_signed() * 100))).collect();
+        let held: Vec<_> =
+            (1..=4).filter(|seq| range.holds(&prompt(*seq, seq.cast_signed() * 100))).collect();
         assert_eq!(held, [2, 3]);
         assert_eq!(Place::parse("--from", "99999999999999999999", now).unwrap_err().exit_code(), 2);
         assert_eq!(Place::parse("--from", "", now).unwrap_err().exit_code(), 2);

@@ -120,7 +120,7 @@ pub(crate) fn breaches(source: &Source) -> Breaches {
     let Some(layer) = LAYERS.iter().find(|layer| path.starts_with(layer.at)) else {
         return vec![format!("{path}: no layer has a row for it in tests/tidy/layers.rs")];
     };
-    let code = without_tests(source);
+    let code = source.shipped();
     let mut breaches = Vec::new();
     for (number, line) in code.lines().enumerate() {
         let at = format!("{path}:{}", number + 1);
@@ -134,7 +134,7 @@ pub(crate) fn breaches(source: &Source) -> Breaches {
         }
     }
     if !path.starts_with("journal/") && !path.starts_with("tools/") {
-        for module in crate_modules(code, depth(path)) {
+        for module in crate_modules(&code, depth(path)) {
             let allowed = layer.may.contains(&"*")
                 || layer.may.contains(&module.as_str())
                 || BASE.contains(&module.as_str());
@@ -157,15 +157,6 @@ fn forbidden<'a>(layer: &'a Layer, path: &str) -> Vec<&'a str> {
         never.extend(["std::fs", "std::io"]);
     }
     never
-}
-
-/// The code up to the module of its unit tests; nothing of a file that is one.
-fn without_tests(source: &Source) -> &str {
-    let file = source.path.rsplit('/').next().unwrap_or_default();
-    if file == "tests.rs" || file.ends_with("_tests.rs") || source.path.contains("/tests/") {
-        return "";
-    }
-    source.code.split("#[cfg(test)]").next().unwrap_or_default()
 }
 
 /// How many `super::` lead from a file to the root of its crate.

@@ -15,6 +15,23 @@ impl Source {
         Source { path: path.to_owned(), text: text.to_owned(), code: blanked(text) }
     }
 
+    /// The code without items that only tests are built with, line for line; nothing of a file that is all tests.
+    pub(crate) fn shipped(&self) -> String {
+        let file = self.path.rsplit('/').next().unwrap_or_default();
+        if file == "tests.rs" || file.ends_with("_tests.rs") || self.path.contains("/tests/") {
+            return String::new();
+        }
+        let mut shipped = String::with_capacity(self.code.len());
+        let mut rest = self.code.as_str();
+        while let Some(at) = rest.find("#[cfg(test)]") {
+            shipped.push_str(&rest[..at]);
+            let end = at + item_end(&rest[at..]);
+            shipped.extend(rest[at..end].chars().filter(|c| *c == '\n'));
+            rest = &rest[end..];
+        }
+        shipped + rest
+    }
+
     /// Places of the code lines that `wanted` takes.
     pub(crate) fn lines_with(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = String> {
         places(&self.path, &self.code, wanted)
@@ -80,6 +97,21 @@ fn relative(path: &Path) -> String {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Where the item ends that begins here: at its `;`, or at the brace that closes its body.
+fn item_end(code: &str) -> usize {
+    let mut nesting = 0_usize;
+    for (at, c) in code.char_indices() {
+        match c {
+            ';' if nesting == 0 => return at + 1,
+            '{' => nesting += 1,
+            '}' if nesting == 1 => return at + 1,
+            '}' => nesting = nesting.saturating_sub(1),
+            _ => {}
+        }
+    }
+    code.len()
 }
 
 /// Whether `word` stands in `line` with no letter, digit or underscore beside it.
@@ -156,4 +188,11 @@ fn comments_and_literals_are_blanked_and_nothing_else() {
     let seen: Vec<String> =
         blanked(text).lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(seen, ["a", "", "d 'life j"]);
+}
+
+#[test]
+fn only_what_tests_alone_are_built_with_is_left_out() {
+    let text = "use a;\n#[cfg(test)]\nmod tests;\nfn b() {}\n#[cfg(test)]\nfn c() { if d {} }\nfn e() {}";
+    assert_eq!(Source::new("src/x.rs", text).shipped(), "use a;\n\n\nfn b() {}\n\n\nfn e() {}");
+    assert_eq!(Source::new("src/x/tests.rs", text).shipped(), "");
 }
