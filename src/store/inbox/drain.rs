@@ -378,11 +378,11 @@ fn highest(log: &dyn Log) -> Result<Level> {
     log.promises().levels.last().copied().ok_or(Error::Closed { reason: "it is open for reading only" })
 }
 
-/// Where a test ends the process, to see what a crash there leaves behind.
+/// Where a test kills the process, to see what that leaves behind.
 #[cfg(test)]
 fn cut_point(step: &str) {
     if std::env::var("MNEMOSYNE_TEST_CUT").is_ok_and(|at| at == step) {
-        std::process::abort();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
     }
 }
 
