@@ -15,7 +15,7 @@ use super::params::Params;
 use super::{App, json_response};
 use crate::event::{EmitDefaults, EmitRequest, Event, FieldError, Seq};
 use crate::store::Level;
-use crate::wire::{self, BODY_BYTES_MAX, BODY_READ_TIMEOUT, Durability, Emitted, ErrorCode, JSON_DEPTH_MAX};
+use crate::wire::{BODY_BYTES_MAX, BODY_READ_TIMEOUT, Durability, Emitted, ErrorCode};
 
 /// Bodies above this are parsed off the threads that serve sockets.
 const PARSED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
@@ -66,27 +66,14 @@ pub(super) async fn append(
     Ok(json_response(StatusCode::OK, &emitted))
 }
 
-/// Refuses JSON that is nested too deeply before any parser sees it.
-pub(super) fn check_depth(body: &[u8]) -> Result<(), Refusal> {
-    if wire::json_depth(body) > JSON_DEPTH_MAX {
-        let message = format!("the body nests arrays and objects more than {JSON_DEPTH_MAX} deep");
-        return Err(Refusal::new(ErrorCode::JsonTooDeep, message));
-    }
-    Ok(())
-}
-
 /// What is wrong with a body, in the words of the interface.
 pub(super) fn refusal(error: FieldError) -> Refusal {
-    let code = match error.code {
-        "too_deep" => ErrorCode::JsonTooDeep,
-        code => ErrorCode::from_code(code).unwrap_or(ErrorCode::InvalidField),
-    };
+    let code = ErrorCode::from_code(error.code).unwrap_or(ErrorCode::OutOfRange);
     let refusal = Refusal::new(code, error.message);
     if error.field.is_empty() { refusal } else { refusal.field(error.field) }
 }
 
 fn events(app: &App, body: &Bytes) -> Result<Vec<Event>, Refusal> {
-    check_depth(body)?;
     let requests = EmitRequest::parse(body).map_err(refusal)?;
     let own = |request: EmitRequest| {
         let clock = &*app.settings.clock;

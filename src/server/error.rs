@@ -49,7 +49,7 @@ impl IntoResponse for Refusal {
         body.error.actual = self.actual;
         let mut response = super::json_response(status, &body);
         let headers = response.headers_mut();
-        if matches!(self.code, ErrorCode::RateLimited | ErrorCode::Stopping | ErrorCode::TooManyConnections) {
+        if matches!(self.code, ErrorCode::Stopping | ErrorCode::TooManyConnections) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -61,7 +61,7 @@ impl From<Error> for Refusal {
         let message = error.to_string();
         match error {
             Error::Usage { .. } => Refusal::new(ErrorCode::InvalidParameter, message),
-            Error::Invalid { field, message } => Refusal::new(ErrorCode::InvalidField, message).field(field),
+            Error::Invalid { field, message } => Refusal::new(ErrorCode::OutOfRange, message).field(field),
             Error::NotFound { .. } => Refusal::new(ErrorCode::NotFound, message),
             Error::JournalPoisoned { .. } => Refusal::new(ErrorCode::JournalPoisoned, message),
             Error::StorageFull { .. } => Refusal::new(ErrorCode::DiskFull, message),
@@ -70,7 +70,7 @@ impl From<Error> for Refusal {
             }
             Error::CursorAhead { last, .. } => Refusal::new(ErrorCode::CursorAhead, message).actual(last),
             Error::OtherJournal { .. } => Refusal::new(ErrorCode::OtherJournal, message).field("journal"),
-            Error::BatchSize { .. } => Refusal::new(ErrorCode::TooManyEvents, message),
+            Error::BatchSize { .. } => Refusal::new(ErrorCode::OutOfRange, message),
             Error::Closed { .. } => Refusal::new(ErrorCode::Stopping, message),
             // What remains is ours to mend. Its sentence may hold paths, so the log gets it, not the caller.
             failure => {

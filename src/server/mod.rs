@@ -284,3 +284,6 @@ pub(crate) fn json_text_response(status: StatusCode, text: String) -> Response {
 pub(crate) fn json_response(status: StatusCode, value: &impl Serialize) -> Response {
     json_text_response(status, json_text(value))
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,13 +36,13 @@ macro_rules! error_codes {
 
 error_codes! {
     MalformedJson "malformed_json" 400 "The body is not the JSON that the route takes; nothing was stored.";
-    JsonTooDeep "json_too_deep" 400 "The body nests arrays and objects deeper than 64; nothing was stored.";
+    TooDeep "too_deep" 400 "The body nests arrays and objects deeper than 64; nothing was stored.";
     UnknownKind "unknown_kind" 400 "No such event kind; use `custom` with a name and data of your own.";
+    OwnKind "own_kind" 400 "Only the program itself emits this kind; use `custom`.";
     MissingField "missing_field" 400 "A required field is absent; `field` says which.";
-    InvalidField "invalid_field" 400 "A field has a value of the wrong type or range; `field` says which.";
+    WrongType "wrong_type" 400 "A field has a value of the wrong type; `field` says which.";
+    OutOfRange "out_of_range" 400 "A field has a value that it cannot take, or an array is empty or holds more than 1,000 events; `field` says which.";
     UnknownField "unknown_field" 400 "A field that an event does not have outside its payload; `field` says which.";
-    EmptyBatch "empty_batch" 400 "The array holds no event.";
-    TooManyEvents "too_many_events" 400 "The array holds more than 1,000 events; send several.";
     InvalidParameter "invalid_parameter" 400 "A query parameter has a value that it cannot take; `field` says which.";
     UnknownParameter "unknown_parameter" 400 "The route has no such query parameter; `field` says which.";
     InvalidCursor "invalid_cursor" 400 "The cursor is not a seq: send an `id:` that a stream gave you, or none.";
@@ -59,7 +59,6 @@ error_codes! {
     BodyTooLarge "body_too_large" 413 "The body is over 1 MiB (16 MiB for a hook); nothing was stored.";
     UnsupportedMediaType "unsupported_media_type" 415 "Only application/json is taken.";
     UnsupportedEncoding "unsupported_encoding" 415 "Compressed bodies are not taken.";
-    RateLimited "rate_limited" 429 "Too much is waiting to be written; try again after `Retry-After` seconds.";
     Internal "internal" 500 "The server failed; its log says why. An emit may or may not have been stored: send it again with the same ids.";
     JournalPoisoned "journal_poisoned" 503 "A flush failed, so nothing more is written until the server restarts; reading goes on.";
     Stopping "stopping" 503 "The server is stopping; try again, or go without it.";
@@ -120,6 +119,18 @@ mod tests {
             assert!((400..600).contains(&code.status()), "{code:?}");
             assert_eq!(ErrorCode::from_code(code.code()), Some(*code));
         }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_code_with_its_status_and_meaning() {
+        let page = include_str!("../../docs/http.md");
+        let table = page.split_once("| code | status | meaning |").expect("a table of errors").1;
+        let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| `")).collect();
+        let wanted: Vec<_> = ErrorCode::ALL
+            .iter()
+            .map(|code| format!("| `{}` | {} | {} |", code.code(), code.status(), code.meaning()))
+            .collect();
+        assert_eq!(rows, wanted);
     }
 
     #[test]

@@ -72,14 +72,10 @@ pub mod header {
     pub const SEC_FETCH_SITE: &str = "sec-fetch-site";
 }
 
-/// Largest body of an ordinary request: a batch of [`EMIT_EVENTS_MAX`] events of about a kilobyte.
+/// Largest body of an ordinary request: a batch of a thousand events of about a kilobyte.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Largest hook payload: a tool's whole answer must not become a lost event. It is cut before it is stored.
 pub const HOOK_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Deepest nesting of arrays and objects in a body; deeper ones are an attack on somebody's stack.
-pub const JSON_DEPTH_MAX: usize = 64;
-/// Most events in one emit.
-pub const EMIT_EVENTS_MAX: usize = 1_000;
 /// Most events on one page of `GET /events`.
 pub const PAGE_EVENTS_MAX: usize = 1_000;
 /// Events on one page unless `limit` says otherwise.
@@ -193,36 +189,27 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
-/// The deepest nesting of `[` and `{` in `json`, outside strings. A linear scan that allocates nothing, so that
-/// a hostile body is refused before any parser recurses into it.
-pub fn json_depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
-    for &byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn depth_counts_brackets_outside_strings_only() {
-        assert_eq!(json_depth(b"1"), 0);
-        assert_eq!(json_depth(br#"{"a":[{"b":1}]}"#), 3);
-        assert_eq!(json_depth(br#"{"a":"[[[[\"[[["}"#), 1);
-        assert_eq!(json_depth("[".repeat(100_000).as_bytes()), 100_000);
+    fn the_documentation_has_a_section_for_every_route_and_no_other() {
+        let page = include_str!("../../docs/http.md");
+        let sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        let mut wanted: Vec<_> = path::ALL
+            .iter()
+            .map(|(path, methods)| format!("{} {path}", methods.split(',').next().unwrap_or_default()))
+            .collect();
+        let mut found = sections.clone();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted);
+        for section in sections {
+            let text = page.split_once(&format!("### {section}\n")).map_or("", |(_, after)| after);
+            let text = text.split("\n##").next().unwrap_or_default();
+            assert!(text.contains("$ curl"), "an example for {section}");
+        }
     }
 
     #[test]

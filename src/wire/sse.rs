@@ -63,7 +63,7 @@ pub struct Lag {
 pub struct ClockTick {
     /// Scheduled time since the replay began, before the speed is applied.
     pub elapsed_ms: u64,
-    /// The last seq that the replay will show, as fixed at its start.
+    /// The highest seq of the session, as fixed at the start.
     pub until_seq: u64,
     /// Whether everything was shown.
     pub done: bool,
