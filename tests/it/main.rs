@@ -37,5 +37,19 @@ mod real_hooks;
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
 
+/// Emitting and reading over HTTP.
+mod http_emit;
+/// Foreign SSE clients.
+mod http_foreign;
+/// Strangers at the door.
+mod http_guard;
+/// Kill -9 amid concurrent emitters.
+mod http_kill;
+/// What a client may cost.
+mod http_limits;
+/// A session replayed at a speed.
+mod http_replay;
+/// The live stream.
+mod http_stream;
 /// `replay`: order, range and pauses.
 mod replay_session;

@@ -12,9 +12,9 @@ mod process;
 #[path = "support/sse.rs"]
 mod sse;
 
-pub(crate) use http::Response;
+pub(crate) use http::{Response, head, read_head};
 pub(crate) use process::{Ran, Running, Server};
-pub(crate) use sse::{Frame, Sse};
+pub(crate) use sse::{End, Frame, Sse};
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

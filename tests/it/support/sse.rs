@@ -158,7 +158,8 @@ fn read_frame(body: &mut impl BufRead) -> Result<Frame, End> {
         if line.is_empty() {
             return Ok(frame);
         }
-        empty = false;
+        // Comments make no block: a stream that ends after one has ended in order.
+        empty &= line.starts_with(':');
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
         match field {
