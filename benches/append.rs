@@ -5,12 +5,7 @@
 //! - `durable`: level `disk` from 1 blocking writer, and from 16 and 64 asynchronous ones, over a flush of fixed 200 us, beside the limit of
 //!   one writer: a bare write and that flush. Each run tells flushes a record on stderr.
 //! - `disk`: one writer on the real disk, beside a bare write and fdatasync of the same bytes.
-#![expect(
-    missing_docs,
-    unreachable_pub,
-    clippy::print_stderr,
-    reason = "a bench is a program, and it reports"
-)]
+#![allow(unreachable_pub, clippy::print_stderr, reason = "a bench is a program, and it reports")]
 
 mod support;
 
@@ -61,7 +56,7 @@ fn append_buffered(bytes: &[u8], count: u64, chain: bool) -> Duration {
     let journal = open(Arc::new(RealDisk::new(dir.path())), chain);
     let began = Instant::now();
     for _ in 0..count {
-        let _ = journal.submit(&[bytes], NOW, Level::Os, None).expect("submitted");
+        let _ticket = journal.submit(&[bytes], NOW, Level::Os, None).expect("submitted");
     }
     journal.flush(Level::Os).expect("written");
     began.elapsed()
@@ -120,7 +115,6 @@ fn append_durable(bytes: &[u8], records: u64, writers: u64) -> Duration {
     };
     let flushed = flushes.load(Ordering::Relaxed) - before;
     if each > 50 {
-        #[expect(clippy::cast_precision_loss, reason = "a ratio for a person")]
         let a_record = flushed as f64 / (each * writers) as f64;
         eprintln!("  {writers} writers: {a_record:.4} flushes a record");
     }

@@ -1,6 +1,6 @@
 //! From an append to a reader in the same process that waits for it, in seconds a round: append, seen by the reader,
 //! answered. Beside the limit in the same run: one wake over a condition variable there and one back.
-#![expect(missing_docs, unreachable_pub, dead_code, reason = "a bench is a program")]
+#![allow(unreachable_pub, reason = "a bench is a program, and it reports")]
 
 mod support;
 
@@ -9,20 +9,20 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mnemosyne_journal::{Disk, Item, Level, RealDisk, Seq};
+use mnemosyne_journal::{Disk, Item, Level, Seq};
 use support::{FixedFlush, NOW, fixed_flush, open, record};
 
 fn latency(c: &mut Criterion) {
     let mut group = c.benchmark_group("tail: append to seen by a waiting reader, and back (s a round)");
     group.sample_size(20);
     group.bench_function("journal, flush of no time", |b| {
-        b.iter_custom(|rounds| through_journal(rounds, false))
+        b.iter_custom(|rounds| through_journal(rounds, false));
     });
     group.bench_function("journal, flush of fixed 200 us", |b| {
-        b.iter_custom(|rounds| through_journal(rounds, true))
+        b.iter_custom(|rounds| through_journal(rounds, true));
     });
     group.bench_function("limit: condition there and back", |b| {
-        b.iter_custom(|rounds| through_conditions(rounds, false))
+        b.iter_custom(|rounds| through_conditions(rounds, false));
     });
     group.bench_function("limit: flush of fixed 200 us, condition there and back", |b| {
         b.iter_custom(|rounds| through_conditions(rounds, true));
@@ -35,7 +35,7 @@ fn through_journal(rounds: u64, flush: bool) -> Duration {
     let disk: Arc<dyn Disk> =
         if flush { Arc::new(FixedFlush::new(dir.path())) } else { Arc::new(NoFlush::new(dir.path())) };
     let journal = open(disk, true);
-    let (seen, sees): (SyncSender<Seq>, Receiver<Seq>) = sync_channel(1);
+    let (answers, answered): (SyncSender<Seq>, Receiver<Seq>) = sync_channel(1);
     let follower = journal.clone();
     let reader = std::thread::spawn(move || {
         let watch = follower.watch();
@@ -47,7 +47,7 @@ fn through_journal(rounds: u64, flush: bool) -> Duration {
                 panic!("it was published")
             };
             at = record.seq;
-            seen.send(at).expect("the writer lives");
+            answers.send(at).expect("the writer lives");
         }
     });
     let bytes = record(256);
@@ -55,7 +55,7 @@ fn through_journal(rounds: u64, flush: bool) -> Duration {
     for _ in 0..rounds {
         let ack =
             journal.submit(&[&bytes], NOW, Level::Disk, None).expect("submitted").wait().expect("durable");
-        assert_eq!(sees.recv().expect("the reader lives"), ack.last);
+        assert_eq!(answered.recv().expect("the reader lives"), ack.last);
     }
     let took = began.elapsed();
     reader.join().expect("the reader");
@@ -64,13 +64,13 @@ fn through_journal(rounds: u64, flush: bool) -> Duration {
 
 fn through_conditions(rounds: u64, flush: bool) -> Duration {
     let there = Arc::new((Mutex::new(0_u64), Condvar::new()));
-    let (seen, sees): (SyncSender<u64>, Receiver<u64>) = sync_channel(1);
+    let (answers, answered): (SyncSender<u64>, Receiver<u64>) = sync_channel(1);
     let place = there.clone();
     let waiter = std::thread::spawn(move || {
         for round in 1..=rounds {
             let guard = place.0.lock().expect("not poisoned");
             let at = *place.1.wait_while(guard, |at| *at < round).expect("not poisoned");
-            seen.send(at).expect("the writer lives");
+            answers.send(at).expect("the writer lives");
         }
     });
     let began = Instant::now();
@@ -80,7 +80,7 @@ fn through_conditions(rounds: u64, flush: bool) -> Duration {
         }
         *there.0.lock().expect("not poisoned") = round;
         there.1.notify_one();
-        assert_eq!(sees.recv().expect("the waiter lives"), round);
+        assert_eq!(answered.recv().expect("the waiter lives"), round);
     }
     let took = began.elapsed();
     waiter.join().expect("the waiter");

@@ -9,7 +9,7 @@ use mnemosyne::config::DataDir;
 use mnemosyne::event::{Seq, StoredEvent};
 use mnemosyne::projection::sessions::SessionsProjection;
 use mnemosyne::projection::snapshot::{self, Files};
-use mnemosyne::projection::{Fold, Source as _, state_at};
+use mnemosyne::projection::{Fold, state_at};
 use mnemosyne::store::{Item, View};
 use support::{World, shared_data};
 

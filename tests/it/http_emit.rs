@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 /// An emit request of kind `custom`.
 pub(crate) fn custom(name: &str, data: Value) -> Value {
-    json!({"kind": "custom", "payload": {"name": name, "data": data}})
+    let mut request = json!({"kind": "custom", "payload": {"name": name}});
+    request["payload"]["data"] = data;
+    request
 }
 
 /// Emits and demands a 200; the seqs.
