@@ -179,7 +179,7 @@ fn writer_behind(
 
 fn create(disk: Arc<dyn Disk>, options: Options, now: Micros) -> Result<(Writer, Recovery)> {
     let (journal, chained) = (options.journal_id_if_new, options.chain);
-    let place = (Seq::FIRST, Hash::ZERO, now, chained);
+    let place = (options.first_if_new, Hash::ZERO, now, chained);
     let mut writer = writer_behind(disk, options, Vec::new(), journal, place);
     writer.create_segment()?;
     writer.write_tail();

@@ -1,6 +1,6 @@
 //! What a journal is opened with.
 
-use crate::types::JournalId;
+use crate::types::{JournalId, Seq};
 
 /// Aimed-at size of a segment: large enough that sealing is rare, small enough to drop, map and copy at ease.
 pub const SEGMENT_BYTES_TARGET: u64 = 64 * 1024 * 1024;
@@ -14,6 +14,9 @@ pub struct Options {
     pub segment_bytes_target: u64,
     /// The id that a journal gets if there is none yet.
     pub journal_id_if_new: JournalId,
+    /// The seq that the first record gets if there is no journal yet: more than 1 for one that goes on where another
+    /// was cut.
+    pub first_if_new: Seq,
     /// Random bytes, new for every opening: the salts of the segments are derived from them.
     pub salt_seed: [u8; 32],
     /// Whether batches are linked by hash. Off is for measuring what the chain costs; it cannot be switched within a journal.
@@ -28,6 +31,7 @@ impl Options {
         Options {
             segment_bytes_target: SEGMENT_BYTES_TARGET,
             journal_id_if_new,
+            first_if_new: Seq::FIRST,
             salt_seed,
             chain: true,
             boot: 0,
@@ -38,6 +42,13 @@ impl Options {
     #[must_use]
     pub fn with_segment_bytes_target(mut self, bytes: u64) -> Options {
         self.segment_bytes_target = bytes;
+        self
+    }
+
+    /// Sets [`Options::first_if_new`]; the first seq is never less than [`Seq::FIRST`].
+    #[must_use]
+    pub fn with_first_if_new(mut self, first: Seq) -> Options {
+        self.first_if_new = first.max(Seq::FIRST);
         self
     }
 

@@ -295,10 +295,14 @@ impl Check<'_> {
                     (self.see)(Part::Frame { at, header, slots, holds });
                 }
                 Some(Piece::Bad { at, from, to, .. }) => {
-                    let to = to.unwrap_or(end).min(end);
-                    let slots = stretch_slots(self.content, at.clone(), from, to, identity.key());
+                    let last = to.unwrap_or(end).min(end);
+                    let slots = stretch_slots(self.content, at.clone(), from, last, identity.key());
                     self.bad_stretch(at.clone(), &slots);
                     (self.see)(Part::Stretch { at, slots });
+                    // It reaches to the end, and has told of everything up to there.
+                    if to.is_none() {
+                        break;
+                    }
                 }
                 None => {
                     if !over && next < end {
