@@ -161,6 +161,8 @@ fn a_planted_violation_is_found() {
         ("layers", "journal/src/recovery.rs", "use std::fs::File;", "use std::fmt;"),
         ("layers", "src/event/x.rs", "use std::fs;", "use std::fmt;"),
         ("layers", "src/nowhere/x.rs", "", "none"),
+        ("layers", "tools/src/x.rs", "use mnemosyne::store::Store;", "use mnemosyne::event::Event;"),
+        ("layers", "tools/src/x.rs", "fn f() { std::fs::write(a, b) }", "fn f() { std::fs::read(a) }"),
         ("unsafe", "src/store/x.rs", "fn f() { unsafe { g() } }", "#![forbid(unsafe_code)] // unsafe"),
         ("names", "src/store/x.rs", "pub struct Entry;", "pub struct Row; fn f() { map.entry(1) }"),
         ("names", "src/store/x.rs", "struct CacheManager;", "struct Cache;"),

@@ -1,0 +1,132 @@
+//! Two directories: a copy that is salvaged, two that are compared.
+
+use mnemosyne::event::{Kind, StoredEvent};
+
+use crate::support::{Run, RunOut as _, World, find, inspect, options, write};
+
+fn diff(a: &std::path::Path, b: &std::path::Path) -> Run {
+    inspect().arg("diff").arg(a).arg(b).run()
+}
+
+fn salvage(world: &World, extra: &[&str]) -> (Run, std::path::PathBuf) {
+    let new = world.path("salvaged");
+    let run = inspect().arg("salvage").arg(world.data()).arg("-o").arg(&new).args(extra).run();
+    (run, new)
+}
+
+fn exported(dir: &std::path::Path) -> Vec<StoredEvent> {
+    let run = inspect().arg("export").arg(dir).run();
+    run.stdout.lines().map(|line| StoredEvent::from_json(line).expect("an event")).collect()
+}
+
+#[test]
+fn a_whole_journal_is_salvaged_without_loss() {
+    let world = World::with_events(30);
+    let (run, new) = salvage(&world, &[]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(exported(&new), exported(&world.data()));
+    assert_eq!(inspect().arg("verify").arg(&new).run().code, 0);
+}
+
+#[test]
+fn what_was_lost_is_named_and_its_place_is_kept() {
+    let world = World::with_events(30);
+    world.damage(0, |bytes| {
+        let at = find(bytes, b"prompt number 4");
+        bytes[at] ^= 1;
+    });
+    world.damage(1, |bytes| bytes.truncate(900));
+    let lost = world.json(&["verify", "DIR"])["lost"].as_u64().unwrap();
+    assert!(lost > 1);
+    let (run, new) = salvage(&world, &["--json"]);
+    assert_eq!(run.code, 4, "{}", run.stderr);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&report["lost"], &report["kept"]), (&lost.into(), &(30 - lost).into()));
+    assert_eq!((&report["losses"][0]["from_seq"], &report["losses"][0]["to_seq"]), (&5.into(), &5.into()));
+    let verified = inspect().args(["verify", "--json"]).arg(&new).run();
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+    let (copy, original) = (exported(&new), exported(&world.data()));
+    assert_eq!(copy.len(), 30, "every seq holds something");
+    assert!(copy.iter().enumerate().all(|(n, stored)| stored.seq.get() == n as u64 + 1));
+    for stored in &original {
+        assert!(copy.contains(stored), "seq {} is kept as it was", stored.seq);
+    }
+    let replaced = copy.iter().filter(|stored| stored.event.kind == Kind::CorruptionDetected).count();
+    assert_eq!(replaced as u64, lost);
+}
+
+#[test]
+fn renumbering_leaves_no_places() {
+    let world = World::with_events(30);
+    std::fs::remove_file(&world.segments()[0]).unwrap();
+    let kept = exported(&world.data());
+    let first = kept[0].seq.get();
+    assert!(first > 1);
+    let (run, new) = salvage(&world, &["--renumber"]);
+    assert_eq!(run.code, 0, "what retention may have dropped is not lost: {}", run.stdout);
+    let copy = exported(&new);
+    assert_eq!((copy.len(), copy[0].seq.get()), (kept.len(), 1));
+    let other = World::with_events(30);
+    std::fs::remove_file(&other.segments()[0]).unwrap();
+    let (_, new) = salvage(&other, &[]);
+    assert_eq!(exported(&new)[0].seq.get(), first, "without it seqs stay");
+    assert_eq!(inspect().arg("verify").arg(&new).run().code, 0);
+}
+
+#[test]
+fn salvage_refuses_a_directory_that_exists_or_lies_inside() {
+    let world = World::with_events(3);
+    std::fs::create_dir(world.path("salvaged")).unwrap();
+    let (run, new) = salvage(&world, &[]);
+    assert!(run.code == 1 && run.stderr.contains("make the new directory"), "{}", run.stderr);
+    assert_eq!(std::fs::read_dir(new).unwrap().count(), 0);
+    let inside = world.data().join("journal/new");
+    let run = inspect().arg("salvage").arg(world.data()).arg("-o").arg(&inside).run();
+    assert!(run.code == 2 && !inside.exists(), "{}", run.stderr);
+}
+
+#[test]
+fn an_older_copy_is_the_same_as_far_as_it_goes() {
+    let world = World::with_events(20);
+    let old = world.copy("old");
+    let same = diff(&world.data(), &old);
+    assert_eq!((same.code, same.stdout.as_str()), (0, "the same, both up to seq 20\n"));
+    world.append(20..30);
+    let longer = diff(&world.data(), &old);
+    assert_eq!(
+        (longer.code, longer.stdout.as_str()),
+        (0, "the same up to seq 20; the first has 10 records more\n")
+    );
+    assert_eq!(diff(&old, &world.data()).stdout, "the same up to seq 20; the second has 10 records more\n");
+}
+
+#[test]
+fn two_that_went_different_ways_part_at_one_seq() {
+    let (a, b) = (World::with_events(20), World::with_events(20));
+    a.append(20..40);
+    let journal = b.open(options());
+    write(&journal, 20..23);
+    write(&journal, 50..70);
+    journal.close().unwrap();
+    let run = diff(&a.data(), &b.data());
+    assert_eq!(run.code, 1);
+    assert!(run.stdout.starts_with("they differ from seq 24 on: "), "{}", run.stdout);
+    let json = inspect().args(["diff", "--json"]).arg(a.data()).arg(b.data()).run();
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&json["same_to_seq"], &json["first_different_seq"]), (&23.into(), &24.into()));
+}
+
+#[test]
+fn the_payloads_before_the_difference_are_not_read() {
+    let (a, b) = (World::with_events(60), World::with_events(60));
+    a.append(60..63);
+    b.append(70..73);
+    assert!(a.segments().len() > 4);
+    // A payload of the first segment is damaged on one side: nobody looks at it.
+    a.damage(0, |bytes| {
+        let at = find(bytes, b"prompt number 4");
+        bytes[at] ^= 1;
+    });
+    let run = diff(&a.data(), &b.data());
+    assert!(run.code == 1 && run.stdout.contains("from seq 61 on"), "{} {}", run.stdout, run.stderr);
+}
