@@ -4,7 +4,7 @@
 //! function that does the work. Help, the reference page `docs/cli.md`, "did
 //! you mean" and dispatch all come from this table. A command is one file with `pub struct Args` (clap) and
 //! `pub fn run(Args, &mut Context) -> Result<Outcome, Error>`; nothing in it prints but through [`out::Out`], and
-//! nothing in it ends the process: it returns, so that the wrapper ([`run`]) always sees the end.
+//! nothing in it ends the process: it returns, so that the wrapper ([`mod@run`]) always sees the end.
 //!
 //! `hook` never comes here: `main` recognises it before any of this starts.
 //!

@@ -4,7 +4,7 @@
 //! environment again and tests build the values by hand. Precedence everywhere: flag, environment, the data directory's
 //! own `config.toml`, the user's `config.toml`, default.
 //!
-//! - [`env`]: the snapshot of the environment and the table of the variables that count.
+//! - [`mod@env`]: the snapshot of the environment and the table of the variables that count.
 //! - [`dir`]: where the data directory is, and what lies in it.
 //! - [`guard`]: the only doors through which files of a data directory are opened.
 //! - [`settings`]: the keys of `config.toml`.

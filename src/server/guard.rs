@@ -8,7 +8,7 @@
 //! 2. `Origin` is absent or our own, and `Sec-Fetch-Site` is absent, `none` or `same-origin`: no page of another site.
 //! 3. `Authorization: Bearer` carries the token, compared in constant time; `GET /health` alone needs none.
 //!
-//! No answer ever carries a CORS header, so a page could not read one either. [`check`] is a function of values.
+//! No answer ever carries a CORS header, so a page could not read one either. `check` is a function of values.
 
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::request::Parts;

@@ -14,7 +14,7 @@
 //! - A stop is orderly: no new connection, running requests get their answer, `server_stopped` is made durable,
 //!   each stream ends after delivering it, and only then does [`serve`] return.
 //!
-//! [`serve`] takes its listener and its shutdown, so tests bind port 0 and stop it; [`run`] adds what
+//! [`serve`] takes its listener and its shutdown, so tests bind port 0 and stop it; [`run()`] adds what
 //! `api-server` needs: the lock, the runtime file, signals, the inbox watcher.
 
 mod connections;

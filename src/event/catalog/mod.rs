@@ -1,7 +1,7 @@
 //! The catalog: every kind of event, defined once.
 //!
 //! A row of the table gives a kind its name, category, importance, schema version, producer, summary and payload fields. The macro
-//! [`define_catalog`] turns the rows into everything else: [`Kind`], the payload structs, [`Payload`], the field tables that
+//! `define_catalog` turns the rows into everything else: [`Kind`], the payload structs, [`Payload`], the field tables that
 //! validation reads, and `docs/EVENTS.md`. There is no second list and no catch-all arm, so a kind that lacks something does not compile.
 //!
 //! A row reads
