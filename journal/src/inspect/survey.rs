@@ -1,8 +1,9 @@
 //! A directory of segments, one look at a time.
 //!
-//! A writer may be at work meanwhile. What it has written it never changes, so bytes that looked damaged because they
-//! were read before they were written look whole when they are read again: a last segment with a problem is read twice,
-//! and the second look counts. A segment that is gone when its turn comes was dropped by retention if everything before
+//! A writer may be at work meanwhile, and a large segment is read piece by piece: a later piece can hold frames that were
+//! written after an earlier one was read, and what is missing between them looks like damage. What a writer has written
+//! it never changes, and it writes in order. So a last segment with a problem is read a second time, up to where the
+//! first look saw anything: all of that was written before the second began, and the second look counts. A segment that is gone when its turn comes was dropped by retention if everything before
 //! it is gone too.
 
 use std::io;
@@ -14,9 +15,11 @@ use crate::disk::{Access, Disk, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::segment::segment_name;
 use crate::format::tail::{TAIL_BYTES, TAIL_NAME, TailFile};
-use crate::format::{BATCH_HEADER_BYTES, BatchHeader, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{
+    ALIGN, BATCH_HEADER_BYTES, BatchHeader, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader,
+};
 use crate::opening::QUARANTINE;
-use crate::scan::Slot;
+use crate::scan::{Slot, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
 use crate::verify::{Around, Checked, Part, Problem, check_parts};
 
@@ -189,7 +192,9 @@ impl Looks<'_> {
             }
             let mut look = self.check(base, next_base, read.unwrap_or_default())?;
             if next_base.is_none() && !look.checked.problems.is_empty() {
-                look = self.check(base, next_base, self.read(base)?)?;
+                let mut again = self.read(base)?;
+                again.bytes.truncate(used_bytes(&look.bytes).next_multiple_of(ALIGN));
+                look = self.check(base, next_base, again)?;
             }
             self.begun = true;
             self.previous = look.checked.link;
@@ -359,6 +364,56 @@ mod tests {
         let look = looks.next().unwrap().unwrap();
         assert_eq!(look.base, survey.bases()[1]);
         assert_eq!(look.checked.problems, []);
+    }
+
+    /// A disk on which the first time a file is read, some of it was not written yet.
+    #[derive(Debug)]
+    struct Late {
+        disk: SimDisk,
+        unwritten: Range<usize>,
+        opened: std::sync::atomic::AtomicU32,
+        /// How many times a file may be opened before everything is there.
+        opens: u32,
+    }
+
+    impl Disk for Late {
+        fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+            self.disk.list(dir)
+        }
+        fn open(&self, name: &str, _: Access) -> io::Result<Arc<dyn DiskFile>> {
+            let mut bytes = self.disk.content(name).unwrap();
+            if self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < self.opens {
+                bytes[self.unwritten.clone()].fill(0);
+            }
+            let seen = SimDisk::new(1);
+            seen.put(name, bytes);
+            seen.open(name, Access::Read)
+        }
+        fn create(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
+            unreachable!("it only reads")
+        }
+        fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+            unreachable!("it only reads")
+        }
+        fn remove(&self, _: &str) -> io::Result<()> {
+            unreachable!("it only reads")
+        }
+        fn sync_dir(&self, _: &str) -> io::Result<()> {
+            unreachable!("it only reads")
+        }
+    }
+
+    #[test]
+    fn what_was_written_between_two_reads_is_no_damage_and_what_stays_away_is() {
+        for (opens, problems) in [(0, 0), (1, 0), (2, 1)] {
+            let disk = journal(4);
+            // The second batch, where frames behind it prove that it was flushed.
+            let unwritten = 256..376;
+            let late = Late { disk, unwritten, opened: 0.into(), opens };
+            let survey = Survey::open(Arc::new(late)).unwrap();
+            let look = survey.looks(Seq::FIRST).next().unwrap().unwrap();
+            assert_eq!(look.checked.problems.len(), problems, "{:?}", look.checked.problems);
+        }
     }
 
     #[test]
