@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::disk::{Access, Disk, DiskFile, write_full};
 use crate::error::{Error, Result};
+use crate::writer::is_full;
 
 /// How much is written at a time: large against a commit, small against a disk's patience.
 const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -125,7 +126,8 @@ impl Filler {
         self.idle_state(|_| false).target = None;
     }
 
-    /// The error of a flush that failed here: it may concern the writer's bytes as well.
+    /// The error of a flush that failed here, which may concern the writer's bytes as well, or of a write that met a broken
+    /// disk, which the writer would meet next.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         self.state().failed.take()
     }
@@ -156,17 +158,22 @@ impl Filler {
         let end = (start + CHUNK_BYTES).min(limit);
         let zeros = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
         let written = write_full(&*file, &zeros, start);
-        let flushed = if written.is_ok() { file.sync_data() } else { Ok(()) };
-        let mut state = self.state();
-        state.busy = false;
-        match (&mut state.target, written.is_ok() && flushed.is_ok()) {
-            (Some(target), true) => target.filled = end,
+        let written_whole = written.is_ok();
+        let failed = match written {
+            Ok(()) => file.sync_data().err(),
             // No space: the writer will meet it itself, and should find what is left for its own bytes. What was filled
             // of the chunk is zero, and is cut with the rest.
+            Err(error) if is_full(&error) => None,
+            Err(error) => Some(error),
+        };
+        let mut state = self.state();
+        state.busy = false;
+        match (&mut state.target, written_whole && failed.is_none()) {
+            (Some(target), true) => target.filled = end,
             (target, _) => *target = None,
         }
-        if let Err(error) = flushed {
-            state.failed = Some(error);
+        if failed.is_some() {
+            state.failed = failed;
         }
         drop(state);
         self.changed.notify_all();

@@ -1,8 +1,8 @@
 //! Opening for writing: what stands on the disk becomes a writer that may go on.
 //!
-//! Names first. A clean stop leaves a last segment that ends exactly with a proof frame (or has nothing but its header):
-//! that frame is all that is read, and writing goes on in the same file. A last segment that ends in a footer is
-//! followed by a new one. Everything else is a crash: the last segment is read and judged ([`crate::recovery`]), and
+//! Names first. A clean stop leaves a last segment that ends exactly with a proof frame: that frame is all that is read, and
+//! writing goes on in the same file. A last segment that ends in a footer is followed by a new one; one that has nothing but its
+//! header is made again, since whoever made it may have died, or failed, before its name was durable. Everything else is a crash: the last segment is read and judged ([`crate::recovery`]), and
 //! writing goes on in a new segment that begins after what is proven durable. Whole batches behind the proof are copied
 //! into it and made durable before it gets its name: they may have been acknowledged at level `os`, or at level `disk`
 //! with no time left for a proof, and a file whose flush failed once is not to be trusted with them again.
@@ -39,6 +39,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, options: Options, now: Micros) -> Result
     let Some((&last, before)) = bases.split_last() else { return create(disk, options, now) };
     let ending = read_ending(&*disk, last)?;
     let (mut writer, mut recovery) = match ending {
+        Ending::Clean(end) if end.next == last => (resume_next(disk, options, before, &end)?, clean()),
         Ending::Clean(end) => (resume(disk, options, &bases, &end)?, clean()),
         Ending::Sealed(end) => (resume_next(disk, options, &bases, &end)?, clean()),
         Ending::Crashed => recover(disk, options, &bases, now)?,

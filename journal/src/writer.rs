@@ -29,6 +29,9 @@ use crate::options::Options;
 use crate::pending::{Arena, Group};
 use crate::types::{Hash, Level, Micros, Seq};
 
+/// Zeros at the end of a segment that say that it was not closed in order.
+const UNFINISHED_BYTES: u64 = 8;
+
 /// The segment that is being written.
 #[derive(Debug)]
 pub(crate) struct Active {
@@ -201,7 +204,7 @@ impl Writer {
             let begun = Instant::now();
             self.sync(&*file, &name)?;
             if let Some(error) = self.filler.failure() {
-                return Err(self.poisoned("flush", &name, error));
+                return Err(self.poisoned("write zeros ahead in", &name, error));
             }
             // A moving average: one slow flush must not make the next commits wait long.
             self.flush_time = (self.flush_time * 7 + begun.elapsed()) / 8;
@@ -225,7 +228,20 @@ impl Writer {
 
     fn poisoned(&mut self, action: &'static str, name: &str, error: std::io::Error) -> Error {
         let error = Error::Poisoned { action, file: name.to_owned(), source: Arc::new(error) };
+        if self.poison.is_none() {
+            self.leave_unfinished();
+        }
         self.poison.get_or_insert(error).clone()
+    }
+
+    /// Lets the segment not look like one that was closed in order, so that the next opening does not go on in it. If not
+    /// even that is possible, what follows its last proof is all that could be lost, and nothing does.
+    fn leave_unfinished(&self) {
+        if let Some(active) = &self.active
+            && active.file.size().is_ok_and(|size| size == active.offset)
+        {
+            active.file.set_len(active.offset + UNFINISHED_BYTES).ok();
+        }
     }
 
     /// After a write to the active segment that failed: cut back if the disk is full, else end writing.
