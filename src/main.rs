@@ -5,14 +5,23 @@
 //! up: no argument parser, no runtime, no logging.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use mnemosyne::cli;
 
 fn main() -> ExitCode {
+    outlive_file_size_limits();
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(call) = cli::hook::recognise(&arguments) {
         cli::hook::run(&call);
         return ExitCode::SUCCESS;
     }
     ExitCode::from(cli::run(arguments))
+}
+
+/// A write beyond a limit on file sizes is to fail as one on a full disk does. By default the signal that comes with it ends
+/// the process instead: a server in the middle of a batch, a hook with an exit code that an agent sees.
+fn outlive_file_size_limits() {
+    // It cannot fail for this signal; if it did, everything else would work all the same.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).ok();
 }

@@ -64,7 +64,7 @@ impl From<Error> for Refusal {
             Error::Invalid { field, message } => Refusal::new(ErrorCode::OutOfRange, message).field(field),
             Error::NotFound { .. } => Refusal::new(ErrorCode::NotFound, message),
             Error::JournalPoisoned { .. } => Refusal::new(ErrorCode::JournalPoisoned, message),
-            Error::StorageFull { .. } => Refusal::new(ErrorCode::DiskFull, message),
+            Error::StorageFull { .. } => Refusal::new(ErrorCode::StorageFull, message),
             Error::Conflict { actual, .. } => {
                 Refusal::new(ErrorCode::Conflict, message).field("expected_seq").actual(actual)
             }

@@ -193,7 +193,7 @@ async fn failures_of_the_log_have_their_own_codes_and_pass() {
     let running = start(|settings| settings).await;
     running.log.fail_with(Some(|| Error::StorageFull { cause: "no space".into() }));
     let full = running.ask("POST /events/emit HTTP/1.1", EVENT).await;
-    assert!(full.starts_with("HTTP/1.1 507") && full.contains("\"disk_full\""), "{full}");
+    assert!(full.starts_with("HTTP/1.1 507") && full.contains("\"storage_full\""), "{full}");
     assert!(running.ask("GET /events HTTP/1.1", "").await.starts_with("HTTP/1.1 200"), "reading goes on");
     running.log.fail_with(Some(|| Error::JournalPoisoned { cause: "EIO".into() }));
     let poisoned = running.ask("POST /events/emit HTTP/1.1", EVENT).await;

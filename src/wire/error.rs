@@ -63,7 +63,7 @@ error_codes! {
     JournalPoisoned "journal_poisoned" 503 "A flush failed, so nothing more is written until the server restarts; reading goes on.";
     Stopping "stopping" 503 "The server is stopping; try again, or go without it.";
     TooManyConnections "too_many_connections" 503 "4,096 connections are open; close one or try again.";
-    DiskFull "disk_full" 507 "The disk is full; nothing was stored. Writing goes on when there is space.";
+    StorageFull "storage_full" 507 "The disk is full; nothing was stored. Writing goes on when there is space.";
 }
 
 impl ErrorCode {
