@@ -198,14 +198,23 @@ pub(crate) struct Server {
 impl Server {
     #[track_caller]
     pub(crate) fn start(data: &Path, command: &mut Command) -> Server {
+        Server::try_start(data, command).unwrap_or_else(|ran| panic!("the server ended at once: {ran}"))
+    }
+
+    /// [`Server::start`] for one that may fail to start: how it ended.
+    #[track_caller]
+    pub(crate) fn try_start(data: &Path, command: &mut Command) -> Result<Server, Ran> {
         command.stdin(Stdio::null());
         let mut running = Running::start(command);
         let pid = running.pid();
-        let (addr, token) = wait_for("the server's runtime file", || {
-            assert!(running.is_alive(), "the server ended at once:\n{}", running.stderr());
-            read_runtime(data, pid)
+        let start = wait_for("the server's runtime file", || match read_runtime(data, pid) {
+            Some(found) => Some(Some(found)),
+            None => (!running.is_alive()).then_some(None),
         });
-        Server { running, addr, token, data: data.to_owned() }
+        match start {
+            Some((addr, token)) => Ok(Server { running, addr, token, data: data.to_owned() }),
+            None => Err(running.wait()),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {

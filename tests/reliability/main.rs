@@ -1,0 +1,21 @@
+//! The promises of the journal and the store, held against real processes on real, broken and lying disks.
+//!
+//! Every module takes one kind of accident, brings it about on purpose, and then asks the same three questions: is everything
+//! there that was acknowledged, is nothing there twice, and did the program say what it could not do. Each has a positive
+//! control: with the accident or the protection away, the harness sees the opposite.
+//!
+//! - [`eio`]: a disk whose flushes and writes fail.
+//! - [`full`]: a disk without room.
+//! - [`power`]: power cuts on a disk that loses what was not flushed.
+//!
+//! By default each takes seconds. `MNEMOSYNE_LONG=1` runs the counts that the promises name; `MNEMOSYNE_SEED` repeats a run.
+//! What a machine cannot do is said on stderr, as `SKIPPED: ...`: a test that did not run must not look like one that passed.
+
+mod child;
+mod eio;
+mod full;
+mod power;
+#[path = "../it/support.rs"]
+#[allow(dead_code, unused_imports, reason = "the kit of the black-box tests; not all of it is needed here")]
+mod support;
+mod world;
