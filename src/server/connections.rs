@@ -4,7 +4,8 @@
 //!
 //! - beyond the limit a connection gets a 503 at once and is closed; it never waits in a queue that nobody sees;
 //! - a client that has not sent its whole header after ten seconds, or is idle for as long, is disconnected;
-//! - hyper's buffer for one connection is bounded, and a client that does not read stops only its own stream.
+//! - hyper's buffer for one connection is bounded, and a client that does not read stops only its own stream;
+//! - so is the system's, by a fixed size of the listener's send buffer (`run.rs`).
 //!
 //! On shutdown the listener closes first, idle connections at once, and the others after their answer.
 
@@ -31,8 +32,9 @@ use super::App;
 use super::error::Refusal;
 use crate::wire::{CONNECTIONS_MAX, ErrorBody, ErrorCode, HEADER_READ_TIMEOUT, HOOK_BODY_BYTES_MAX};
 
-/// hyper's read and write buffer of one connection; a header must fit into it.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// hyper's read and write buffer of one connection; a header must fit into it. A stream's body is asked for more while less than
+/// this waits for the socket, so a client that does not read holds this and one chunk.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// A refused body is read and thrown away up to here, so that its sender gets to read the refusal.
 const DISCARD_BYTES_MAX: usize = 2 * HOOK_BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use super::params::Params;
 use super::{App, json_response};
 use crate::event::{EmitDefaults, EmitRequest, Event, FieldError, Seq};
 use crate::store::Level;
-use crate::wire::{BODY_BYTES_MAX, BODY_READ_TIMEOUT, Durability, Emitted, ErrorCode};
+use crate::wire::{BODY_BYTES_MAX, Durability, Emitted, ErrorCode};
 
 /// Bodies above this are parsed off the threads that serve sockets.
 const PARSED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
@@ -25,7 +25,7 @@ pub(super) async fn emit(State(app): State<Arc<App>>, uri: Uri, body: Body) -> R
     let durability = durability(&mut params)?;
     let expected = params.cursor("expected_seq")?;
     params.finish()?;
-    let body = read_body(body, BODY_BYTES_MAX, BODY_READ_TIMEOUT).await?;
+    let body = read_body(body, BODY_BYTES_MAX, app.settings.body_read_timeout).await?;
     let events = if body.len() > PARSED_IN_PLACE_BYTES_MAX {
         let app = app.clone();
         let parsed = tokio::task::spawn_blocking(move || events(&app, &body)).await;

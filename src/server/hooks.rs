@@ -19,7 +19,7 @@ use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HookError};
 use crate::event::Event;
 use crate::store::Level;
-use crate::wire::{BODY_READ_TIMEOUT, Durability, ErrorCode, HOOK_BODY_BYTES_MAX, header};
+use crate::wire::{Durability, ErrorCode, HOOK_BODY_BYTES_MAX, header};
 
 pub(super) async fn claude(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Refusal> {
     let mut params = Params::of(&uri)?;
@@ -28,7 +28,7 @@ pub(super) async fn claude(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
         Durability::Os => Level::Os,
     };
     params.finish()?;
-    let body = read_body(body, HOOK_BODY_BYTES_MAX, BODY_READ_TIMEOUT).await?;
+    let body = read_body(body, HOOK_BODY_BYTES_MAX, app.settings.body_read_timeout).await?;
     // A tool's answer may be megabytes: read and redacted off the threads that serve sockets.
     let pending = {
         let app = app.clone();

@@ -10,17 +10,20 @@
 //!
 //! - Visible means durable: handlers see the journal up to the durable tail, through `store`.
 //! - Memory is bounded by the number of connections: bodies, pages, headers and buffers have limits; a stream holds
-//!   a cursor and one chunk, and a client that does not read stops only its own cursor.
-//! - A stop is orderly: no new connection, running requests get their answer, `server_stopped` is made durable,
-//!   each stream ends after delivering it, and only then does [`serve`] return.
+//!   a cursor and at most two chunks, and a client that does not read stops only its own cursor.
+//! - A stop is orderly: no new connection, running requests get their answer, the server's own followers end,
+//!   `server_stopped` is made durable, each stream ends after delivering it, and only then does [`serve`] return.
 //!
 //! [`serve`] takes its listener and its shutdown, so tests bind port 0 and stop it; [`run()`] adds what
 //! `api-server` needs: the lock, the runtime file, signals, the inbox watcher.
 
+mod chunks;
 mod connections;
 mod emit;
 mod error;
 mod events;
+mod feed;
+mod followers;
 mod frames;
 mod guard;
 mod health;
@@ -58,8 +61,9 @@ use crate::event::{Event, Seq, Source, payload};
 use crate::projection::sessions::SessionsProjection;
 use crate::projection::{Runner, snapshot};
 use crate::store::Store;
-use crate::wire::{CONNECTIONS_MAX, ErrorCode, KEEP_ALIVE};
+use crate::wire::{BODY_READ_TIMEOUT, CONNECTIONS_MAX, ErrorCode, KEEP_ALIVE};
 use error::Refusal;
+use followers::Followers;
 
 /// How long requests that are being answered, and streams that are being ended, may take at a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,6 +85,10 @@ pub struct Settings {
     pub connections_max: usize,
     /// How often a silent stream says that it lives.
     pub keep_alive: Duration,
+    /// By when a body must have arrived.
+    pub body_read_timeout: Duration,
+    /// Whether transcripts are imported while their sessions live.
+    pub imports_live: bool,
 }
 
 impl Settings {
@@ -94,6 +102,8 @@ impl Settings {
             snapshots: None,
             connections_max: CONNECTIONS_MAX,
             keep_alive: KEEP_ALIVE,
+            body_read_timeout: BODY_READ_TIMEOUT,
+            imports_live: false,
         }
     }
 }
@@ -122,6 +132,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
     pub(crate) frames: frames::FrameCache,
+    pub(crate) chunks: chunks::ChunkCache,
     /// The sessions projection, which `sessions.rs` keeps at the live end.
     pub(crate) sessions: Arc<Runner<SessionsProjection>>,
     pub(crate) phase: watch::Sender<Phase>,
@@ -142,6 +153,7 @@ impl App {
             settings,
             sessions,
             frames: frames::FrameCache::default(),
+            chunks: chunks::ChunkCache::default(),
             phase: watch::Sender::new(Phase::Running),
             stop_asked: watch::Sender::new(false),
             started: Instant::now(),
@@ -209,7 +221,7 @@ pub async fn serve(
     emit_own(&app, started).await?;
     tracing::info!(%addr, instance = app.settings.instance_id, "serving");
 
-    let projecting = tokio::spawn(sessions::keep_up(app.clone()));
+    let followers = Followers::start(&app);
     let stop = watch::Sender::new(false);
     let router = routes::router(app.clone());
     let accepting = tokio::spawn(connections::accept(listener, app.clone(), router, stop.subscribe()));
@@ -223,6 +235,7 @@ pub async fn serve(
     stop.send_replace(true);
     let connections = accepting.await;
     wait_for_requests(&app).await;
+    followers.end().await;
     let stopped = emit_stopped(&app).await;
     let last = stopped.as_ref().map_or_else(|_| app.store.durable(), |seq| *seq);
     app.phase.send_replace(Phase::Ending(last));
@@ -233,7 +246,6 @@ pub async fn serve(
             connections.shutdown().await;
         }
     }
-    projecting.abort();
     sessions::save(&app).await;
     let served =
         Served { requests_handled: app.requests.load(Ordering::Relaxed), uptime: app.started.elapsed() };

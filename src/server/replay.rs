@@ -35,8 +35,10 @@ use crate::wire::{ErrorCode, RETRY};
 
 /// Scheduled time between two clock frames.
 const CLOCK_EVERY: Duration = Duration::from_secs(10);
-/// Events that are read ahead in one go.
+/// Events are read ahead in one go up to this many
 const READ_AHEAD_EVENTS: usize = 64;
+/// and this many bytes of their payloads: what a replay that nobody reads holds beside its order.
+const READ_AHEAD_BYTES: usize = 16 * 1024;
 /// A chunk is sent once it has this size.
 const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -158,13 +160,19 @@ impl Playing {
     }
 
     fn read_ahead(&mut self) -> Result<(), Error> {
-        while self.ahead.len() < READ_AHEAD_EVENTS && !self.exhausted {
+        let mut bytes: usize = self.ahead.iter().map(|event| event.event.payload.as_str().len()).sum();
+        while self.ahead.len() < READ_AHEAD_EVENTS && bytes < READ_AHEAD_BYTES && !self.exhausted {
             match self.order.next()? {
-                Some(event) if self.is_wanted(&event) => self.ahead.push_back(event),
+                Some(event) if self.is_wanted(&event) => {
+                    bytes += event.event.payload.as_str().len();
+                    self.ahead.push_back(event);
+                }
                 Some(_) => {}
                 None => self.exhausted = true,
             }
         }
+        // Nobody knows when the socket takes more.
+        self.order.lay_down();
         Ok(())
     }
 

@@ -10,16 +10,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 use super::runtime_file::RuntimeFile;
 use super::{Guard, Served, Settings, Token, logging, serve};
-use crate::agent::claude::live;
 use crate::clock::{self, Clock, ProcessStamp, SystemClock};
 use crate::config::{self, DataDir};
 use crate::error::Error;
-use crate::event::Source;
 use crate::store::{Opening, Store};
 use crate::wire::{CONNECTIONS_MAX, Runtime};
 
@@ -96,40 +92,12 @@ async fn run_on(
     let file = RuntimeFile::write(&options.dir, &runtime)?;
     ready(&runtime);
     let source = clock::this_source("mnemosyne");
-    let (live, shutdown) = import_live(store, source.clone(), instance_id.clone(), shutdown);
     let mut settings = Settings::new(Guard::new(token, addr.port()), instance_id, source, clock);
     settings.snapshots = Some(options.dir.snapshots());
+    settings.imports_live = true;
     let served = serve(listener, store.clone(), settings, shutdown).await;
-    live.abort();
     drop(file);
     served
-}
-
-/// Starts the import of transcripts while their sessions live. It ends before the shutdown that `serve` waits for is over, so
-/// that nothing is recorded after the server has said that it stops.
-fn import_live(
-    store: &Store,
-    source: Source,
-    instance_id: String,
-    shutdown: impl Future<Output = ()>,
-) -> (AbortHandle, impl Future<Output = ()>) {
-    let (stop, stopping) = oneshot::channel::<()>();
-    let stopping = async {
-        // Sent or dropped: either way there is no more to do.
-        let _ = stopping.await;
-    };
-    let task = tokio::spawn(live::follow(store.clone(), source, instance_id, stopping));
-    let handle = task.abort_handle();
-    let shutdown = async move {
-        shutdown.await;
-        drop(stop);
-        match task.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the import of live sessions ended early: {error}"),
-            Err(error) => tracing::warn!("the import of live sessions ended early: {error}"),
-        }
-    };
-    (handle, shutdown)
 }
 
 /// The one address family of this release: a journal of prompts does not belong on a network.

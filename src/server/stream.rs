@@ -5,8 +5,7 @@
 //! journal, and one beyond the tail are errors, and never "from now". A stream that begins at the live end says
 //! where that was in a checkpoint at once, so that even a client that has seen no event yet can come back to it.
 //!
-//! How: the body is polled only when the socket takes more, so a client that does not read holds one chunk and a
-//! cursor. What is ready is put into one chunk, up to [`CHUNK_BYTES`]; frames come from the shared cache.
+//! This file reads the request; `feed.rs` is the body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,23 +15,15 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
-use bytes::Bytes;
-use tokio::sync::watch;
-use tokio::time::Instant;
 
+use super::App;
 use super::error::Refusal;
-use super::events::{undecodable_gap, wire_gap};
+use super::feed::Feed;
 use super::params::{Params, Place, last_event_id};
-use super::pump::Pump;
-use super::{App, Phase};
 use crate::error::Error;
 use crate::event::{Filter, Seq, Timestamp};
-use crate::store::{Delivery, Item, Store, Subscription};
-use crate::wire::{ErrorCode, RETRY, header, sse};
-
-/// A chunk is sent once it has this size, even if more is ready: large enough to keep system calls rare, small
-/// enough that a thousand streams that lag cost little.
-const CHUNK_BYTES: usize = 16 * 1024;
+use crate::store::{Item, Store};
+use crate::wire::{ErrorCode, header};
 
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
@@ -62,28 +53,18 @@ pub(super) enum Start {
 pub(super) async fn open(app: &Arc<App>, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
     let ask = ask(&app.store, uri, headers)?;
     let from = first_seq(app, ask.start, &ask.filter).await?;
-    let mut opening = String::new();
-    sse::retry_line(&mut opening, RETRY);
-    let opens_with_checkpoint = ask.start == Start::Live;
-    if opens_with_checkpoint {
-        sse::checkpoint_frame(&mut opening, from.get().saturating_sub(1));
-    }
-    let ends_at = match ask.until {
-        Some(Place::Time(time)) => Some(Instant::now() + until_time(app.settings.clock.now(), time)),
+    let ends_in = match ask.until {
+        Some(Place::Time(time)) => Some(until_time(app.settings.clock.now(), time)),
         _ => None,
     };
-    let feed = Feed {
-        app: app.clone(),
-        subscription: app.store.subscribe(from, ask.filter)?,
-        phase: app.phase.subscribe(),
-        opening,
-        opens_with_checkpoint,
-        until: ask.until,
-        ends_at,
-        quiet_until: Instant::now() + app.settings.keep_alive,
-        ended: false,
-    };
-    Ok(response(&app.store, Body::from_stream(Pump::new(feed, Feed::chunk))))
+    let mut feed = Feed::new(app, app.store.subscribe(from, ask.filter.clone())?, &ask.filter);
+    if ask.start == Start::Live {
+        feed = feed.beginning_with_checkpoint();
+    }
+    if let Some(until) = ask.until {
+        feed = feed.until(until, ends_in);
+    }
+    Ok(response(&app.store, Body::new(feed)))
 }
 
 /// An answer whose body is an event stream. It must reach the client as it is written: no cache and no proxy may
@@ -203,114 +184,4 @@ fn matching(store: &Store, from: Seq, to: Seq, filter: &Filter) -> Result<Vec<Se
 
 fn until_time(now: Timestamp, until: Timestamp) -> Duration {
     u64::try_from(until.micros_since(now)).map_or(Duration::ZERO, Duration::from_micros)
-}
-
-/// One stream: a subscription on its way into a body.
-struct Feed {
-    app: Arc<App>,
-    subscription: Subscription,
-    phase: watch::Receiver<Phase>,
-    /// Goes before the first frame.
-    opening: String,
-    /// Whether `opening` is a frame of its own and need not wait for an event.
-    opens_with_checkpoint: bool,
-    until: Option<Place>,
-    /// When `until`, a time, has come.
-    ends_at: Option<Instant>,
-    /// When a sign of life is due.
-    quiet_until: Instant,
-    ended: bool,
-}
-
-impl Feed {
-    /// The next chunk, and `None` at the end. An error breaks the connection, so that the client does not take it
-    /// for the end.
-    async fn chunk(mut self) -> Option<(Result<Bytes, Error>, Feed)> {
-        if std::mem::take(&mut self.opens_with_checkpoint) {
-            return Some((Ok(Bytes::from(std::mem::take(&mut self.opening))), self));
-        }
-        let mut out = String::new();
-        let outcome = self.fill(&mut out).await;
-        if out.is_empty() {
-            return outcome.err().map(|error| (Err(error), self));
-        }
-        if outcome.is_err() {
-            tracing::warn!("a stream is broken off because the journal could not be read");
-            self.ended = true;
-        }
-        self.quiet_until = Instant::now() + self.app.settings.keep_alive;
-        Some((Ok(Bytes::from(out)), self))
-    }
-
-    /// Waits for the first frame, then takes what else is ready.
-    async fn fill(&mut self, out: &mut String) -> Result<(), Error> {
-        while !self.is_at_end() {
-            let delivery = tokio::select! {
-                biased;
-                delivery = self.subscription.next() => delivery?,
-                // Nothing more is ready: what there is goes out now.
-                () = std::future::ready(()), if !out.is_empty() => return Ok(()),
-                _ = self.phase.changed() => continue,
-                () = at(self.ends_at) => {
-                    self.ended = true;
-                    continue;
-                }
-                () = tokio::time::sleep_until(self.quiet_until) => {
-                    out.push_str(sse::SIGN_OF_LIFE);
-                    return Ok(());
-                }
-            };
-            match delivery {
-                Some(delivery) => self.take(delivery, out),
-                // The store was closed: everything durable is out.
-                None => self.ended = true,
-            }
-            if out.len() >= CHUNK_BYTES {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether nothing more may go out.
-    fn is_at_end(&self) -> bool {
-        let cursor = self.subscription.cursor();
-        let stopped = matches!(*self.phase.borrow(), Phase::Ending(last) if cursor >= last);
-        let until = matches!(self.until, Some(Place::Seq(last)) if cursor >= last);
-        self.ended || stopped || until
-    }
-
-    fn take(&mut self, delivery: Delivery, out: &mut String) {
-        if self.is_beyond_until(&delivery) {
-            self.ended = true;
-            return;
-        }
-        out.push_str(&std::mem::take(&mut self.opening));
-        match delivery {
-            Delivery::Event(event) => out.push_str(&self.app.frames.frame(&event)),
-            Delivery::Gap(gap) => sse::gap_frame(out, &wire_gap(gap)),
-            Delivery::Undecodable(record) => sse::gap_frame(out, &undecodable_gap(record.seq)),
-            Delivery::Checkpoint { seq } => sse::checkpoint_frame(out, seq.get()),
-            Delivery::Lag { behind } => sse::lag_frame(out, behind),
-        }
-    }
-
-    fn is_beyond_until(&self, delivery: &Delivery) -> bool {
-        match (self.until, delivery) {
-            (Some(Place::Seq(last)), Delivery::Event(event)) => event.seq > last,
-            (Some(Place::Seq(last)), Delivery::Gap(gap)) => gap.from > last,
-            (Some(Place::Seq(last)), Delivery::Undecodable(record)) => record.seq > last,
-            (Some(Place::Seq(last)), Delivery::Checkpoint { seq }) => *seq > last,
-            (Some(Place::Time(time)), Delivery::Event(event)) => event.recorded > time,
-            (Some(Place::Time(time)), Delivery::Undecodable(record)) => record.recorded > time,
-            _ => false,
-        }
-    }
-}
-
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }

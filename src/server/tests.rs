@@ -240,3 +240,105 @@ async fn a_stop_finishes_what_runs_and_server_stopped_is_the_last_event() {
     assert_eq!(served.requests_handled, 2);
     assert!(TcpStream::connect(&running.addr).await.is_err(), "nobody listens any more");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_tells_of_itself_comes_before_server_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = dir.path().to_owned();
+    let running = start(|mut settings| {
+        settings.snapshots = Some(snapshots);
+        settings
+    })
+    .await;
+    // A client that does not read keeps the server from ending for as long as this test needs.
+    let slow = running.send("GET /events/stream?from=1 HTTP/1.1", "").await;
+    running.log.hold(true);
+    // A snapshot is due as soon as these are seen: that is when `server_stopped` is durable, too.
+    let events = 2 * crate::projection::SNAPSHOT_EVERY;
+    for some in 0..events / 1000 {
+        let batch = (0..1000).map(|n| crate::store::testing::event(u128::from(some * 1000 + n))).collect();
+        let _on_its_way = running.store.emit(batch, crate::store::Level::Os, None).unwrap();
+    }
+    running.stop.send(()).unwrap();
+    let stopped = events + 2;
+    let store = running.store.clone();
+    let appended = async {
+        while store.tail().get() <= stopped {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, appended).await.expect("server_stopped under way in time");
+    running.log.hold(false);
+    // Long enough for a follower that still lives to fold them and to tell of the snapshot.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(slow);
+    tokio::time::timeout(BOUND, running.ended).await.expect("an end").unwrap().unwrap();
+    let last = store.get(store.durable()).unwrap();
+    let Some(crate::store::Item::Event(last)) = last else { panic!("{last:?}") };
+    assert_eq!((last.event.kind.name(), last.seq.get()), ("server_stopped", stopped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let running = start(|mut settings| {
+        settings.body_read_timeout = Duration::from_millis(50);
+        settings
+    })
+    .await;
+    for route in ["/events/emit", "/hooks/claude"] {
+        let head = format!(
+            "POST {route} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: 100\r\nConnection: close\r\n\r\n{{\"kind\"",
+            running.addr, running.token
+        );
+        let mut socket = TcpStream::connect(&running.addr).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_to_end(socket).await;
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"request_timeout\""), "{answer}");
+    }
+    assert_eq!(running.store.durable().get(), 1, "nothing of them was stored");
+    let whole = running.ask("POST /events/emit HTTP/1.1", EVENT).await;
+    assert!(whole.starts_with("HTTP/1.1 200"), "one that arrives is taken: {whole}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_larger_than_a_chunk_goes_out_in_pieces_that_make_one_frame() {
+    let running = start(|settings| settings).await;
+    for n in 0..3 {
+        // Characters of three bytes, so that a cut at any byte would fall into one.
+        let text = "\u{2026}".repeat(20_000 + n);
+        let body = format!(r#"{{"kind":"custom","payload":{{"name":"large","data":"{text}"}}}}"#);
+        assert!(running.ask("POST /events/emit HTTP/1.1", &body).await.starts_with("HTTP/1.1 200"));
+        assert!(running.ask("POST /events/emit HTTP/1.1", EVENT).await.starts_with("HTTP/1.1 200"));
+    }
+    let mut socket =
+        running.send("GET /events/stream?from=1&until=7 HTTP/1.1\r\nConnection: close", "").await;
+    let mut answer = Vec::new();
+    tokio::time::timeout(BOUND, socket.read_to_end(&mut answer)).await.expect("in time").unwrap();
+    let begin = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let (mut body, mut rest) = (Vec::new(), &answer[begin..]);
+    let mut chunks = 0;
+    loop {
+        let line = rest.windows(2).position(|two| two == b"\r\n").unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        assert!(size <= 16 * 1024, "a chunk of {size} bytes");
+        if size == 0 {
+            break;
+        }
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 4 + size..];
+        chunks += 1;
+    }
+    assert!(chunks > 12, "{chunks}");
+    let text = String::from_utf8(body).unwrap();
+    let frames: Vec<_> = text.split_terminator("\n\n").collect();
+    assert_eq!(frames.len(), 7);
+    for (frame, seq) in frames.iter().zip(1..) {
+        let frame = frame.strip_prefix("retry: 1000\n").unwrap_or(frame);
+        let Some(crate::store::Item::Event(stored)) = running.store.get(Seq::new(seq)).unwrap() else {
+            panic!()
+        };
+        let expected = format!("id: {seq}\nevent: {}\ndata: {}", stored.event.kind.name(), stored.to_json());
+        assert!(*frame == expected, "seq {seq}");
+    }
+}

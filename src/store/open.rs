@@ -20,7 +20,7 @@ use crate::store::inbox::drain::{Drain, Drained};
 use crate::store::inbox::running;
 use crate::store::lock::{Held, Role};
 use crate::store::log::{JournalId, Level, LocalLog, Log};
-use crate::store::subscribe::Recent;
+use crate::store::subscribe::Shared;
 
 /// How long a server waits for a command that holds the lock.
 pub const SERVER_LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub(super) struct Inner {
     pub(super) redactor: Redactor,
     pub(super) instance: String,
     pub(super) dir: Option<DataDir>,
-    pub(super) recent: Arc<Recent>,
+    pub(super) shared: Arc<Shared>,
     writer: Mutex<Writer>,
 }
 
@@ -157,7 +157,7 @@ impl Store {
             redactor: Redactor::new(),
             instance: opening.instance.clone(),
             dir,
-            recent: Arc::new(Recent::new()),
+            shared: Arc::new(Shared::new()),
             writer: Mutex::new(writer),
         };
         Store { inner: Arc::new(inner) }

@@ -145,7 +145,9 @@ impl Replay {
 ///
 /// Memory: 16 bytes an event. Each event is read when its turn comes; neighbours in the journal are read in one go.
 pub struct SessionOrder {
-    reader: Box<dyn LogReader>,
+    log: Arc<dyn Log>,
+    /// None until an event has to be read, and after it was laid down.
+    reader: Option<Box<dyn LogReader>>,
     order: std::vec::IntoIter<(Timestamp, Seq)>,
     last_seq: Option<Seq>,
     gaps: Vec<Gap>,
@@ -170,7 +172,12 @@ impl SessionOrder {
         }
         let last_seq = order.last().map(|(_, seq)| *seq);
         order.sort_unstable();
-        Ok(SessionOrder { reader: log.read(Seq::FIRST), order: order.into_iter(), last_seq, gaps })
+        Ok(SessionOrder { log: log.clone(), reader: None, order: order.into_iter(), last_seq, gaps })
+    }
+
+    /// Gives up what was read ahead; it is read again when it is asked for. To be called where nobody knows when that will be.
+    pub fn lay_down(&mut self) {
+        self.reader = None;
     }
 
     /// How many events are still to come.
@@ -200,10 +207,11 @@ impl SessionOrder {
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot end with an error")]
     pub fn next(&mut self) -> Result<Option<StoredEvent>> {
         for (_, seq) in self.order.by_ref() {
-            if self.reader.position() != seq {
-                self.reader.seek(seq);
+            let reader = self.reader.get_or_insert_with(|| self.log.read(seq));
+            if reader.position() != seq {
+                reader.seek(seq);
             }
-            match self.reader.next()? {
+            match reader.next()? {
                 Some(LogItem::Record { seq, recorded, payload }) => {
                     if let Item::Event(stored) = Item::decode(seq, recorded, payload) {
                         return Ok(Some(stored));

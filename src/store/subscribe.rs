@@ -3,13 +3,20 @@
 //! The log publishes one number, the durable tail. A subscription is a cursor: it reads while the tail is ahead and waits for
 //! the number when it is not. There is no hand-over from "replay" to "live", so there is nothing to miss or to get twice between
 //! them. A slow subscriber costs its cursor: it reads files where a quick one finds the event in the shared window of recent
-//! ones, and is told so once ([`Delivery::Lag`]); nobody waits for it and nothing of its is dropped.
+//! ones, and is told so once ([`Delivery::Lag`]); nobody waits for it and nothing of its is dropped. A reader of the files holds
+//! what it has read (a batch of many megabytes, if there is one that large), so who is going to wait for somebody who may never come back
+//! lays it down ([`Subscription::lay_down`]): a few readers serve all who wait.
 //!
 //! A filter that skips much still moves the cursor ([`Delivery::Checkpoint`]), so that who reconnects does not scan again.
 
+mod shared;
+
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+
+pub(super) use shared::Shared;
 
 use crate::error::{Error, Result};
 use crate::event::{Filter, Seq, StoredEvent};
@@ -46,9 +53,11 @@ pub enum Delivery {
 
 /// A follower of the log.
 pub struct Subscription {
-    reader: Box<dyn LogReader>,
+    log: Arc<dyn Log>,
+    /// None until files have to be read, and after it was laid down.
+    reader: Option<Box<dyn LogReader>>,
     watch: Box<dyn TailWatch>,
-    recent: Option<Arc<Recent>>,
+    shared: Arc<Shared>,
     filter: Filter,
     /// The next seq to look at.
     next: Seq,
@@ -72,21 +81,25 @@ impl Subscription {
     /// # Errors
     /// [`Error::CursorAhead`] when `from` lies beyond the next seq.
     pub fn new(log: &Arc<dyn Log>, from: Seq, filter: Filter) -> Result<Subscription> {
-        Subscription::with_recent(log, from, filter, None)
+        Subscription::sharing(log, from, filter, Arc::new(Shared::nothing()))
     }
 
-    pub(super) fn with_recent(
-        log: &Arc<dyn Log>,
-        from: Seq,
-        filter: Filter,
-        recent: Option<Arc<Recent>>,
-    ) -> Result<Subscription> {
+    fn sharing(log: &Arc<dyn Log>, from: Seq, filter: Filter, shared: Arc<Shared>) -> Result<Subscription> {
         let next = from.max(Seq::FIRST);
         if next > log.tail() {
             return Err(Error::CursorAhead { asked: next.prev().get(), last: log.durable().get() });
         }
-        let (reader, watch) = (log.read(next), log.watch());
-        Ok(Subscription { reader, watch, recent, filter, next, skipped: 0, live: false, turn: 0 })
+        Ok(Subscription {
+            log: log.clone(),
+            reader: None,
+            watch: log.watch(),
+            shared,
+            filter,
+            next,
+            skipped: 0,
+            live: false,
+            turn: 0,
+        })
     }
 
     /// The next delivery; `None` when the log was closed and everything durable was delivered. Safe to cancel.
@@ -94,15 +107,26 @@ impl Subscription {
     /// # Errors
     /// When the log cannot be read.
     pub async fn next(&mut self) -> Result<Option<Delivery>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The same for who polls by hand.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Delivery>>> {
         loop {
             let closed = self.watch.is_closed();
             match self.step()? {
-                Step::Deliver(delivery) => return Ok(Some(delivery)),
-                Step::Yield => tokio::task::yield_now().await,
+                Step::Deliver(delivery) => return Poll::Ready(Ok(Some(delivery))),
+                Step::Yield => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 // Closed before the last look: nothing came after it.
-                Step::CaughtUp if closed => return Ok(None),
+                Step::CaughtUp if closed => return Poll::Ready(Ok(None)),
                 Step::CaughtUp => {
-                    poll_fn(|context| self.watch.poll_beyond(self.next.prev(), context.waker())).await;
+                    ready!(self.watch.poll_beyond(self.next.prev(), context.waker()));
                 }
             }
         }
@@ -151,6 +175,20 @@ impl Subscription {
         self.next.prev()
     }
 
+    /// Goes on after `cursor`, which somebody else with the same filter has reached from here, or back to what was delivered
+    /// last, to have it delivered again.
+    pub fn go_to(&mut self, cursor: Seq) {
+        self.next = cursor.next();
+        self.skipped = 0;
+    }
+
+    /// Gives up what was read ahead; it is read again when it is asked for. To be called where nobody knows when that will be.
+    pub fn lay_down(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            self.shared.lay_down(reader);
+        }
+    }
+
     fn step(&mut self) -> Result<Step> {
         let durable = self.watch.get();
         let behind = durable.get().saturating_sub(self.cursor().get());
@@ -186,14 +224,19 @@ impl Subscription {
 
     /// What stands at the cursor, which then moves past it.
     fn read(&mut self, durable: Seq) -> Result<Option<Delivery>> {
-        if let Some(stored) = self.recent.as_ref().and_then(|recent| recent.get(self.next)) {
+        // Without this look, everybody who has caught up would take a reader to be told that there is nothing.
+        if self.next > durable {
+            return Ok(None);
+        }
+        if let Some(stored) = self.shared.recent(self.next) {
             self.next = self.next.next();
             return Ok(Some(Delivery::Event(stored)));
         }
-        if self.reader.position() != self.next {
-            self.reader.seek(self.next);
+        let reader = self.reader.get_or_insert_with(|| self.shared.reader(&*self.log, self.next));
+        if reader.position() != self.next {
+            reader.seek(self.next);
         }
-        let delivery = match self.reader.next()? {
+        let delivery = match reader.next()? {
             None => return Ok(None),
             Some(LogItem::Gap(gap)) => {
                 self.next = gap.to.next();
@@ -204,9 +247,7 @@ impl Subscription {
                 match Item::decode(seq, recorded, payload) {
                     Item::Event(stored) => {
                         let stored = Arc::new(stored);
-                        if let Some(recent) = &self.recent {
-                            recent.put(&stored, durable);
-                        }
+                        self.shared.keep(&stored, durable);
                         Delivery::Event(stored)
                     }
                     Item::Undecodable(record) => Delivery::Undecodable(Arc::new(record)),
@@ -218,49 +259,13 @@ impl Subscription {
     }
 }
 
-/// The last events before the live end, decoded once for all subscribers. Holds durable events only, because who puts one here
-/// has read it from the log.
-pub(super) struct Recent {
-    slots: Vec<Mutex<Option<Arc<StoredEvent>>>>,
-}
-
-/// Events in the window: what a subscriber that keeps up can be behind.
-const RECENT_EVENTS: u64 = 1024;
-/// An event larger than this is decoded by each: the window then takes 8 MiB at most.
-const RECENT_PAYLOAD_BYTES_MAX: usize = 8 << 10;
-
-impl Recent {
-    pub(super) fn new() -> Recent {
-        Recent { slots: (0..RECENT_EVENTS).map(|_| Mutex::new(None)).collect() }
-    }
-
-    fn slot(&self, seq: Seq) -> Option<&Mutex<Option<Arc<StoredEvent>>>> {
-        self.slots.get(usize::try_from(seq.get() % RECENT_EVENTS).ok()?)
-    }
-
-    fn get(&self, seq: Seq) -> Option<Arc<StoredEvent>> {
-        let slot = self.slot(seq)?.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref().filter(|stored| stored.seq == seq).cloned()
-    }
-
-    fn put(&self, stored: &Arc<StoredEvent>, durable: Seq) {
-        let near = stored.seq.get() + RECENT_EVENTS > durable.get();
-        if near
-            && stored.event.payload.as_str().len() <= RECENT_PAYLOAD_BYTES_MAX
-            && let Some(slot) = self.slot(stored.seq)
-        {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored.clone());
-        }
-    }
-}
-
 impl super::Store {
     /// Follows from `from`, included, what matches `filter`.
     ///
     /// # Errors
     /// [`Error::CursorAhead`] when `from` lies beyond the next seq.
     pub fn subscribe(&self, from: Seq, filter: Filter) -> Result<Subscription> {
-        Subscription::with_recent(&self.inner.log, from, filter, Some(self.inner.recent.clone()))
+        Subscription::sharing(&self.inner.log, from, filter, self.inner.shared.clone())
     }
 }
 

@@ -12,14 +12,14 @@ const STUCK: usize = 32;
 /// What a stuck stream may cost: 64 KiB of ours, and pages of the allocator and the runtime.
 const STUCK_BYTES_MAX: u64 = 256 * 1024;
 
-fn resident_bytes(server: &Server) -> u64 {
+pub(crate) fn resident_bytes(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
     kib * 1024
 }
 
-fn stuck_stream(server: &Server) -> TcpStream {
+pub(crate) fn stuck_stream(server: &Server) -> TcpStream {
     let mut socket = TcpStream::connect(&server.addr).expect("a connection");
     let bearer = format!("Bearer {}", server.token);
     let request = head(&server.addr, "GET", "/events/stream?from=1", &[("Authorization", &bearer)]) + "\r\n";

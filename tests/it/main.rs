@@ -39,6 +39,8 @@ mod sessions_traffic;
 
 /// Emitting and reading over HTTP.
 mod http_emit;
+/// A thousand subscribers, some of which never read.
+mod http_fanout;
 /// Foreign SSE clients.
 mod http_foreign;
 /// Strangers at the door.
@@ -49,6 +51,8 @@ mod http_kill;
 mod http_limits;
 /// A session replayed at a speed.
 mod http_replay;
+/// Reconnecting at every seq while writing.
+mod http_resume;
 /// The live stream.
 mod http_stream;
 /// `replay`: order, range and pauses.

@@ -83,6 +83,9 @@ proptest! {
                         prop_assert!(stored.seq <= log.durable(), "visible means durable");
                         seen.push(stored.seq.get());
                     }
+                    if at_most % 2 == 0 {
+                        subscription.lay_down();
+                    }
                 }
                 Action::Read { .. } => {}
             }
@@ -205,6 +208,28 @@ fn blocking_waits_end_with_an_event_or_with_the_time() {
     let delivery = subscription.wait_next(Duration::from_secs(10)).unwrap();
     assert!(matches!(delivery, Some(Delivery::Event(stored)) if stored.seq == Seq::FIRST));
     thread.join().unwrap();
+}
+
+#[test]
+fn who_has_laid_down_its_reader_goes_on_where_it_was_and_only_a_few_readers_are_kept() {
+    let (store, _log) = memory_store();
+    emit(&store, 1..=3000);
+    let mut subscriptions: Vec<_> =
+        (0..50).map(|_| store.subscribe(Seq::FIRST, Filter::all()).unwrap()).collect();
+    for turn in 0..20 {
+        for (at, subscription) in subscriptions.iter_mut().enumerate() {
+            for n in 0..at as u64 {
+                let Some(Delivery::Event(stored)) = subscription.try_next().unwrap() else { panic!("more") };
+                assert_eq!(stored.seq.get(), turn * at as u64 + n + 1);
+            }
+            subscription.lay_down();
+            assert!(subscription.reader.is_none());
+        }
+    }
+    assert!(store.inner.shared.readers_kept() <= 8, "{}", store.inner.shared.readers_kept());
+    let mut back = subscriptions.pop().unwrap();
+    back.go_to(Seq::new(6));
+    assert!(matches!(back.try_next().unwrap(), Some(Delivery::Event(stored)) if stored.seq.get() == 7));
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! Pieces of streams that were built a moment ago, shared by every stream that wants the same.
+//!
+//! What a stream sends after a cursor depends on its filter and on the journal alone. So the first that is woken by an event builds
+//! the chunk, and the thousand that stand at the same cursor with the same filter hand the same bytes to their sockets: read,
+//! matched and encoded once. A stream that lags a little finds the chunks of those ahead; one that lags more builds its own.
+//!
+//! The table is bounded in bytes, whatever the number of streams and filters: each slot holds the last chunk that fell on it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::event::Seq;
+
+/// Chunks that are kept: at most 16 KiB each, so at most 4 MiB.
+const CHUNKS_MAX: usize = 256;
+
+/// What streams with one filter send between two cursors.
+#[derive(Clone)]
+pub(crate) struct Chunk {
+    /// The text that stands for the filter.
+    pub(crate) filter: Arc<str>,
+    /// From after this seq
+    pub(crate) after: Seq,
+    /// to this one, included,
+    pub(crate) through: Seq,
+    /// these are the frames.
+    pub(crate) bytes: Bytes,
+}
+
+/// See the module.
+pub(crate) struct ChunkCache {
+    slots: Box<[Mutex<Option<Chunk>>]>,
+}
+
+impl Default for ChunkCache {
+    fn default() -> Self {
+        ChunkCache { slots: (0..CHUNKS_MAX).map(|_| Mutex::new(None)).collect() }
+    }
+}
+
+impl ChunkCache {
+    /// What comes after `after`, if somebody with the same filter has built it.
+    pub(crate) fn get(&self, filter: &Arc<str>, after: Seq) -> Option<(Bytes, Seq)> {
+        let slot = self.slot(filter, after)?;
+        let chunk = slot.as_ref()?;
+        let same = chunk.after == after && (Arc::ptr_eq(&chunk.filter, filter) || chunk.filter == *filter);
+        same.then(|| (chunk.bytes.clone(), chunk.through))
+    }
+
+    pub(crate) fn put(&self, chunk: Chunk) {
+        let Some(mut slot) = self.slot(&chunk.filter, chunk.after) else { return };
+        let before = slot.replace(chunk);
+        drop(slot);
+        drop(before);
+    }
+
+    fn slot(&self, filter: &Arc<str>, after: Seq) -> Option<MutexGuard<'_, Option<Chunk>>> {
+        let mut hasher = DefaultHasher::new();
+        (filter, after.get()).hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % CHUNKS_MAX as u64).ok()?;
+        Some(self.slots[at].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_serves_the_same_filter_at_the_same_cursor_and_nobody_else() {
+        let cache = ChunkCache::default();
+        let (one, same, other): (Arc<str>, Arc<str>, Arc<str>) = ("a".into(), "a".into(), "b".into());
+        let bytes = Bytes::from_static(b"frames");
+        cache.put(Chunk {
+            filter: one.clone(),
+            after: Seq::new(4),
+            through: Seq::new(9),
+            bytes: bytes.clone(),
+        });
+        let found = cache.get(&same, Seq::new(4)).expect("the chunk");
+        assert_eq!(
+            (found.0.as_ptr(), found.1),
+            (bytes.as_ptr(), Seq::new(9)),
+            "the same bytes, not equal ones"
+        );
+        assert!(cache.get(&other, Seq::new(4)).is_none());
+        assert!(cache.get(&one, Seq::new(5)).is_none());
+    }
+
+    #[test]
+    fn the_table_is_bounded_whatever_is_put_into_it() {
+        let cache = ChunkCache::default();
+        for seq in 0..10_000 {
+            let filter: Arc<str> = format!("filter {}", seq % 100).into();
+            cache.put(Chunk {
+                filter,
+                after: Seq::new(seq),
+                through: Seq::new(seq + 1),
+                bytes: Bytes::new(),
+            });
+        }
+        let kept = cache.slots.iter().filter(|slot| slot.lock().unwrap().is_some()).count();
+        assert!((200..=CHUNKS_MAX).contains(&kept), "{kept}");
+    }
+}

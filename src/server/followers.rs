@@ -1,0 +1,66 @@
+//! The server's own followers of the journal: the projection that answers `/sessions`, and the import of transcripts while
+//! their sessions live.
+//!
+//! Both append events of their own, so both end before the server says that it has stopped: `server_stopped` is the last
+//! thing that a server records.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{App, sessions};
+use crate::agent::claude::live;
+use crate::error::Result;
+
+/// The tasks that follow; see the module.
+pub(super) struct Followers {
+    projecting: JoinHandle<()>,
+    importing: Option<Importing>,
+}
+
+struct Importing {
+    task: JoinHandle<Result<()>>,
+    /// Dropped to end it.
+    stop: oneshot::Sender<()>,
+}
+
+impl Followers {
+    pub(super) fn start(app: &Arc<App>) -> Followers {
+        let projecting = tokio::spawn(sessions::keep_up(app.clone()));
+        let importing = app.settings.imports_live.then(|| Importing::start(app));
+        Followers { projecting, importing }
+    }
+
+    /// Ends them and waits until they have: an import that runs is finished, a snapshot that is being written is not told of.
+    pub(super) async fn end(self) {
+        if let Some(Importing { task, stop }) = self.importing {
+            drop(stop);
+            match task.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("the import of live sessions ended early: {error}"),
+                Err(error) => tracing::warn!("the import of live sessions ended early: {error}"),
+            }
+        }
+        self.projecting.abort();
+        match self.projecting.await {
+            Err(error) if error.is_panic() => tracing::error!(%error, "the sessions projection failed"),
+            // It was ended, or had ended with the store.
+            _ => {}
+        }
+    }
+}
+
+impl Importing {
+    fn start(app: &App) -> Importing {
+        let (stop, stopping) = oneshot::channel::<()>();
+        let stopping = async {
+            // Sent or dropped: either way there is no more to do.
+            let _ = stopping.await;
+        };
+        let settings = &app.settings;
+        let follow =
+            live::follow(app.store.clone(), settings.source.clone(), settings.instance_id.clone(), stopping);
+        Importing { task: tokio::spawn(follow), stop }
+    }
+}
