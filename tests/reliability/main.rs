@@ -6,16 +6,26 @@
 //!
 //! - [`eio`]: a disk whose flushes and writes fail.
 //! - [`full`]: a disk without room.
+//! - [`flapping`]: hooks beside a server that comes and goes.
+//! - [`retry`]: answers that never arrive.
+//! - [`writers`]: two writers, and holders that were killed.
+//! - [`truncate`]: files that shrink under their readers.
+//! - [`clocks`]: clocks that jump by years.
 //! - [`power`]: power cuts on a disk that loses what was not flushed.
 //!
 //! By default each takes seconds. `MNEMOSYNE_LONG=1` runs the counts that the promises name; `MNEMOSYNE_SEED` repeats a run.
 //! What a machine cannot do is said on stderr, as `SKIPPED: ...`: a test that did not run must not look like one that passed.
 
 mod child;
+mod clocks;
 mod eio;
+mod flapping;
 mod full;
 mod power;
+mod retry;
 #[path = "../it/support.rs"]
 #[allow(dead_code, unused_imports, reason = "the kit of the black-box tests; not all of it is needed here")]
 mod support;
+mod truncate;
 mod world;
+mod writers;

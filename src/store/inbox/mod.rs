@@ -38,7 +38,7 @@ pub const BYTES_MAX: u64 = 1 << 30;
 pub const CAP_SAMPLING: u8 = 255;
 /// Present while the cap is reached.
 const FULL_MARK: &str = "full";
-/// Digits of the time in a name; enough until the year 5138.
+/// Digits of the time in a name: those of the largest `u64`, which is reached in the year 2554.
 const TIME_DIGITS: usize = 20;
 
 /// How an event is put into the inbox.

@@ -1,0 +1,102 @@
+//! Files that shrink under a reader. Whoever else writes, copies or restores files in the data directory may cut them at any
+//! moment: a reader then sees fewer events, a gap or an error, never a signal, and a server goes on answering.
+
+use crate::support::{Running, World};
+use crate::world::{Dice, prompt, request, rounds, segments, tell};
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A journal of several segments whose writer was killed, with events waiting in the inbox.
+fn crashed() -> World {
+    let world = World::new();
+    crate::world::small_segments(&world.data());
+    let server = world.server();
+    for n in 0..40 {
+        assert_eq!(server.post("/events/emit", &request(n, 10_000).to_string()).status, 200);
+    }
+    server.kill();
+    for n in 0..5 {
+        world.hook(&prompt("s", &format!("{n}")));
+    }
+    world
+}
+
+/// The files that readers read with calls: the active segment, and all that is not a segment.
+fn cuttable(world: &World) -> Vec<PathBuf> {
+    let data = world.data();
+    let mut files = vec![data.join("journal/tail")];
+    files.extend(segments(world).last().map(|(name, _)| data.join("journal").join(name)));
+    for directory in ["inbox", "snapshots"] {
+        files.extend(world.names_in(directory).into_iter().map(|name| data.join(directory).join(name)));
+    }
+    files.retain(|file| file.is_file());
+    files
+}
+
+/// Cuts one of them somewhere; nothing if somebody else was quicker and took it away.
+fn cut(world: &World, dice: &mut Dice) {
+    let files = cuttable(world);
+    let Some(file) = files.get(dice.below(files.len().max(1))) else { return };
+    let Ok(open) = OpenOptions::new().write(true).open(file) else { return };
+    let len = open.metadata().expect("its length").len();
+    open.set_len(dice.next() % (len + 1)).expect("it can be cut");
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").args(["-r", "--"]).arg(from).arg(to).status().expect("cp");
+    assert!(status.success());
+}
+
+#[test]
+fn readers_survive_files_that_shrink_under_them() {
+    let origin = crashed();
+    let mut dice = Dice::thrown("files that shrink under readers");
+    let (mut cuts, mut codes) = (0, std::collections::BTreeMap::<i32, usize>::new());
+    for trial in 0..rounds(25, 500) {
+        let world = World::new();
+        copy(&origin.data(), &world.data());
+        let command: &[&str] = match trial % 3 {
+            0 => &["events", "--json"],
+            1 => &["sessions", "--json"],
+            _ => &["tail", "-n", "100", "--json"],
+        };
+        let mut reader = Running::start(&mut world.command(command));
+        cuts += 2;
+        cut(&world, &mut dice);
+        if reader.is_alive() {
+            cut(&world, &mut dice);
+        }
+        let ran = reader.wait();
+        let code = ran.code.unwrap_or_else(|| panic!("{command:?} was ended by a signal: {ran}"));
+        assert!([0, 1, 4].contains(&code) && !ran.stderr.contains("panicked"), "{command:?}: {ran}");
+        *codes.entry(code).or_default() += 1;
+    }
+    tell(&format!("{cuts} files cut under readers, which ended with {codes:?}"));
+}
+
+#[test]
+fn a_server_goes_on_answering_when_its_files_shrink() {
+    let world = crashed();
+    let mut dice = Dice::thrown("files that shrink under a server");
+    let mut server = world.server();
+    let all = rounds(25, 500);
+    for n in 0..all as u64 {
+        cut(&world, &mut dice);
+        let read = server.get("/events?limit=1000");
+        assert!([200, 500, 503].contains(&read.status), "{}", read.text());
+        server.post("/events/emit", &request(1_000 + n, 5_000).to_string());
+        assert!(server.is_alive(), "{}", server.stderr());
+        assert_eq!(server.bare_request("GET", "/health", &[], b"").status, 200);
+    }
+    server.kill();
+    let ran = world.run(["events", "--json"]);
+    assert!(matches!(ran.code, Some(0 | 1 | 4)), "{ran}");
+    tell(&format!("{all} files cut under a server"));
+}
+
+#[test]
+fn a_reader_that_a_signal_ends_would_be_seen() {
+    let ran = Running::start(Command::new("sh").args(["-c", "kill -BUS $$"])).wait();
+    assert_eq!(ran.code, None);
+}
