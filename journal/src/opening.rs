@@ -190,6 +190,8 @@ fn create(disk: Arc<dyn Disk>, options: Options, now: Micros) -> Result<(Writer,
 fn resume(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], end: &End) -> Result<Writer> {
     let base = end.header.base;
     let (file, name) = open_segment(&*disk, base, Access::Write)?;
+    // Whoever gave it its name may have died before that was durable; what is acknowledged in it must not go with the name.
+    disk.sync_dir("").map_err(|error| Error::io("flush", "the journal's directory", error))?;
     let place = (end.next, end.link, end.recorded, end.header.chained());
     let mut writer = writer_behind(disk, options, bases.to_vec(), end.header.journal, place);
     writer.active = Some(Active {
