@@ -1,6 +1,5 @@
 //! Which segments there are, shared by the writer and its readers.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +7,7 @@ use crate::disk::{Access, Disk, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::segment::{segment_base, segment_name};
 use crate::format::{FOOTER_BYTES, Fault, Footer};
-use crate::index::SegmentIndex;
+use crate::segments::{OpenSegment, Segments};
 use crate::types::{JournalId, Level, Seq};
 use crate::watch::Progress;
 
@@ -18,7 +17,7 @@ pub(crate) struct Catalog {
     pub(crate) journal: JournalId,
     pub(crate) progress: Arc<Progress>,
     bases: Mutex<Arc<[Seq]>>,
-    indexes: Mutex<HashMap<Seq, Arc<SegmentIndex>>>,
+    segments: Segments,
 }
 
 impl Catalog {
@@ -28,7 +27,7 @@ impl Catalog {
         progress: Arc<Progress>,
         bases: Vec<Seq>,
     ) -> Catalog {
-        Catalog { disk, journal, progress, bases: Mutex::new(bases.into()), indexes: Mutex::default() }
+        Catalog { disk, journal, progress, bases: Mutex::new(bases.into()), segments: Segments::default() }
     }
 
     /// First seqs of the segments, ascending.
@@ -37,9 +36,7 @@ impl Catalog {
     }
 
     pub(crate) fn set_bases(&self, bases: Vec<Seq>) {
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        indexes.retain(|base, _| bases.binary_search(base).is_ok());
-        drop(indexes);
+        self.segments.retain(&bases);
         *self.bases.lock().unwrap_or_else(PoisonError::into_inner) = bases.into();
     }
 
@@ -56,10 +53,14 @@ impl Catalog {
         Ok(())
     }
 
-    /// The index of the segment that begins with `base`.
-    pub(crate) fn index_of(&self, base: Seq) -> Arc<SegmentIndex> {
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(indexes.entry(base).or_default())
+    /// The segment that begins with `base`, open; `None` if it is not there or nothing in it can be made out.
+    pub(crate) fn segment(&self, base: Seq, is_last: bool) -> Result<Option<Arc<OpenSegment>>> {
+        self.segments.get(&*self.disk, self.journal, base, is_last)
+    }
+
+    /// What has the name of the segment that begins with `base` may be another file now.
+    pub(crate) fn forget(&self, base: Seq) {
+        self.segments.forget(base);
     }
 
     pub(crate) fn durable(&self) -> Seq {

@@ -68,7 +68,9 @@ mod reader;
 mod recovered;
 pub mod recovery;
 pub mod scan;
+mod segments;
 pub mod sim;
+mod source;
 #[cfg(test)]
 #[expect(
     clippy::cast_possible_truncation,

@@ -1,0 +1,142 @@
+//! Jumps: by seq and by time, in large and small frames, through maps and through reads, over damage.
+
+use std::sync::Arc;
+
+use super::{open, read, with_seeds};
+use crate::disk::Disk;
+use crate::format::segment::segment_base;
+use crate::sim::{Rng, SimDisk};
+use crate::{Item, Journal, Level, Micros, Options, Reader, Seq, View, Writer};
+
+/// A journal of sealed segments and an open one, with frames on both sides of what the index tells apart.
+fn journal_of_all_sizes(seed: u64) -> (SimDisk, Journal, Vec<Vec<u8>>, Vec<i64>) {
+    let (disk, mut rng) = (SimDisk::new(seed), Rng::new(seed));
+    let options = Options::new(super::ID, [3; 32]).with_segment_bytes_target(60_000);
+    let (journal, _) = Journal::open(Arc::new(disk.clone()), options, Micros::new(0)).unwrap();
+    let (mut payloads, mut times) = (Vec::new(), Vec::new());
+    for batch in 0..24 {
+        let count = if rng.chance(40) { rng.below(300) + 40 } else { rng.below(3) + 1 };
+        let records: Vec<Vec<u8>> =
+            (0..count).map(|_| (0..rng.below(90)).map(|_| rng.bits() as u8).collect()).collect();
+        let slices: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let now = batch * 10_000;
+        journal.submit(&slices, Micros::new(now), Level::Disk, None).unwrap().wait().unwrap();
+        times.extend(records.iter().map(|_| now));
+        payloads.extend(records);
+    }
+    (disk, journal, payloads, times)
+}
+
+/// Jumps to a random place and reads on for a random while, again and again.
+fn jump_about(reader: &mut Reader, rng: &mut Rng, mut check: impl FnMut(Item<'_>), last: u64) {
+    for _ in 0..200 {
+        let from = Seq::new(rng.below(last) + 1);
+        reader.seek(from);
+        let mut next = from;
+        for _ in 0..rng.below(40) {
+            let Some(item) = reader.next().unwrap() else {
+                assert_eq!(next.get(), last + 1, "it ended before the end");
+                break;
+            };
+            let (first, behind) = match &item {
+                Item::Record(record) => (record.seq, record.seq.next()),
+                Item::Gap(gap) => (gap.from, gap.to.next()),
+            };
+            assert_eq!(first, next, "a seq was left out or given twice");
+            next = behind;
+            check(item);
+        }
+        assert_eq!(reader.position(), next);
+    }
+}
+
+#[test]
+fn a_jump_leads_to_the_very_record_wherever_the_reader_stood() {
+    with_seeds(8, |seed| {
+        let (disk, journal, payloads, times) = journal_of_all_sizes(seed);
+        let mut rng = Rng::new(seed);
+        let (view, _) = View::open(Arc::new(disk), Writer::Absent).unwrap();
+        for mut reader in [journal.reader(Seq::FIRST), view.reader(Seq::FIRST), journal.reader(Seq::FIRST)] {
+            let check = |item: Item<'_>| {
+                let Item::Record(record) = item else { panic!("a gap in a whole journal") };
+                let index = record.seq.get() as usize - 1;
+                assert_eq!(record.payload, payloads[index]);
+                assert_eq!((record.recorded.get(), record.recorded_is_bound), (times[index], false));
+            };
+            jump_about(&mut reader, &mut rng, check, payloads.len() as u64);
+        }
+    });
+}
+
+#[test]
+fn a_time_leads_to_the_first_record_that_is_not_earlier() {
+    with_seeds(4, |seed| {
+        let (_, journal, _, times) = journal_of_all_sizes(seed);
+        let mut rng = Rng::new(seed);
+        let mut reader = journal.reader(Seq::FIRST);
+        for _ in 0..100 {
+            let time = rng.below(250_000) as i64 - 5_000;
+            let expected = times.iter().take_while(|&&recorded| recorded < time).count() as u64 + 1;
+            assert_eq!(reader.seek_time(Micros::new(time)).unwrap().get(), expected);
+            assert_eq!(reader.position().get(), expected);
+        }
+    });
+}
+
+#[test]
+fn a_jump_over_damage_finds_what_a_reader_from_the_begin_finds() {
+    with_seeds(40, |seed| {
+        let (disk, journal, _, _) = journal_of_all_sizes(seed);
+        journal.close().unwrap();
+        let mut rng = Rng::new(seed);
+        let mut names: Vec<String> =
+            disk.list("").unwrap().into_iter().filter(|name| segment_base(name).is_some()).collect();
+        names.sort();
+        for name in &names {
+            let mut content = disk.content(name).unwrap();
+            for _ in 0..3 {
+                // Not the last frame: whether that was durable is another question.
+                let at = rng.below(content.len() as u64 / 2) as usize;
+                content[at] ^= 1 << rng.below(8);
+            }
+            disk.put(name, content);
+        }
+        let fresh = || View::open(Arc::new(disk.copied(seed)), Writer::Absent).unwrap().0;
+        let whole = read(fresh().reader(Seq::FIRST));
+        assert!(!whole.gaps.is_empty(), "the damage should be seen");
+        let tail = fresh().durable().get();
+        let lost = |seq: u64| whole.gaps.iter().any(|&(from, to)| from <= seq && seq <= to);
+        let check = |item: Item<'_>| match item {
+            Item::Record(record) => {
+                let seq = record.seq.get();
+                let index = whole.records.binary_search_by_key(&seq, |(seq, _)| *seq).unwrap();
+                assert_eq!(record.payload, whole.records[index].1);
+            }
+            Item::Gap(gap) => assert!((gap.from.get()..=gap.to.get()).all(lost), "{gap:?} is not lost"),
+        };
+        // Cold, and again with an index that others have built.
+        let view = fresh();
+        for _ in 0..2 {
+            jump_about(&mut view.reader(Seq::FIRST), &mut rng, check, tail);
+        }
+    });
+}
+
+#[test]
+fn a_view_goes_on_where_another_process_has_replaced_the_segment() {
+    let disk = SimDisk::new(1);
+    let (journal, _) = open(&disk, 1, 0).unwrap();
+    journal.submit(&[b"one"], Micros::new(1), Level::Disk, None).unwrap().wait().unwrap();
+    drop(journal);
+    // Nothing proves the only batch, so the view flushes and shows it, and the next writer carries it over.
+    let (view, _) = View::open(Arc::new(disk.clone()), Writer::Absent).unwrap();
+    let mut reader = view.reader(Seq::FIRST);
+    assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.payload == b"one"));
+    let (journal, recovery) = open(&disk, 2, 0).unwrap();
+    assert_eq!(recovery.carried, 1);
+    journal.submit(&[b"two"], Micros::new(1), Level::Disk, None).unwrap().wait().unwrap();
+    journal.close().unwrap();
+    assert_eq!(view.refresh(Writer::Absent).unwrap(), Seq::new(2));
+    assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.payload == b"two"));
+    assert_eq!(read(view.reader(Seq::FIRST)).records, [(1, b"one".to_vec()), (2, b"two".to_vec())]);
+}
