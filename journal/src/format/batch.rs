@@ -165,8 +165,5 @@ impl BatchHeader {
 }
 
 fn checksum(bytes: &[u8; BATCH_HEADER_BYTES], offset: u64) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&bytes[SALT..]);
-    hasher.update(&offset.to_le_bytes());
-    hasher.finalize()
+    super::crc::extend_u64(crc32fast::hash(&bytes[SALT..]), offset)
 }
