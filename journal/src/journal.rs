@@ -290,7 +290,7 @@ impl Core {
             return if done() { Ok(()) } else { self.commit_with(&mut state, level) };
         }
         self.committer.ask();
-        self.progress.wait_until(None, || (done() || !self.committer.is_running()).then_some(()));
+        self.progress.wait_until(level, None, || (done() || !self.committer.is_running()).then_some(()));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! How far the journal is written and flushed: two numbers that rise, and those who wait for them.
 //!
-//! Publishing is a store and a short lock; threads wait on a condition, tasks leave a [`Waker`]. Each task's place is
+//! Publishing is a store and a short lock; threads wait on a condition, one for each number so that none is woken for
+//! the other, tasks leave a [`Waker`]. Each task's place is
 //! kept under a number of its own, so polling again replaces the waker and dropping the watch takes it out.
 
 use std::collections::HashMap;
@@ -19,8 +20,30 @@ pub(crate) struct Progress {
     durable: AtomicU64,
     closed: AtomicBool,
     places: AtomicU64,
-    threads: AtomicUsize,
     waiting: Mutex<HashMap<u64, Waiting>>,
+    threads: ByLevel<Threads>,
+}
+
+/// One for each number.
+#[derive(Default)]
+struct ByLevel<T> {
+    os: T,
+    disk: T,
+}
+
+impl<T> ByLevel<T> {
+    fn of(&self, level: Level) -> &T {
+        match level {
+            Level::Os => &self.os,
+            Level::Disk => &self.disk,
+        }
+    }
+}
+
+/// The threads that are blocked until a number moves.
+#[derive(Default)]
+struct Threads {
+    count: AtomicUsize,
     moved: Condvar,
 }
 
@@ -53,12 +76,12 @@ impl Progress {
     /// Everything up to `seq` has reached `level`: wakes whoever waited for it. What is durable is written too.
     pub(crate) fn publish(&self, level: Level, seq: Seq) {
         self.number(level).fetch_max(seq.get(), Ordering::AcqRel);
-        self.wake(|waiting| waiting.level == level && seq > waiting.beyond);
+        self.wake(&[level], |waiting| waiting.level == level && seq > waiting.beyond);
     }
 
     /// Wakes everybody, to look again: something ended that they may wait for.
     pub(crate) fn wake_all(&self) {
-        self.wake(|_| true);
+        self.wake(&[Level::Os, Level::Disk], |_| true);
     }
 
     pub(crate) fn close(&self) {
@@ -70,10 +93,12 @@ impl Progress {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn wake(&self, ready: impl Fn(&Waiting) -> bool) {
+    fn wake(&self, levels: &[Level], ready: impl Fn(&Waiting) -> bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.threads.load(Ordering::Relaxed) > 0 {
-            self.moved.notify_all();
+        for threads in levels.iter().map(|&level| self.threads.of(level)) {
+            if threads.count.load(Ordering::Relaxed) > 0 {
+                threads.moved.notify_all();
+            }
         }
         if waiting.is_empty() {
             return;
@@ -87,17 +112,19 @@ impl Progress {
 
     /// Whether any thread is blocked in [`Progress::wait_until`].
     pub(crate) fn has_blocked_threads(&self) -> bool {
-        self.threads.load(Ordering::Relaxed) > 0
+        [Level::Os, Level::Disk].iter().any(|&level| self.threads.of(level).count.load(Ordering::Relaxed) > 0)
     }
 
-    /// Blocks until `done` answers, which is asked again after every publication, or until `deadline`.
+    /// Blocks until `done` answers, which is asked again whenever `level` has moved, or until `deadline`.
     pub(crate) fn wait_until<T>(
         &self,
+        level: Level,
         deadline: Option<Instant>,
         mut done: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.threads.fetch_add(1, Ordering::Relaxed);
+        let threads = self.threads.of(level);
+        threads.count.fetch_add(1, Ordering::Relaxed);
         let answer = loop {
             if let Some(answer) = done() {
                 break Some(answer);
@@ -105,12 +132,12 @@ impl Progress {
             waiting = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => break None,
                 Some(left) => {
-                    self.moved.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                    threads.moved.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.moved.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                None => threads.moved.wait(waiting).unwrap_or_else(PoisonError::into_inner),
             };
         };
-        self.threads.fetch_sub(1, Ordering::Relaxed);
+        threads.count.fetch_sub(1, Ordering::Relaxed);
         drop(waiting);
         answer
     }
@@ -178,7 +205,7 @@ impl TailWatch {
     /// then.
     pub fn wait_beyond(&self, seq: Seq, timeout: Duration) -> Seq {
         let deadline = Instant::now().checked_add(timeout);
-        self.progress.wait_until(deadline, || self.beyond(seq)).unwrap_or_else(|| self.get())
+        self.progress.wait_until(Level::Disk, deadline, || self.beyond(seq)).unwrap_or_else(|| self.get())
     }
 
     /// Ready with the durable tail once it is beyond `seq`, or once the journal is closed (see

@@ -163,17 +163,6 @@ impl Writer {
         key: Key,
         chain: Hash,
     ) -> Hash {
-        let mut at = BATCH_HEADER_BYTES;
-        let mut digests = Vec::with_capacity(if self.chained { group.count as usize } else { 0 });
-        let mut seq = group.first;
-        for _ in 0..group.count {
-            let payload = record::seal(frame, at, key, seq);
-            at = payload.end;
-            seq = seq.next();
-            if self.chained {
-                digests.push(digest(&frame[payload]));
-            }
-        }
         let mut header = BatchHeader {
             salt,
             journal: self.catalog.journal,
@@ -185,8 +174,17 @@ impl Writer {
             link: Hash::ZERO,
         };
         debug_assert!(header.body_bytes as usize >= group.count as usize * RECORD_HEADER_BYTES);
+        // One pass: a record's checksums, and its digest while its bytes are near.
+        let mut at = BATCH_HEADER_BYTES;
+        let sealed = (0..u64::from(group.count)).map(|place| {
+            let payload = record::seal(frame, at, key, group.first.plus(place));
+            at = payload.end;
+            if self.chained { digest(&frame[payload]) } else { Hash::ZERO }
+        });
         if self.chained {
-            header.link = link(chain, &header, digests);
+            header.link = link(chain, &header, sealed);
+        } else {
+            sealed.for_each(|_no_digest| ());
         }
         crate::format::put(frame, 0, &header.encode(offset));
         header.link
