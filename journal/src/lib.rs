@@ -25,6 +25,9 @@
 //!
 //! # Limits
 //! A payload has at most 16,777,215 bytes, a submission 67,108,864. A segment aims at 64 MiB.
+//! Readers share at most 64 open segments, and an index of each in memory that is built as they are walked, of at most 2 %
+//! of its bytes: a jump to a seq or a time is O(log n) where somebody has been before, and walks frame headers of one
+//! segment where nobody has.
 //!
 //! ```
 //! use std::sync::Arc;
