@@ -35,12 +35,14 @@ pub struct Args {
 ///
 /// # Errors
 /// A wrong argument, no data directory, a cursor beyond the end, a journal that cannot be read.
-pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let filter = args.filters.filter()?;
+pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    args.filters.filter()?;
     let now = context.now();
     let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
     let until = args.until.map(|text| when::parse("--until", &text, now)).transpose()?;
     let view = open(context)?;
+    args.filters.complete(&view, context)?;
+    let filter = args.filters.filter()?;
     let from = start(&view, args.from)?;
     let mut replay = view.replay(from).filtered(filter);
     if let Some(since) = since {
@@ -69,7 +71,12 @@ pub fn open(context: &mut Context) -> Result<View, Error> {
     let waiting = view.waiting();
     if waiting > 0 {
         let events = display::counted(waiting, "event");
-        context.out.note(&format!("{events} in the inbox not shown: another process is taking them in"));
+        let why = if store::holder(&dir).is_some() {
+            "another process is taking them in"
+        } else {
+            "they cannot be taken into the journal here (is the disk full, read-only, or the lock unusable?)"
+        };
+        context.out.note(&format!("{events} in the inbox not shown: {why}"));
     }
     Ok(view)
 }

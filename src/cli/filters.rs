@@ -1,13 +1,20 @@
 //! The filters of `events` and `tail`: the same words as on the HTTP interface, and the same code behind them.
 
+use super::{Context, session};
 use crate::error::Error;
 use crate::event::Filter;
+use crate::projection::sessions::look;
+use crate::projection::sessions::view::Unresolved;
+use crate::store::View;
+
+/// An id of this length is a whole one: the text of a UUID, which is what agents use.
+const WHOLE_ID_BYTES: usize = 36;
 
 /// Which events to show. An event has to pass all that are given.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
-    /// Only events of this agent session
+    /// Only events of this agent session; the beginning of its id is enough
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
     /// Only events of these kinds; a pattern like `tool_call_*`, several with commas
@@ -46,6 +53,26 @@ impl Filters {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
         .collect()
+    }
+
+    /// Puts the whole id in the place of a beginning, which is what the lists show. A session that is not on record
+    /// yet is taken as it was typed: `tail -f` can wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when several sessions begin so, and a journal that cannot be read.
+    pub fn complete(&mut self, view: &View, context: &mut Context) -> Result<(), Error> {
+        let Some(given) = self.session.as_deref().filter(|given| given.len() < WHOLE_ID_BYTES) else {
+            return Ok(());
+        };
+        match look::in_journal(view, view.durable(), given)? {
+            Ok(found) => self.session = Some(found.id),
+            Err(Unresolved::Ambiguous(ids)) => return Err(session::ambiguous(given, &ids)),
+            Err(Unresolved::Unknown) => {
+                let given = super::display::fit(given, 60);
+                context.out.note(&format!("no session on record is or begins with `{given}`"));
+            }
+        }
+        Ok(())
     }
 
     /// The filter itself.

@@ -32,6 +32,7 @@ pub mod tail;
 pub mod when;
 
 use crate::error::Error;
+use crate::event::Redactor;
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 pub use context::Context;
 use out::Color;
@@ -216,8 +217,15 @@ pub fn definition() -> clap::Command {
 
 /// `--help` and `--version` are data and a success; anything else that clap says is a wrong command line.
 fn help_or_usage(error: &clap::Error) -> u8 {
+    let text = error.render().to_string();
+    // It repeats what was typed, and stderr ends in the logs of others.
+    let redacted = Redactor::new().text(&text);
     // Nobody is left to be told when the terminal cannot be written to.
-    let _ = error.print();
+    let _ = if error.use_stderr() && redacted != text {
+        std::io::Write::write_all(&mut std::io::stderr(), redacted.as_bytes())
+    } else {
+        error.print()
+    };
     if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 }
 }
 

@@ -10,6 +10,7 @@
 
 use super::display::Style;
 use crate::error::Error;
+use crate::event::Redactor;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -141,14 +142,17 @@ impl Out {
         self.say(&format!("{label} {text}"));
     }
 
-    /// Why the command failed: for people, or with `--json` one object, on stderr too.
+    /// Why the command failed: for people, or with `--json` one object, on stderr too. It may repeat what was typed or
+    /// read, and stderr ends in the logs of others: secrets are taken out of it as out of an event.
     pub fn error(&mut self, error: &Error) {
+        let error_text = error.to_string();
+        let message = Redactor::new().text(&error_text).into_owned();
         if self.manner.json {
-            let object = serde_json::json!({"error": {"code": error.code(), "message": error.to_string()}});
+            let object = serde_json::json!({"error": {"code": error.code(), "message": message}});
             self.say(&object.to_string());
         } else {
             let label = self.label("31", "error:");
-            self.say(&format!("{label} {error}"));
+            self.say(&format!("{label} {message}"));
         }
     }
 

@@ -77,14 +77,15 @@ pub(super) fn find(folded: &Folded, given: &str) -> Result<Found, Error> {
             what: format!("a session `{}`", display::fit(given, 60)),
             hint: ": `mnemosyne sessions` lists those on record".to_owned(),
         },
-        Unresolved::Ambiguous(ids) => {
-            let ids: Vec<_> = ids.iter().map(|id| display::fit(id, 60)).collect();
-            Error::usage(format!(
-                "several sessions begin with `{given}`: {}; give more of the id",
-                ids.join(", ")
-            ))
-        }
+        Unresolved::Ambiguous(ids) => ambiguous(given, &ids),
     })
+}
+
+/// Says which sessions were meant by too short a beginning.
+pub(super) fn ambiguous(given: &str, ids: &[String]) -> Error {
+    let ids: Vec<_> = ids.iter().map(|id| display::fit(id, 60)).collect();
+    let given = display::fit(given, 60);
+    Error::usage(format!("several sessions begin with `{given}`: {}; give more of the id", ids.join(", ")))
 }
 
 fn print(

@@ -43,11 +43,13 @@ pub struct Args {
 ///
 /// # Errors
 /// A wrong argument, no data directory, a journal that cannot be read, a server that refuses.
-pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let filter = args.filters.filter()?;
+pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    args.filters.filter()?;
     let now = context.now();
     let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
     let view = events::open(context)?;
+    args.filters.complete(&view, context)?;
+    let filter = args.filters.filter()?;
     let through = view.durable();
     let mut lines = Lines::default();
     let newest = match since {

@@ -126,7 +126,7 @@ impl DataDir {
             return guard::check_dir(&self.path);
         }
         if let Some(parent) = self.path.parent() {
-            std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            guard::make_parents(parent)?;
         }
         if self.path.is_dir() {
             self.refuse_foreign()?;
@@ -143,12 +143,12 @@ impl DataDir {
     /// For commands that only read: the directory must be there; nothing is created.
     ///
     /// # Errors
-    /// [`Error::NoDataDir`].
+    /// [`Error::NoDataDir`], or [`Error::UnsafePath`] when its journal or its inbox is a link to somewhere else: what is
+    /// behind it would be shown, or taken in and deleted, as if it were ours.
     pub fn open_existing(&self) -> Result<(), Error> {
-        if self.journal().is_dir() || self.inbox().is_dir() {
-            return Ok(());
-        }
-        Err(Error::NoDataDir { path: self.path.clone() })
+        let journal = guard::is_own_dir(&self.journal())?;
+        let inbox = guard::is_own_dir(&self.inbox())?;
+        if journal || inbox { Ok(()) } else { Err(Error::NoDataDir { path: self.path.clone() }) }
     }
 
     fn is_complete(&self) -> bool {
@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(dir.open_existing().unwrap_err().code(), "no_data_dir");
         assert!(!dir.path().exists(), "looking creates nothing");
         dir.create().unwrap();
+        assert_eq!(mode(&parent.path().join("a")) & 0o022, 0, "who can write there could plant another one");
         dir.create().unwrap();
         dir.open_existing().unwrap();
         assert_eq!(std::fs::read(dir.path().join(".gitignore")).unwrap(), b"*\n");

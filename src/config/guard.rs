@@ -155,6 +155,30 @@ pub fn make_dir(path: &Path) -> Result<bool, Error> {
     }
 }
 
+/// Makes the directories above a data directory, private as well: whoever may write there could put another one in its
+/// place. Those that exist stay as they are.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn make_parents(path: &Path) -> Result<(), Error> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))
+}
+
+/// Whether there is a directory at `path`; a link to one is refused. Changes nothing, so it serves read-only places, too.
+///
+/// # Errors
+/// [`Error::UnsafePath`] for a symbolic link.
+pub fn is_own_dir(path: &Path) -> Result<bool, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => {
+            Err(Error::UnsafePath { path: path.into(), reason: "it is a symbolic link; remove it".into() })
+        }
+        Ok(meta) => Ok(meta.is_dir()),
+        // What cannot be looked at says so when it is opened.
+        Err(_) => Ok(false),
+    }
+}
+
 /// Checks that `path` is a directory itself (no link) of this user, and takes the others' rights away if they have any.
 ///
 /// # Errors
@@ -178,6 +202,16 @@ pub fn check_dir(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert_eq!(is_own_dir(&link).unwrap_err().code(), "unsafe_path");
+        assert!(is_own_dir(dir.path()).unwrap());
+        assert!(!is_own_dir(&dir.path().join("nothing")).unwrap());
+    }
 
     #[test]
     fn planted_links_fifos_and_hard_links_are_refused() {

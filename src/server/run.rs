@@ -58,7 +58,14 @@ pub fn run(
     let instance_id = clock::new_id(&*clock).to_string();
     let opening = Opening::server(instance_id.clone(), clock.clone(), options.settings.clone());
     let (store, opened) = Store::open(&options.dir, opening)?;
-    tracing::info!(?opened, "the journal is open");
+    tracing::info!(
+        created = opened.created,
+        clean = opened.clean,
+        torn_bytes = opened.torn_bytes,
+        damaged_ranges = opened.damage.len(),
+        drained = opened.drained.events,
+        "the journal is open"
+    );
     let served = tokio_runtime()?.block_on(run_on(options, &store, instance_id, clock, shutdown, ready));
     let closed = store.close();
     served.and_then(|served| closed.map(|()| served))
@@ -113,7 +120,11 @@ fn check_loopback(addr: SocketAddr) -> Result<(), Error> {
 fn listen(options: &Options) -> Result<TcpListener, Error> {
     let wanted = options.addr.unwrap_or(options.settings.server_addr);
     let failed = |addr: SocketAddr| {
-        move |error: std::io::Error| Error::failed(format!("cannot listen on {addr}: {error}"))
+        move |error: std::io::Error| {
+            Error::failed(format!(
+                "cannot listen on {addr}: {error}; `--addr 127.0.0.1:0` takes any free port"
+            ))
+        }
     };
     match bind(wanted) {
         Err(error) if error.kind() == ErrorKind::AddrInUse && options.addr.is_none() => {

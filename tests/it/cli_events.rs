@@ -226,3 +226,23 @@ fn what_waits_in_the_inbox_while_another_holds_the_journal_is_told() {
     assert_eq!(quiet.stderr, "");
     server.stop();
 }
+
+/// The lists show eight characters of an id; what they show has to find something.
+#[test]
+fn the_beginning_of_a_sessions_id_is_enough_where_it_means_one() {
+    let world = recorded();
+    let whole = world.events(["--session", "one"]);
+    assert_eq!((whole.len(), world.events(["--session", "on"])), (4, whole));
+    let tail = world.ok(["tail", "--session", "on", "--json"]).json_lines();
+    assert_eq!(tail.len(), 4);
+
+    world.hook(&prompt("other", "a second one with an o"));
+    let ran = world.run(["events", "--session", "o"]);
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(ran.stderr.contains("several sessions begin with `o`: one, other"), "{ran}");
+    let ran = world.ok(["events", "--session", "three"]);
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.contains("no session on record is or begins with `three`"),
+        "{ran}"
+    );
+}

@@ -37,6 +37,11 @@ mod real_hooks;
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
 
+/// What is kept from others: modes, planted links, secrets, and that derived files are derived.
+mod private;
+/// The README's commands, run as they stand there.
+mod readme;
+
 /// Emitting and reading over HTTP.
 mod http_emit;
 /// A thousand subscribers, some of which never read.

@@ -55,6 +55,14 @@ pub struct Failures {
 /// When not even that is possible; there is nobody left to tell.
 pub fn count(inbox: &Path, reason: &str, now: Timestamp) -> Result<(), Error> {
     let path = inbox.join("failed");
+    // Whoever opens a file checks its last component only: behind a planted link this one would be made elsewhere.
+    if !guard::is_own_dir(inbox)? {
+        return Err(Error::Io {
+            action: "find",
+            path: inbox.into(),
+            source: std::io::ErrorKind::NotADirectory.into(),
+        });
+    }
     let file = guard::open(&path, How::Create)?;
     let _lock = locked(&file, &path)?;
     let mut failures = load(&file, &path)?;
