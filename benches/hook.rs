@@ -17,7 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mnemosyne");
 type Fault = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Fault> {
-    // `cargo test` starts benches, too, to see that they run.
+    // `cargo test --benches` starts it only to see that it runs.
     let calls = if std::env::args().any(|argument| argument == "--bench") { CALLS_PER_ROUND } else { 2 };
     let dir = tempfile::tempdir()?;
     let usual = payload(dir.path(), "usual.json", 200)?;
