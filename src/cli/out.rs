@@ -100,7 +100,13 @@ impl Out {
     /// # Errors
     /// [`Error::OutputClosed`] when nobody reads any more; an I/O error otherwise, for instance of a full disk.
     pub fn line(&mut self, text: &str) -> Result<(), Error> {
-        let written = self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.write_all(b"\n"));
+        let line_bytes = text.len() + 1;
+        // A full buffer must not be handed on between a text and its line break.
+        let is_full = self.stdout.buffer().len() + line_bytes > self.stdout.capacity();
+        let written = if is_full { self.stdout.flush() } else { Ok(()) };
+        let written = written
+            .and_then(|()| self.stdout.write_all(text.as_bytes()))
+            .and_then(|()| self.stdout.write_all(b"\n"));
         let written = if self.each_line { written.and_then(|()| self.stdout.flush()) } else { written };
         written.map_err(failed)
     }
@@ -160,10 +166,12 @@ impl Out {
         if self.color_words { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// A failure to write to stderr is dropped: there is no third stream to tell it on.
+    /// A failure to write to stderr is dropped: there is no third stream to tell it on. Data first, and the line in one
+    /// write: both streams may be one terminal, which other processes write to as well.
     fn say(&mut self, text: &str) {
         let _ = self.stdout.flush();
-        let _ = writeln!(self.stderr, "{text}");
+        let _ = self.stderr.write_all(format!("{text}\n").as_bytes());
+        let _ = self.stderr.flush();
     }
 }
 
@@ -236,6 +244,39 @@ pub(crate) mod tests {
         out.note("words");
         out.detail("unasked");
         assert_eq!((stdout.text().as_str(), stderr.text().as_str()), ("data\n", "words\n"));
+    }
+
+    /// A stream that keeps its writes apart.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<String>>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().push(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn words_come_after_the_data_before_them_and_never_inside_a_line() {
+        let both = Writes::default();
+        let mut out = Out::new(Box::new(both.clone()), Box::new(both.clone()), Manner::default(), false);
+        for n in 0..30_000 {
+            out.line(&format!("line {n}")).unwrap();
+            if n % 10_000 == 0 {
+                out.note(&format!("word {n}"));
+            }
+        }
+        out.flush().unwrap();
+        let writes = both.0.lock().unwrap();
+        assert!(writes.len() > 6, "more than one buffer: {}", writes.len());
+        assert!(writes.iter().all(|write| write.ends_with('\n')));
+        let lines: Vec<&str> = writes.iter().flat_map(|write| write.lines()).collect();
+        let word = lines.iter().position(|line| *line == "word 10000").unwrap();
+        assert_eq!(lines[word - 1..=word + 1], ["line 10000", "word 10000", "line 10001"]);
     }
 
     #[test]
