@@ -58,10 +58,10 @@ pub fn parse_lenient(bytes: &[u8]) -> Result<Json, JsonFault> {
     if depth(text.as_bytes()) > DEPTH_MAX {
         return Err(JsonFault::TooDeep);
     }
-    let parsed = match (serde_json::from_str(&text), repair_surrogates(&text)) {
-        (Err(_), Cow::Owned(repaired)) => serde_json::from_str(&repaired),
-        (parsed, _) => parsed,
-    };
+    let parsed = serde_json::from_str(&text).or_else(|error| match repair_surrogates(&text) {
+        Cow::Owned(repaired) => serde_json::from_str(&repaired),
+        Cow::Borrowed(_) => Err(error),
+    });
     let mut value =
         parsed.map_err(|error: serde_json::Error| JsonFault::Malformed(error.to_string().into()))?;
     flatten_deep(&mut value);
@@ -105,15 +105,13 @@ fn depth(bytes: &[u8]) -> usize {
 }
 
 fn skip_string(rest: &mut std::slice::Iter<'_, u8>) {
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                rest.next();
-            }
-            _ => {}
+    while let Some(found) = memchr::memchr2(b'"', b'\\', rest.as_slice()) {
+        if rest.nth(found) == Some(&b'"') {
+            return;
         }
+        rest.next();
     }
+    *rest = [].iter();
 }
 
 /// Replaces each escaped half of a surrogate pair that stands alone.
@@ -298,11 +296,12 @@ impl CompactCheck<'_> {
 
     fn string(&mut self) -> Result<(), JsonFault> {
         loop {
+            let plain = |byte: &u8| *byte >= 0x20 && !matches!(byte, b'"' | b'\\');
+            self.at += self.bytes[self.at..].iter().take_while(|byte| plain(byte)).count();
             match self.next()? {
                 b'"' => return Ok(()),
                 b'\\' => self.escape()?,
-                0..=0x1F => return Err(self.fault()),
-                _ => {}
+                _ => return Err(self.fault()),
             }
         }
     }

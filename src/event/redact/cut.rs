@@ -8,7 +8,7 @@
 use super::super::catalog::Field;
 use super::super::envelope::Cut;
 use super::super::{FieldType, Json};
-use super::PLACEHOLDER;
+use super::{PLACEHOLDER, Trimmed};
 use std::collections::BTreeSet;
 
 /// No string is cut below this many bytes of JSON text: ids and names of typed fields stay whole.
@@ -17,23 +17,37 @@ const STRING_BYTES_MIN: usize = 256;
 /// So many strings are cut and noted at most; beyond, whole fields are shortened instead.
 const STRINGS_CUT_MAX: usize = 128;
 
-/// Makes the payload's text at most `max` bytes long and tells what was cut.
-pub(super) fn to_fit(payload: &mut Json, fields: &[Field], max: usize) -> Vec<Cut> {
+/// Makes the payload's text at most `max` bytes long and tells what was cut; what was shortened already is a part of that.
+pub(super) fn to_fit(payload: &mut Json, fields: &[Field], max: usize, trimmed: &[Trimmed]) -> Vec<Cut> {
+    let mut cuts: Vec<Cut> = trimmed.iter().map(|trimmed| trimmed.cut.clone()).collect();
     let total = size(payload);
-    if total <= max {
-        return Vec::new();
-    }
-    let mut lengths = Vec::new();
-    string_sizes(payload, &mut lengths);
-    let limit = common_limit(lengths, total, max);
-    let mut cuts = Vec::new();
-    if let Some(limit) = limit {
-        cut_strings(payload, limit, &mut String::new(), &mut cuts);
-    }
-    if size(payload) > max {
-        cut_fields(payload, fields, max, &mut cuts);
+    if total > max {
+        shrink(payload, fields, max, trimmed, total, &mut cuts);
+        // What stood in a field that is gone is told with the field.
+        let is_there = |cut: &Cut| payload.pointer(&cut.pointer).is_some();
+        let mut at = 0;
+        cuts.retain(|cut| {
+            at += 1;
+            at > trimmed.len() || is_there(cut)
+        });
     }
     cuts
+}
+
+fn shrink(
+    payload: &mut Json,
+    fields: &[Field],
+    max: usize,
+    trimmed: &[Trimmed],
+    total: usize,
+    cuts: &mut Vec<Cut>,
+) {
+    let mut lengths = Vec::new();
+    string_sizes(payload, &mut lengths);
+    match common_limit(lengths, total, max) {
+        Some(limit) => cut_strings(payload, limit, &mut String::new(), cuts),
+        None => cut_fields(payload, fields, max, trimmed, cuts),
+    }
 }
 
 /// Bytes of the compact JSON text.
@@ -57,8 +71,45 @@ fn size(value: &Json) -> usize {
     }
 }
 
+/// The same if it is at most `max`; looks at little more than that.
+fn size_within(value: &Json, max: usize) -> Option<usize> {
+    let mut bytes = 0_usize;
+    let mut add = |more: usize| {
+        bytes += more;
+        (bytes <= max).then_some(bytes)
+    };
+    match value {
+        Json::String(text) if text.len() > max => None,
+        Json::Array(items) => {
+            add(2 + items.len().saturating_sub(1))?;
+            items.iter().try_for_each(|item| add(size_within(item, max)?).map(|_| ()))?;
+            Some(bytes)
+        }
+        Json::Object(object) => {
+            add(2 + object.len().saturating_sub(1))?;
+            object.iter().try_for_each(|(key, value)| {
+                add(string_size(key) + 1 + size_within(value, max)?).map(|_| ())
+            })?;
+            Some(bytes)
+        }
+        scalar => add(size(scalar)),
+    }
+}
+
 fn string_size(text: &str) -> usize {
-    2 + text.chars().map(char_size).sum::<usize>()
+    2 + size_within_string(text)
+}
+
+/// Bytes that a text takes between the quotes of a JSON string.
+pub(super) fn size_within_string(text: &str) -> usize {
+    // Without branches, in parts so short that a byte holds the count: the compiler takes many bytes at once.
+    const PART_BYTES: usize = 48;
+    let more = |byte: &u8| {
+        let two = matches!(byte, b'"' | b'\\' | 8..=10 | 12..=13);
+        u8::from(two) + 5 * u8::from(*byte < 0x20 && !two)
+    };
+    let parts = text.as_bytes().chunks(PART_BYTES);
+    text.len() + parts.map(|part| usize::from(part.iter().map(more).sum::<u8>())).sum::<usize>()
 }
 
 const fn char_size(c: char) -> usize {
@@ -80,6 +131,10 @@ fn string_sizes(value: &Json, lengths: &mut Vec<usize>) {
 
 /// The greatest length to which strings can be cut so that the whole fits; nothing where that is too short or cuts too many.
 fn common_limit(mut lengths: Vec<usize>, total: usize, max: usize) -> Option<usize> {
+    if lengths.len() > STRINGS_CUT_MAX + 1 {
+        lengths.select_nth_unstable_by(STRINGS_CUT_MAX, |a, b| b.cmp(a));
+        lengths.truncate(STRINGS_CUT_MAX + 1);
+    }
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     let mut longest = 0;
     for (at, length) in lengths.iter().take(STRINGS_CUT_MAX).enumerate() {
@@ -97,7 +152,9 @@ fn common_limit(mut lengths: Vec<usize>, total: usize, max: usize) -> Option<usi
 fn cut_strings(value: &mut Json, limit: usize, pointer: &mut String, cuts: &mut Vec<Cut>) {
     match value {
         Json::String(text) if string_size(text) > limit => {
-            cuts.push(Cut { pointer: pointer.clone(), bytes: text.len() as u64 });
+            if !cuts.iter().any(|cut| cut.pointer == *pointer) {
+                cuts.push(Cut { pointer: pointer.clone(), bytes: text.len() as u64 });
+            }
             shorten(text, limit);
         }
         Json::Array(items) => {
@@ -122,7 +179,8 @@ fn within(pointer: &mut String, part: &str, then: impl FnOnce(&mut String)) {
     pointer.truncate(length);
 }
 
-fn push_part(pointer: &mut String, part: &str) {
+/// One more part of a JSON pointer.
+pub(super) fn push_part(pointer: &mut String, part: &str) {
     pointer.push('/');
     for c in part.chars() {
         match c {
@@ -155,7 +213,7 @@ fn shorten(text: &mut String, limit: usize) {
 }
 
 /// Shortens the fields of the payload that are too big, each to its share; those of the table first.
-fn cut_fields(payload: &mut Json, fields: &[Field], max: usize, cuts: &mut Vec<Cut>) {
+fn cut_fields(payload: &mut Json, fields: &[Field], max: usize, trimmed: &[Trimmed], cuts: &mut Vec<Cut>) {
     let Json::Object(object) = payload else { return };
     let known = |key: &str| fields.iter().find(|field| field.name == key);
     let mut order: Vec<(bool, usize, String)> = object
@@ -177,17 +235,24 @@ fn cut_fields(payload: &mut Json, fields: &[Field], max: usize, cuts: &mut Vec<C
         let value_room = share.saturating_sub(string_size(key) + 2);
         let typed = known(key).is_some_and(|field| !matches!(field.ty, FieldType::Any));
         let Some(value) = object.get_mut(key.as_str()) else { continue };
-        let former = size(value) as u64;
+        let mut pointer = String::new();
+        push_part(&mut pointer, key);
+        let lost: usize = trimmed
+            .iter()
+            .filter(|trimmed| stands_in(&trimmed.cut, &pointer))
+            .map(|trimmed| trimmed.lost)
+            .sum();
+        let former = (bytes - string_size(key) - 2 + lost) as u64;
         if let Some(shorter) = beginning(value, value_room, !typed) {
             *value = shorter;
             room -= string_size(key) + 2 + size(value);
-            let mut pointer = String::new();
-            push_part(&mut pointer, key);
-            cuts.push(Cut { pointer, bytes: former });
+            if !cuts.iter().any(|cut| cut.pointer == pointer) {
+                cuts.push(Cut { pointer, bytes: former });
+            }
         } else {
             *value = Json::Null;
             dropped.insert(key.as_str());
-            dropped_bytes += *bytes as u64;
+            dropped_bytes += (*bytes + lost) as u64;
         }
     }
     if !dropped.is_empty() {
@@ -196,10 +261,14 @@ fn cut_fields(payload: &mut Json, fields: &[Field], max: usize, cuts: &mut Vec<C
     }
 }
 
+fn stands_in(cut: &Cut, pointer: &str) -> bool {
+    cut.pointer.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The longest beginning of a value, in the order of its text, that takes at most `room` bytes. `deep` says whether the last part may
 /// be a beginning itself; in a typed list it must be whole.
 fn beginning(value: &Json, room: usize, deep: bool) -> Option<Json> {
-    if size(value) <= room {
+    if size_within(value, room).is_some() {
         return Some(value.clone());
     }
     if room < 2 {
@@ -215,9 +284,8 @@ fn beginning(value: &Json, room: usize, deep: bool) -> Option<Json> {
             let mut left = room - 2;
             let mut kept = Vec::new();
             for item in items {
-                let bytes = size(item) + 1;
-                if bytes <= left {
-                    left -= bytes;
+                if let Some(bytes) = size_within(item, left.saturating_sub(1)).filter(|bytes| *bytes < left) {
+                    left -= bytes + 1;
                     kept.push(item.clone());
                 } else {
                     kept.extend(deep.then(|| beginning(item, left.saturating_sub(1), deep)).flatten());
@@ -231,9 +299,9 @@ fn beginning(value: &Json, room: usize, deep: bool) -> Option<Json> {
             let mut kept = serde_json::Map::new();
             for (key, value) in object {
                 let key_bytes = string_size(key) + 2;
-                let bytes = key_bytes + size(value);
-                if bytes <= left {
-                    left -= bytes;
+                let whole = left.checked_sub(key_bytes).and_then(|room| size_within(value, room));
+                if let Some(bytes) = whole {
+                    left -= key_bytes + bytes;
                     kept.insert(key.clone(), value.clone());
                 } else {
                     if let Some(value) = beginning(value, left.saturating_sub(key_bytes), deep)

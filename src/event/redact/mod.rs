@@ -7,8 +7,9 @@
 //! - shapes (`tokens`): prefixes of issuers, PEM, JWT, `Bearer`, URLs with passwords, webhook addresses;
 //! - nearness (`named`): random text close behind such a word in prose.
 //!
-//! All of it scans bytes by hand: no pattern is compiled, since a hook lives for a millisecond; time is linear in the text. Texts inside texts
-//! (JSON as a string, at any depth of quoting) are scanned as they stand. An explicit name wins over the look of a value: 64 hexadecimal digits
+//! All of it scans bytes by hand: no pattern is compiled, since a hook lives for a millisecond. From one place where something may begin to the
+//! next it goes by tables (`starts`) or `memchr`, and work is linear in the text. A string far beyond the cap is shortened
+//! before it is scanned (`trim`), so a tool's output of megabytes costs little more than its parse. Texts inside texts (JSON as a string, at any depth of quoting) are scanned as they stand. An explicit name wins over the look of a value: 64 hexadecimal digits
 //! under `api_key` go, the same digits anywhere else stay, since they name contents and commits.
 //!
 //! Never touched: ids of the envelope, fields that end in `_id` or hold `uuid`, `cwd`, `transcript_path`.
@@ -20,10 +21,14 @@ mod cut;
 mod named;
 mod names;
 mod shape;
+mod starts;
 mod tokens;
+mod trim;
+pub(super) mod work;
 
-use super::{Event, Json, Kind, PayloadText, json};
+use super::{Cut, Event, Json, Kind, PayloadText};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The most bytes that a payload's text has after redaction, unless the redactor says otherwise.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
@@ -76,9 +81,7 @@ impl Redactor {
 
     /// Takes secrets out of every string and key of a value.
     pub fn value(&self, value: &mut Json) {
-        if self.enabled {
-            self.walk(value, None);
-        }
+        self.walk(value, usize::MAX);
     }
 
     /// Takes secrets out of the envelope's texts and the payload, then cuts the payload to the cap, and notes where.
@@ -98,66 +101,105 @@ impl Redactor {
             }
         }
         let mut payload = event.payload.to_json();
-        let before = payload.clone();
-        self.value(&mut payload);
-        json::flatten_deep(&mut payload);
+        let (redacted, trimmed) =
+            self.walk(&mut payload, self.payload_bytes_max.saturating_add(trim::MARGIN_BYTES));
         let fields = event.kind.known().map(Kind::fields).unwrap_or_default();
-        event.cut.extend(cut::to_fit(&mut payload, fields, self.payload_bytes_max));
-        if payload != before {
+        let cuts = cut::to_fit(&mut payload, fields, self.payload_bytes_max, &trimmed);
+        if redacted || !cuts.is_empty() {
             event.payload = PayloadText::from_checked(payload.to_string());
         }
+        event.cut.extend(cuts);
     }
 
-    /// Takes secrets out of the keys; two that become one both stay.
-    fn redact_keys(&self, object: &mut serde_json::Map<String, Json>) {
-        if object.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
-            let old = std::mem::take(object);
-            for (key, value) in old {
-                let mut redacted = self.text(&key).into_owned();
-                while object.contains_key(&redacted) {
-                    redacted.push('+');
-                }
-                object.insert(redacted, value);
-            }
+    /// Takes out secrets, strings of more than `string_bytes_max` bytes shortened before. Tells whether there were any, and what was shortened.
+    fn walk(&self, value: &mut Json, string_bytes_max: usize) -> (bool, Vec<Trimmed>) {
+        let mut walk = Walk {
+            redactor: self,
+            string_bytes_max,
+            pointer: String::new(),
+            redacted: false,
+            trimmed: Vec::new(),
+        };
+        if self.enabled {
+            walk.value(value, None);
         }
+        (walk.redacted, walk.trimmed)
     }
+}
 
+/// A string that was shortened before it was scanned.
+struct Trimmed {
+    /// Where it is and how long it was.
+    cut: Cut,
+    /// What it lost, in bytes of JSON text.
+    lost: usize,
+}
+
+/// One way through a value.
+struct Walk<'a> {
+    redactor: &'a Redactor,
+    string_bytes_max: usize,
+    pointer: String,
+    redacted: bool,
+    trimmed: Vec<Trimmed>,
+}
+
+impl Walk<'_> {
     /// `under` is the class of the nearest name above that promises a secret.
-    fn walk(&self, value: &mut Json, under: Option<names::Class>) {
+    fn value(&mut self, value: &mut Json, under: Option<names::Class>) {
         match value {
-            Json::String(text) => {
-                if under.is_some_and(|class| named::is_secret_value(class, text)) {
-                    PLACEHOLDER.clone_into(text);
-                } else if let Cow::Owned(redacted) = self.text(text) {
-                    *text = redacted;
-                }
-            }
+            Json::String(text) => self.text(text, under),
             Json::Number(_) if under == Some(names::Class::Password) => {
                 *value = Json::String(PLACEHOLDER.to_owned());
+                self.redacted = true;
             }
-            Json::Array(items) => self.walk_list(items, under),
-            Json::Object(object) => self.walk_object(object, under),
+            Json::Array(items) => self.list(items, under),
+            Json::Object(object) => self.object(object, under),
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
     }
 
-    fn walk_list(&self, items: &mut [Json], under: Option<names::Class>) {
+    fn text(&mut self, text: &mut String, under: Option<names::Class>) {
+        if under.is_some_and(|class| named::is_secret_value(class, text)) {
+            PLACEHOLDER.clone_into(text);
+            self.redacted = true;
+            return;
+        }
+        if text.len() > self.string_bytes_max {
+            let end = trim::end(text, self.string_bytes_max);
+            let cut = Cut { pointer: self.pointer.clone(), bytes: text.len() as u64 };
+            self.trimmed.push(Trimmed { cut, lost: cut::size_within_string(&text[end..]) });
+            text.truncate(end);
+        }
+        if let Cow::Owned(redacted) = self.redactor.text(text) {
+            *text = redacted;
+            self.redacted = true;
+        }
+    }
+
+    fn list(&mut self, items: &mut [Json], under: Option<names::Class>) {
         let mut flag = None;
-        for item in items {
+        for (at, item) in items.iter_mut().enumerate() {
             let next = item.as_str().and_then(named::is_secret_flag);
             let argument = item.as_str().is_some_and(|text| !text.starts_with('-'));
-            self.walk(item, if argument { under.or(flag) } else { under });
+            let above = self.pointer.len();
+            let _ = write!(self.pointer, "/{at}"); // writing to a String cannot fail
+            self.value(item, if argument { under.or(flag) } else { under });
+            self.pointer.truncate(above);
             flag = next;
         }
     }
 
-    fn walk_object(&self, object: &mut serde_json::Map<String, Json>, under: Option<names::Class>) {
-        self.redact_keys(object);
+    fn object(&mut self, object: &mut serde_json::Map<String, Json>, under: Option<names::Class>) {
+        self.keys(object);
         for (key, value) in object.iter_mut() {
-            if value.is_string() && names::is_untouched(key) && under.is_none() {
-                continue;
+            let untouched = value.is_string() && under.is_none() && names::is_untouched(key);
+            if !untouched {
+                let above = self.pointer.len();
+                cut::push_part(&mut self.pointer, key);
+                self.value(value, names::class_of(key).or(under));
+                self.pointer.truncate(above);
             }
-            self.walk(value, names::class_of(key).or(under));
         }
         // `{"name": "API_KEY", "value": ".."}` is one field in two.
         let named = ["name", "key", "header", "variable"]
@@ -168,18 +210,40 @@ impl Redactor {
             && named::is_secret_value(class, value)
         {
             PLACEHOLDER.clone_into(value);
+            self.redacted = true;
+        }
+    }
+
+    /// Takes secrets out of the keys; two that become one both stay.
+    fn keys(&mut self, object: &mut serde_json::Map<String, Json>) {
+        if object.keys().any(|key| matches!(self.redactor.text(key), Cow::Owned(_))) {
+            self.redacted = true;
+            let old = std::mem::take(object);
+            for (key, value) in old {
+                let mut redacted = self.redactor.text(&key).into_owned();
+                while object.contains_key(&redacted) {
+                    redacted.push('+');
+                }
+                object.insert(redacted, value);
+            }
         }
     }
 }
 
+/// Where a quoted value ends that begins here: for the test that counts what is looked at.
+#[cfg(test)]
+pub(super) fn closing_quote_from(text: &str, inside: usize) -> usize {
+    named::closing(text.as_bytes(), inside, b'\'', 0)
+}
+
 /// The text without the secrets that one look over it finds, if there are any.
 fn pass(text: &str) -> Option<String> {
+    work::looked_at(text.len());
     let mut spans = Spans::default();
     tokens::find_prefixed(text, &mut spans);
     tokens::find_private_keys(text, &mut spans);
     tokens::find_schemes(text, &mut spans);
-    tokens::find_url_passwords(text, &mut spans);
-    tokens::find_bot_tokens(text, &mut spans);
+    tokens::find_at_colons(text, &mut spans);
     named::find_assigned(text, &mut spans);
     named::find_flags(text, &mut spans);
     named::find_spoken(text, &mut spans);

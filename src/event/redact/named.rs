@@ -3,9 +3,9 @@
 //! The text may be a command, a source file, a configuration, a log, or JSON inside JSON, so names are looked for backwards from every `=`
 //! and `:`, at most a fixed number of bytes, and values forwards to their own end: time is linear in the text.
 
-use super::names::{Class, NAME_BYTES_MAX, class_of};
+use super::names::{Class, NAME_BYTES_MAX, class_of, next_telling};
 use super::shape::{entropy_millibits, is_digest, is_mixed, is_uuid, starts_word};
-use super::{PLACEHOLDER, Spans};
+use super::{PLACEHOLDER, Spans, work};
 
 /// How a value is written.
 #[derive(Clone, Copy, PartialEq)]
@@ -196,6 +196,7 @@ fn name_before(text: &str, separator: usize) -> Option<&str> {
     if length > 1 && start > 0 && bytes[start - 1] == b'\\' && matches!(bytes[start], b'n' | b't' | b'r') {
         start += 1;
     }
+    work::looked_at(length);
     (length > 0).then(|| &text[start..end])
 }
 
@@ -263,13 +264,20 @@ fn run_end(bytes: &[u8], start: usize, limit: usize, unquoted: Written) -> usize
         byte => matches!(byte, b',' | b';' | b'}' | b'&'),
     };
     let end = (start..limit).find(|at| is_end(*at)).unwrap_or(limit);
+    work::looked_at(end - start);
     // Inside a character of several bytes: on to its end.
     (end..bytes.len()).find(|at| bytes[*at] & 0xC0 != 0x80).unwrap_or(bytes.len())
 }
 
 /// Where a quoted value ends: at a quote behind as many backslashes as the opening one has, doubled ones aside. Without one, at
 /// the end of the text: a secret that was cut off is still one.
-fn closing(bytes: &[u8], inside: usize, quote: u8, slashes: usize) -> usize {
+pub(super) fn closing(bytes: &[u8], inside: usize, quote: u8, slashes: usize) -> usize {
+    let end = closing_quote(bytes, inside, quote, slashes);
+    work::looked_at(end.saturating_sub(inside));
+    end
+}
+
+fn closing_quote(bytes: &[u8], inside: usize, quote: u8, slashes: usize) -> usize {
     let turn = 2 * (slashes + 1);
     let mut run = 0;
     for (at, byte) in bytes.iter().enumerate().skip(inside) {
@@ -289,6 +297,7 @@ fn line_end(bytes: &[u8], start: usize) -> usize {
     for escape in [&b"\\n"[..], b"\\r", b"\\\""] {
         end = memchr::memmem::find(&rest[..end], escape).unwrap_or(end);
     }
+    work::looked_at(end);
     start + rest[..end].trim_ascii_end().len()
 }
 
@@ -385,24 +394,24 @@ fn line_has(text: &str, at: usize, words: &[&str]) -> bool {
 
 /// Finds random text and passwords that prose names: `the api key is 8fk2...`, `password hunter2`.
 pub(super) fn find_spoken(text: &str, spans: &mut Spans) {
-    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(telling) = next_telling(text.as_bytes(), from) {
+        from = spoken_from(text, telling, spans);
+    }
+}
+
+/// Reads on from the word before the one that holds this place, until nothing said so far is about what follows. Tells where it stopped.
+fn spoken_from(text: &str, telling: usize, spans: &mut Spans) -> usize {
+    let begin = word_before(text, telling);
     let mut near: Option<(Class, usize)> = None;
     let mut previous: &str = "";
-    for (start, word) in words(text) {
+    for (start, word) in words(&text[begin..]).map(|(start, word)| (begin + start, word)) {
+        let end = start + word.len();
         if let Some((class, left)) = near {
-            let random = word.len() >= 16
-                && is_mixed(word.as_bytes())
-                && entropy_millibits(word.as_bytes()) >= 3_000
-                && !is_named_id(word.as_bytes());
-            let spoken = class == Class::Password
-                && matches!(previous, "is" | "was" | "be")
-                && word.len() >= 6
-                && word.bytes().any(|byte| byte.is_ascii_digit())
-                && word.bytes().any(|byte| byte.is_ascii_alphabetic());
             if word == PLACEHOLDER {
                 near = None;
-            } else if (random || spoken) && !is_code(word.as_bytes()) {
-                spans.add(start, start + word.len());
+            } else if is_spoken_secret(class, previous, word) {
+                spans.add(start, end);
                 near = None;
             } else {
                 near = (left > 0).then(|| (class, left - 1));
@@ -411,11 +420,30 @@ pub(super) fn find_spoken(text: &str, spans: &mut Spans) {
         if let Some(class) = spoken_class(previous, word) {
             near = Some((class, 4));
         }
-        if bytes.get(start + word.len()) == Some(&b'\n') {
+        if text.as_bytes().get(end) == Some(&b'\n') {
             near = None;
+        }
+        if near.is_none() && end > telling {
+            work::looked_at(end - begin);
+            return end;
         }
         previous = word;
     }
+    work::looked_at(text.len() - begin);
+    text.len()
+}
+
+fn is_spoken_secret(class: Class, previous: &str, word: &str) -> bool {
+    let random = word.len() >= 16
+        && is_mixed(word.as_bytes())
+        && entropy_millibits(word.as_bytes()) >= 3_000
+        && !is_named_id(word.as_bytes());
+    let spoken = class == Class::Password
+        && matches!(previous, "is" | "was" | "be")
+        && word.len() >= 6
+        && word.bytes().any(|byte| byte.is_ascii_digit())
+        && word.bytes().any(|byte| byte.is_ascii_alphabetic());
+    (random || spoken) && !is_code(word.as_bytes())
 }
 
 /// Ids that agents give, paths, digests and names with dots are no secrets.
@@ -454,18 +482,22 @@ fn spoken_class(previous: &str, word: &str) -> Option<Class> {
 
 /// The words of a text with their places: what stands between blanks, quotes and marks that no token has.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let is_break = |c: char| {
-        c.is_whitespace()
-            || matches!(
-                c,
-                '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '[' | ']' | '{' | '}' | '\\'
-            )
-    };
     let base = text.as_ptr() as usize;
-    text.split(is_break).filter(|word| !word.is_empty()).map(move |word| {
+    text.split(ends_word).filter(|word| !word.is_empty()).map(move |word| {
         let kept = word.trim_end_matches(['.', ':', '!', '?']);
         (word.as_ptr() as usize - base, kept)
     })
+}
+
+/// Where the word begins that stands before the one that holds this place.
+fn word_before(text: &str, at: usize) -> usize {
+    let before = text[..at].trim_end_matches(|c| !ends_word(c)).trim_end_matches(ends_word);
+    before.trim_end_matches(|c| !ends_word(c)).len()
+}
+
+fn ends_word(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '[' | ']' | '{' | '}' | '\\')
 }
 
 /// Whether an argument is a flag that takes a secret as the next one.

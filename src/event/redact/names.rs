@@ -3,6 +3,27 @@
 //! A name is split into words at `_`, `-`, `.`, blanks and at the humps of camel case; its last words decide. So `api_key`,
 //! `apiKey` and `X-Api-Key` are one, and `max_tokens`, `token_count` and `secret_name` are none.
 
+use super::starts::Starts;
+
+/// The beginnings of all words that can make a name a secret's: a text without them holds no such name, and nearly every
+/// name is told so.
+const TELLING: Starts = {
+    const WORDS: [&[u8]; 12] =
+        [b"pas", b"pwd", b"sec", b"cre", b"coo", b"see", b"tok", b"key", b"sig", b"aut", b"bea", b"jwt"];
+    let mut starts = Starts::new();
+    let mut at = 0;
+    while at < WORDS.len() {
+        starts = starts.with(WORDS[at], true);
+        at += 1;
+    }
+    starts
+};
+
+/// The next place from `from` on where a word may begin that makes a name a secret's.
+pub(super) fn next_telling(bytes: &[u8], from: usize) -> Option<usize> {
+    TELLING.next(bytes, from)
+}
+
 /// How much a name says about its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -120,9 +141,13 @@ const QUALIFIERS: &[&str] = &[
 
 /// What the name says, if anything.
 pub(super) fn class_of(name: &str) -> Option<Class> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return None;
-    }
+    // Letters that are no ASCII may become such when they are made small.
+    let may_tell =
+        name.len() <= NAME_BYTES_MAX && (!name.is_ascii() || next_telling(name.as_bytes(), 0).is_some());
+    if may_tell { judge(name) } else { None }
+}
+
+fn judge(name: &str) -> Option<Class> {
     let words = words_of(name);
     let mut words: Vec<&str> = words
         .iter()
@@ -161,6 +186,9 @@ pub(super) fn class_of(name: &str) -> Option<Class> {
 pub(super) fn is_untouched(name: &str) -> bool {
     if matches!(name, "cwd" | "transcript_path" | "agent_transcript_path" | "id" | "inode" | "segment") {
         return true;
+    }
+    if name.is_ascii() && !name.as_bytes().windows(2).any(|two| two.eq_ignore_ascii_case(b"id")) {
+        return false;
     }
     let words = words_of(name);
     match words.last().map(String::as_str) {
@@ -268,6 +296,31 @@ mod tests {
         ] {
             assert_eq!(class_of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn no_name_is_passed_over_for_what_its_words_begin_with() {
+        let words: Vec<&str> =
+            [PASSWORDS, LINES, TOKENS, QUALIFIERS, &["pass", "phrase", "words", "key", "keys"]]
+                .concat()
+                .into_iter()
+                .chain(["seed", "amz", "signature", "db", "", "1"])
+                .chain(SECRET_KEYS.iter().copied())
+                .collect();
+        let mut told = 0;
+        for one in &words {
+            for two in &words {
+                for name in
+                    [format!("{one}_{two}"), format!("{one}{}", two.to_uppercase()), format!("x.{one}-{two}")]
+                {
+                    let judged = judge(&name);
+                    assert_eq!(class_of(&name), judged, "{name}");
+                    told += usize::from(judged.is_some());
+                }
+            }
+        }
+        assert!(told > 1_000, "only {told} names tell anything");
+        assert_eq!(class_of("TO\u{212a}EN"), Some(Class::Token), "a Kelvin sign is a k in small letters");
     }
 
     #[test]

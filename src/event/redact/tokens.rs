@@ -1,7 +1,8 @@
 //! Secrets that show by themselves: tokens with a prefix of their issuer, keys in PEM, tokens after `Bearer`, passwords in URLs.
 
-use super::Spans;
 use super::shape::{is_mixed, starts_word};
+use super::starts::Starts;
+use super::{Spans, work};
 
 /// Which bytes a token has after its prefix.
 #[derive(Clone, Copy)]
@@ -133,48 +134,39 @@ const JUDGED_BYTES_MAX: usize = 128;
 /// The same for a JWT, whose header comes first.
 const JWT_JUDGED_BYTES_MAX: usize = 1_024;
 
-/// For each first byte, the set of second bytes that some prefix goes on with. Nearly every place of a text is no token, and
-/// most are told by these two bytes: comparing all prefixes there took nine tenths of the time.
-const STARTS: [[u64; 4]; 256] = {
-    let mut starts = [[0; 4]; 256];
+const STARTS: Starts = {
+    let mut starts = Starts::new();
     let mut at = 0;
     while at < PREFIXES.len() {
-        let prefix = PREFIXES[at].0.as_bytes();
-        starts[prefix[0] as usize][prefix[1] as usize / 64] |= 1 << (prefix[1] % 64);
+        starts = starts.with(PREFIXES[at].0.as_bytes(), false);
         at += 1;
     }
     starts
 };
 
-fn starts_some_prefix(bytes: &[u8], at: usize) -> bool {
-    let [first, second, ..] = bytes[at..] else { return false };
-    STARTS[usize::from(first)][usize::from(second) / 64] >> (second % 64) & 1 == 1
-}
-
 /// Finds tokens by their prefixes, in one pass.
 pub(super) fn find_prefixed(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let found = if starts_some_prefix(bytes, at) { prefixed_at(bytes, at) } else { None };
-        at = match found {
-            Some((start, end)) => {
-                spans.add(start, end);
-                end
-            }
-            None => at + 1,
-        };
+    let mut from = 0;
+    while let Some(at) = STARTS.next(bytes, from) {
+        from = at + 1;
+        if let Some((start, end)) = prefixed_at(bytes, at) {
+            spans.add(start, end);
+            from = end;
+        }
     }
 }
 
 fn prefixed_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let rest = &bytes[at..];
-    PREFIXES.iter().filter(|(prefix, ..)| rest.starts_with(prefix.as_bytes())).find_map(
+    let begins = |prefix: &[u8]| prefix[0] == rest[0] && rest.starts_with(prefix);
+    PREFIXES.iter().filter(|(prefix, ..)| begins(prefix.as_bytes())).find_map(
         |&(prefix, least, set, sure)| {
             let tail = &rest[prefix.len()..];
             // Judged by its beginning, so that many false beginnings in one long word cost no more than their number.
             let most = if prefix == "eyJ" { JWT_JUDGED_BYTES_MAX } else { JUDGED_BYTES_MAX };
             let judged = tail.iter().take(most).take_while(|byte| set.has(**byte)).count();
+            work::looked_at(judged);
             let token = &tail[..judged];
             let secret = judged >= least
                 && match sure {
@@ -192,6 +184,7 @@ fn prefixed_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
             let start = if matches!(set, Set::Path) && prefix.contains('/') { at + prefix.len() } else { at };
             secret.then(|| {
                 let length = tail.iter().position(|byte| !set.has(*byte)).unwrap_or(tail.len());
+                work::looked_at(length);
                 (start, at + prefix.len() + length)
             })
         },
@@ -225,12 +218,14 @@ pub(super) fn find_private_keys(text: &str, spans: &mut Spans) {
             memchr::memmem::find(&bytes[tail..bytes.len().min(tail + 72)], b"-----")
                 .map_or(tail, |dashes| tail + dashes + 5)
         });
+        work::looked_at(end - start);
         spans.add(start, floor(text, end));
         from = end;
     }
 }
 
-fn floor(text: &str, mut at: usize) -> usize {
+/// The last place between two characters that is not behind this one.
+pub(super) fn floor(text: &str, mut at: usize) -> usize {
     while !text.is_char_boundary(at) {
         at -= 1;
     }
@@ -253,6 +248,7 @@ pub(super) fn find_schemes(text: &str, spans: &mut Spans) {
         let start =
             at + scheme + rest[scheme..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let length = bytes[start..].iter().take_while(|byte| is_token68(**byte)).count();
+        work::looked_at(length + start - at);
         let token = &bytes[start..start + length];
         let digits = token.iter().any(u8::is_ascii_digit);
         let secret = if basic {
@@ -270,37 +266,48 @@ const fn is_token68(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
-/// Finds passwords in URLs: what stands between `:` and `@` before the host, and a token that stands there alone.
-pub(super) fn find_url_passwords(text: &str, spans: &mut Spans) {
+/// Finds what is told by a colon: passwords in URLs, and bot tokens of the form `digits:35 characters`.
+pub(super) fn find_at_colons(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
-    for found in memchr::memmem::find_iter(bytes, b"://") {
-        let start = found + 3;
-        let end = bytes[start..]
-            .iter()
-            .position(|byte| {
-                byte.is_ascii_whitespace()
-                    || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
-            })
-            .map_or(bytes.len(), |length| start + length);
-        let authority = &bytes[start..end];
-        let Some(at) = memchr::memrchr(b'@', authority) else { continue };
-        let user_info = &authority[..at];
-        match memchr::memchr(b':', user_info) {
-            Some(colon) if colon + 1 < at => spans.add(start + colon + 1, start + at),
-            None if at >= 16 && is_mixed(user_info) => spans.add(start, start + at),
-            _ => {}
+    for colon in memchr::memchr_iter(b':', bytes) {
+        if bytes[colon + 1..].starts_with(b"//") {
+            url_password(bytes, colon + 3, spans);
+        } else {
+            bot_token(bytes, colon, spans);
         }
     }
 }
 
-/// Finds bot tokens of the form `digits:35 characters`.
-pub(super) fn find_bot_tokens(text: &str, spans: &mut Spans) {
-    let bytes = text.as_bytes();
-    for colon in memchr::memchr_iter(b':', bytes) {
-        let digits = bytes[..colon].iter().rev().take(11).take_while(|byte| byte.is_ascii_digit()).count();
-        let length = bytes[colon + 1..].iter().take(36).take_while(|byte| Set::Url.has(**byte)).count();
-        if (8..=10).contains(&digits) && length == 35 && is_mixed(&bytes[colon + 1..colon + 36]) {
-            spans.add(colon - digits, colon + 36);
-        }
+/// What stands between `:` and `@` before the host, and a token that stands there alone.
+fn url_password(bytes: &[u8], start: usize, spans: &mut Spans) {
+    let end = authority_end(bytes, start);
+    work::looked_at(end - start);
+    let authority = &bytes[start..end];
+    let Some(at) = memchr::memrchr(b'@', authority) else { return };
+    let user_info = &authority[..at];
+    match memchr::memchr(b':', user_info) {
+        Some(colon) if colon + 1 < at => spans.add(start + colon + 1, start + at),
+        None if at >= 16 && is_mixed(user_info) => spans.add(start, start + at),
+        _ => {}
+    }
+}
+
+/// Where the part of a URL ends that begins behind its `://`.
+pub(super) fn authority_end(bytes: &[u8], start: usize) -> usize {
+    let is_end = |byte: &u8| {
+        byte.is_ascii_whitespace()
+            || matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
+    };
+    bytes[start..].iter().position(is_end).map_or(bytes.len(), |length| start + length)
+}
+
+fn bot_token(bytes: &[u8], colon: usize, spans: &mut Spans) {
+    let digits = bytes[..colon].iter().rev().take(11).take_while(|byte| byte.is_ascii_digit()).count();
+    if !(8..=10).contains(&digits) {
+        return;
+    }
+    let length = bytes[colon + 1..].iter().take(36).take_while(|byte| Set::Url.has(**byte)).count();
+    if length == 35 && is_mixed(&bytes[colon + 1..colon + 36]) {
+        spans.add(colon - digits, colon + 36);
     }
 }
