@@ -108,6 +108,11 @@ impl ProcessStamp {
         ProcessStamp { pid, start_ticks: platform::start_ticks(pid).unwrap_or(0) }
     }
 
+    /// The process that has this pid now; `None` if there is none or the system does not tell.
+    pub fn of(pid: u32) -> Option<ProcessStamp> {
+        platform::start_ticks(pid).map(|start_ticks| ProcessStamp { pid, start_ticks })
+    }
+
     /// Whether that very process still runs.
     pub fn is_alive(self) -> bool {
         match platform::start_ticks(self.pid) {

@@ -1,7 +1,7 @@
 //! One line about an event, for people: the kind's name and what its template in the catalog picks from the payload.
 //!
-//! `{field}` is the field's value, a duration in readable units where the name ends in `_ms`; `[..]` is left out where a field
-//! in it is absent. The line holds no control character, nothing that changes the direction of text, and at most 120 columns: wide
+//! `{field}` is the field's value, a duration in readable units where the name ends in `_ms`; `{field:noun}` counts: `1 noun`,
+//! `2 nouns`; `[..]` is left out where a field in it is absent. The line holds no control character, nothing that changes the direction of text, and at most 120 columns: wide
 //! characters count as two, and what is longer ends in `…`.
 
 use super::{Event, Json};
@@ -49,8 +49,13 @@ fn fill(text: &mut String, part: &str, payload: &Json) -> bool {
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        let value = payload.get(name).map(|value| shown(name, value)).unwrap_or_default();
+        let (name, noun) = name.split_once(':').map_or((name, None), |(name, noun)| (name, Some(noun)));
+        let mut value = payload.get(name).map(|value| shown(name, value)).unwrap_or_default();
         complete &= !value.is_empty();
+        if let (Some(noun), false) = (noun, value.is_empty()) {
+            let plural = if value == "1" { "" } else { "s" };
+            value = format!("{value} {noun}{plural}");
+        }
         text.push_str(&value);
         rest = after;
     }
@@ -161,5 +166,6 @@ pub(super) fn names_in(kind: super::Kind) -> Vec<&'static str> {
         .split('{')
         .skip(1)
         .filter_map(|part| part.split_once('}').map(|(name, _)| name))
+        .map(|name| name.split_once(':').map_or(name, |(name, _)| name))
         .collect()
 }

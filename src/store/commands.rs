@@ -1,9 +1,11 @@
 //! Commands that began and have not ended: a started command always ends, and one that was killed is ended by the next drain.
 //!
-//! A command puts its own start and end into the inbox; one killed outright leaves only the start. Whoever drains notes
-//! starts, strikes them out when their end comes, and ends those whose process is gone with `cli_command_failed{inferred}`.
-//! "Gone" is decided before the inbox is drained for the last time, so an end that the command did write is seen first.
-//! A pid that was given again is told by the process's start, which then lies after the command's.
+//! A command puts its own start and end into the inbox; one killed outright leaves only the start. The mark that it leaves
+//! beside it ([`running`]) tells that, unless a power cut took the mark. So whoever drains also notes the starts in the
+//! journal, strikes them out when their end comes, and ends those whose process is gone: with the same event under the same
+//! id as the mark would, so that both ways together end a run once. "Gone" is decided before the inbox is drained for the
+//! last time, so an end that the command did write is seen first. A pid that was given again is told by the process's start,
+//! which then lies after the command's; but clocks jump, so a process that still has its mark is believed to live.
 //!
 //! What is open at a close is kept in `index/commands` with the seq up to which it holds; an opening reads the events since,
 //! at most [`LOOKBACK`] of them, and without the file that many. Only commands of this machine are judged, at most
@@ -15,10 +17,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, ProcessStamp};
 use crate::config::guard;
 use crate::error::Result;
-use crate::event::{Event, EventRef, Seq, Timestamp, ids, payload};
+use crate::event::{Event, EventRef, Seq, Timestamp, payload};
+use crate::store::inbox::running;
 use crate::store::log::{Log, LogItem};
 
 /// Commands that are watched at a time.
@@ -113,43 +116,44 @@ impl Commands {
     }
 
     /// Those whose process is gone. Whether they have ended by themselves is known after the next drain.
-    pub(super) fn gone(&self) -> Vec<Uuid> {
+    pub(super) fn gone(&self, inbox: &Path) -> Vec<Uuid> {
         self.open
             .iter()
-            .filter(|(_, started)| started.is_gone())
+            .filter(|(_, started)| started.is_gone(inbox))
             .map(|(correlation, _)| *correlation)
             .collect()
     }
 
-    /// Ends those of `gone` that are still open.
-    pub(super) fn end(&mut self, gone: &[Uuid], clock: &dyn Clock) -> Vec<Event> {
-        let ended =
-            gone.iter().filter_map(|correlation| Some((*correlation, self.open.remove(correlation)?)));
-        ended.map(|(correlation, started)| started.end(correlation, clock)).collect()
+    /// The ends of those of `gone` that are still open.
+    pub(super) fn ends(&self, gone: &[Uuid], clock: &dyn Clock) -> Vec<Event> {
+        let open = gone.iter().filter_map(|correlation| Some((*correlation, self.open.get(correlation)?)));
+        open.map(|(correlation, started)| started.end(correlation, clock)).collect()
+    }
+
+    /// Strikes out those whose ends are in the journal.
+    pub(super) fn ended(&mut self, gone: &[Uuid]) {
+        for correlation in gone {
+            self.open.remove(correlation);
+        }
     }
 }
 
 impl Started {
-    fn is_gone(&self) -> bool {
+    fn is_gone(&self, inbox: &Path) -> bool {
         let given_again = |start: Timestamp| start.micros_since(self.time) > START_SLACK_MICROS;
-        !clock::exists(self.pid) || clock::started_at(self.pid).is_some_and(given_again)
+        let marked = || ProcessStamp::of(self.pid).is_some_and(|it| running::is_marked(inbox, it, self.id));
+        !clock::exists(self.pid) || (clock::started_at(self.pid).is_some_and(given_again) && !marked())
     }
 
-    fn end(self, correlation: Uuid, clock: &dyn Clock) -> Event {
-        let id = ids::natural(&correlation.to_string(), "cli_command_failed", "inferred");
-        let payload = payload::CliCommandFailed {
-            command: self.command,
-            error: "its process ended without a word".into(),
-            duration_ms: None,
-            exit_code: None,
-            inferred: Some(true),
-        };
+    fn end(&self, correlation: Uuid, clock: &dyn Clock) -> Event {
+        let payload = payload::CliCommandStarted { command: self.command.clone(), args: Vec::new() };
         let source = clock::this_source("mnemosyne");
-        let mut event = Event::new(id, clock.now(), self.instance, source, payload)
-            .with_correlation(correlation)
-            .with_causation(self.id);
-        (event.session, event.agent, event.project) = (self.session, self.agent, self.project);
-        event
+        let mut start = Event::new(self.id, self.time, self.instance.clone(), source, payload)
+            .with_correlation(correlation);
+        start.session.clone_from(&self.session);
+        start.agent.clone_from(&self.agent);
+        start.project.clone_from(&self.project);
+        running::inferred_end(&start, clock)
     }
 }
 

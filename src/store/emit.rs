@@ -26,6 +26,9 @@ pub const BATCH_EVENTS_MAX: usize = 1000;
 /// Most bytes in one batch, in disk form.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
 
+/// Tries to append while the log takes back what went before, each for a write that failed in between.
+const APPEND_TRIES: u32 = 8;
+
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emitted {
@@ -62,7 +65,7 @@ impl Store {
         mut events: Vec<Event>,
         level: Level,
         expected: Option<Seq>,
-        before: impl FnOnce(&mut Writer, &Inner) -> Result<()>,
+        before: impl Fn(&mut Writer, &Inner) -> Result<()>,
     ) -> Result<Pending> {
         let inner = &self.inner;
         inner.log.promises().check(level)?;
@@ -76,8 +79,14 @@ impl Store {
         check_size(&encoded)?;
         let mut writer = inner.writer();
         writer.check_open()?;
-        before(&mut writer, inner)?;
-        writer.append(inner, &encoded, level, expected)
+        for _ in 0..APPEND_TRIES {
+            writer.ids.begin();
+            before(&mut writer, inner)?;
+            if let Some(pending) = writer.append(inner, &encoded, level, expected)? {
+                return Ok(pending);
+            }
+        }
+        Err(Error::StorageFull { cause: "what was to go before could not be kept".into() })
     }
 }
 
@@ -97,33 +106,38 @@ impl Writer {
         encoded: &[(Uuid, Vec<u8>)],
         level: Level,
         expected: Option<Seq>,
-    ) -> Result<Pending> {
+    ) -> Result<Option<Pending>> {
         let sorted = self.sort_out(encoded)?;
         let fresh: Vec<&[u8]> = sorted.fresh.iter().map(|index| encoded[*index].1.as_slice()).collect();
         let appending = match fresh.as_slice() {
             [] => None,
-            fresh => Some(inner.log.append(fresh, level, expected, inner.clock.now())?),
+            fresh => {
+                let actual = self.ids.next();
+                if let Some(expected) = expected.filter(|expected| *expected != actual) {
+                    return Err(Error::Conflict { expected: expected.get(), actual: actual.get() });
+                }
+                let ids = sorted.fresh.iter().map(|index| encoded[*index].0);
+                let appending = self.ids.append(fresh, ids, level, inner.clock.now())?;
+                let Some(appending) = appending else { return Ok(None) };
+                Some(appending)
+            }
         };
         let mut seq = appending.as_ref().map_or(Seq::ZERO, Appending::first);
         let mut pending = Pending {
             inner: inner.clone(),
             appending,
             awaited: sorted.awaited,
-            fresh: Vec::with_capacity(sorted.fresh.len()),
             watch: None,
             emitted: Emitted { seqs: sorted.seqs, durability: Level::Disk, duplicates: sorted.duplicates },
         };
         for index in sorted.fresh {
-            let id = encoded[index].0;
-            self.ids.insert(id, seq);
             pending.emitted.seqs[index] = seq;
-            pending.fresh.push((id, seq));
             seq = seq.next();
         }
         for (index, first) in sorted.twice {
             pending.emitted.seqs[index] = pending.emitted.seqs[first];
         }
-        Ok(pending)
+        Ok(Some(pending))
     }
 
     fn sort_out(&mut self, encoded: &[(Uuid, Vec<u8>)]) -> Result<Sorted> {
@@ -169,8 +183,6 @@ struct Sorted {
 pub struct Pending {
     inner: Arc<Inner>,
     appending: Option<Appending>,
-    /// What was appended, to be forgotten if it is not kept.
-    fresh: Vec<(Uuid, Seq)>,
     /// Duplicates of events on their way.
     awaited: Vec<(Uuid, Seq)>,
     watch: Option<Box<dyn TailWatch>>,
@@ -189,30 +201,13 @@ impl Pending {
     /// When the batch was not kept, or the event that it duplicates was not.
     pub fn wait(mut self) -> Result<Emitted> {
         if let Some(appending) = self.appending.take() {
-            let outcome = appending.wait();
-            self.settle(outcome)?;
+            self.emitted.durability = appending.wait()?.level;
         }
         if self.awaited_last().is_some_and(|last| self.inner.log.durable() < last) {
             self.inner.log.flush(Level::Disk)?;
         }
         self.confirm_awaited()?;
         Ok(self.emitted)
-    }
-
-    fn settle(&mut self, outcome: Result<crate::store::log::Appended>) -> Result<()> {
-        match outcome {
-            Ok(appended) => {
-                self.emitted.durability = appended.level;
-                Ok(())
-            }
-            Err(error) => {
-                let mut writer = self.inner.writer();
-                for (id, seq) in self.fresh.drain(..) {
-                    writer.ids.remove(id, seq);
-                }
-                Err(error)
-            }
-        }
     }
 
     fn awaited_last(&self) -> Option<Seq> {
@@ -239,11 +234,16 @@ impl Future for Pending {
         if let Some(appending) = &mut this.appending {
             let outcome = ready!(Pin::new(appending).poll(context));
             this.appending = None;
-            this.settle(outcome)?;
+            this.emitted.durability = outcome?.level;
         }
         if let Some(last) = this.awaited_last() {
             let watch = this.watch.get_or_insert_with(|| this.inner.log.watch());
-            ready!(watch.poll_beyond(last.prev(), context.waker()));
+            let reached = watch.poll_beyond(last.prev(), context.waker());
+            // Nothing will move the tail if the log took the first one back; it wakes whoever waits all the same.
+            let log = &this.inner.log;
+            if reached.is_pending() && last < log.tail() && log.poisoned().is_none() {
+                return Poll::Pending;
+            }
             this.confirm_awaited()?;
         }
         let emitted =

@@ -23,9 +23,9 @@ use uuid::Uuid;
 
 use self::block::{Block, Partial};
 use crate::config::guard;
-use crate::error::Result;
-use crate::event::{EventRef, Seq};
-use crate::store::log::{JournalId, Log, LogItem};
+use crate::error::{Error, Result};
+use crate::event::{EventRef, Seq, Timestamp};
+use crate::store::log::{Appending, JournalId, Level, Log, LogItem};
 
 /// Seqs in a block; few in tests, so that borders of blocks are ordinary there.
 pub(super) const BLOCK: u64 = if cfg!(test) { 1 << 10 } else { 1 << 16 };
@@ -42,6 +42,9 @@ pub(super) struct Ids {
     /// Full blocks, oldest first.
     full: VecDeque<Full>,
     active: Active,
+    /// The seq that the next event gets, as far as is known here.
+    next: Seq,
+    window: u64,
 }
 
 /// The ids of one block, whole.
@@ -87,7 +90,53 @@ impl Hit {
 impl Ids {
     /// An index for `log` with its files in `dir`; in memory only without one.
     pub(super) fn new(log: Arc<dyn Log>, dir: Option<PathBuf>) -> Ids {
-        Ids { log, dir, loaded: false, full: VecDeque::new(), active: Active::default() }
+        Ids::with_window(log, dir, WINDOW)
+    }
+
+    /// The same with a window of its own, a multiple of [`BLOCK`].
+    fn with_window(log: Arc<dyn Log>, dir: Option<PathBuf>, window: u64) -> Ids {
+        let next = log.tail();
+        Ids { log, dir, loaded: false, full: VecDeque::new(), active: Active::default(), next, window }
+    }
+
+    /// Looks where the log stands: what it took back since (a full disk) is forgotten. Who appends begins with this, and only
+    /// then looks what became of earlier appends: what is taken back later than this is noticed by [`Ids::append`].
+    pub(super) fn begin(&mut self) {
+        let tail = self.log.tail();
+        if tail < self.next {
+            self.forget_from(tail.get());
+        }
+        self.next = tail;
+    }
+
+    /// The seq that the next event gets, unless the log takes something back.
+    pub(super) fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// Appends events that [`Ids::find`] did not find, with their ids. `None`, and nothing is appended, if the log has taken
+    /// something back since [`Ids::begin`]: what was taken back must be appended again first, or the order is lost.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(super) fn append(
+        &mut self,
+        batch: &[&[u8]],
+        ids: impl IntoIterator<Item = Uuid>,
+        level: Level,
+        now: Timestamp,
+    ) -> Result<Option<Appending>> {
+        let appending = match self.log.append(batch, level, Some(self.next), now) {
+            Err(Error::Conflict { .. }) => return Ok(None),
+            outcome => outcome?,
+        };
+        let mut seq = appending.first();
+        for id in ids {
+            self.insert(id, seq);
+            seq = seq.next();
+        }
+        self.next = appending.last().next();
+        Ok(Some(appending))
     }
 
     /// Where `id` is, if the window holds it.
@@ -114,8 +163,9 @@ impl Ids {
         Ok(None)
     }
 
-    /// What was written down may have been taken back (a full disk), and its seq given to another event.
-    fn judge(&self, id: Uuid, seq: u64) -> Result<Option<Hit>> {
+    /// Whether `id` stands at `seq`, or will. What was written down may have been taken back (a full disk), and its seq given to
+    /// another event.
+    pub(super) fn judge(&self, id: Uuid, seq: u64) -> Result<Option<Hit>> {
         let place = Seq::new(seq);
         if place > self.log.durable() {
             return Ok((place < self.log.tail()).then_some(Hit::OnItsWay(place)));
@@ -124,7 +174,7 @@ impl Ids {
     }
 
     /// Writes down that the event `id` got `seq`. Called in order of seq, after [`Ids::find`] did not find it.
-    pub(super) fn insert(&mut self, id: Uuid, seq: Seq) {
+    fn insert(&mut self, id: Uuid, seq: Seq) {
         let seq = seq.get();
         let first = block_first(seq);
         if first > self.active.first {
@@ -135,25 +185,23 @@ impl Ids {
             self.forget_old(seq);
             self.write_full_blocks();
         }
-        if first == self.active.first {
-            self.active.seqs.insert(id, seq);
-        } else if let Some(Full::Memory(ids)) = self.full.iter_mut().find(|block| block.first() == first) {
-            // A full disk took seqs back over the border of a block.
-            ids.seqs.insert(id, seq);
-        }
+        self.active.seqs.insert(id, seq);
     }
 
-    /// Takes back what [`Ids::insert`] wrote down, if it still stands.
-    pub(super) fn remove(&mut self, id: Uuid, seq: Seq) {
-        let memory = self.full.iter_mut().filter_map(|block| match block {
-            Full::Memory(ids) => Some(ids),
-            Full::File(_) => None,
-        });
-        for ids in memory.chain([&mut self.active]) {
-            if ids.seqs.get(&id) == Some(&seq.get()) {
-                ids.seqs.remove(&id);
-            }
+    /// Forgets what was written down for `tail` and beyond, over the border of a block if need be.
+    fn forget_from(&mut self, tail: u64) {
+        let first = block_first(tail.max(1));
+        while self.active.first > first {
+            self.active = match self.full.pop_back() {
+                Some(Full::Memory(ids)) => ids,
+                // A file knows only what is durable, and that is never taken back: this block is a new one.
+                file => {
+                    self.full.extend(file);
+                    Active { first, seqs: HashMap::new() }
+                }
+            };
         }
+        self.active.seqs.retain(|_, seq| *seq < tail);
     }
 
     /// Writes down what a clean stop leaves unfinished. Without it the next opening reads the journal instead, so failing is
@@ -171,7 +219,7 @@ impl Ids {
 
     fn forget_old(&mut self, seq: u64) {
         while let Some(oldest) = self.full.front()
-            && oldest.first() + BLOCK + WINDOW <= seq
+            && oldest.first() + BLOCK + self.window <= seq
         {
             if let (Full::File(block), Some(dir)) = (oldest, &self.dir) {
                 // One that stays is ignored by its number and costs only its place on the disk.
@@ -201,7 +249,7 @@ impl Ids {
             return Ok(());
         }
         let (tail, id) = (self.log.tail().get(), self.log.id());
-        let from = tail.saturating_sub(WINDOW).max(self.log.first().get()).max(1);
+        let from = tail.saturating_sub(self.window).max(self.log.first().get()).max(1);
         self.full.clear();
         let mut first = block_first(from);
         while first + BLOCK <= tail {

@@ -17,6 +17,8 @@
 
 mod commands;
 pub mod emit;
+#[cfg(test)]
+mod faults;
 mod ids;
 pub mod inbox;
 pub mod lock;

@@ -1,7 +1,7 @@
 //! Opening and closing the store as the one who may write.
 //!
-//! The order of an opening is fixed: take the lock, recover the journal, tell what was found, sweep and drain the inbox, tell
-//! that there was a backlog. A close goes the other way: refuse events, make everything durable, unlink what was drained,
+//! The order of an opening is fixed: take the lock, recover the journal, tell what was found (a reader leaves that to the next),
+//! sweep and drain the inbox, tell that there was a backlog. A close goes the other way: refuse events, make everything durable, unlink what was drained,
 //! write down the ids of the unfinished block, close the journal with its proof, give the lock back.
 
 use std::sync::mpsc::SyncSender;
@@ -13,19 +13,24 @@ use mnemosyne_journal as journal;
 use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings};
 use crate::error::{Error, Result};
-use crate::event::{Event, Redactor, Seq, payload};
+use crate::event::{Event, EventRef, Kind, Redactor, Seq, payload};
 use crate::store::commands::Commands;
 use crate::store::ids::Ids;
 use crate::store::inbox::drain::{Drain, Drained};
-use crate::store::inbox::running;
+use crate::store::inbox::{running, untold};
 use crate::store::lock::{Held, Role};
-use crate::store::log::{JournalId, Level, LocalLog, Log};
+use crate::store::log::{JournalId, Level, LocalLog, Log, LogItem};
 use crate::store::subscribe::Shared;
 
 /// How long a server waits for a command that holds the lock.
 pub const SERVER_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How long a command waits.
 pub const COMMAND_LOCK_WAIT: Duration = Duration::from_secs(2);
+/// What the store tells of itself it tells at most this often, so that a process that is started and dies again and again does
+/// not fill the journal with it.
+const TELL_EVERY_MICROS: u64 = 60_000_000;
+/// Events that are looked through for what was told lately: one such event in so many fills no journal.
+const TOLD_LOOKBACK: u64 = 10_000;
 
 /// How the store is opened: as whom, with what clock and settings.
 #[derive(Clone)]
@@ -40,21 +45,22 @@ pub struct Opening {
     pub clock: Arc<dyn Clock>,
     /// Sizes.
     pub settings: Settings,
-    /// Whether a backlog of the inbox is told as an event; a reading command appends nothing of its own.
-    pub tells_backlog: bool,
+    /// Whether what the opening finds is told in the journal. A reading command appends nothing of its own: it leaves the telling
+    /// to the next opening.
+    pub tells: bool,
 }
 
 impl Opening {
     /// As the server.
     pub fn server(instance: impl Into<String>, clock: Arc<dyn Clock>, settings: Settings) -> Opening {
         let (role, lock_wait) = (Role::Server, SERVER_LOCK_WAIT);
-        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells_backlog: true }
+        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells: true }
     }
 
     /// As a command that appends.
     pub fn command(instance: impl Into<String>, clock: Arc<dyn Clock>, settings: Settings) -> Opening {
         let (role, lock_wait) = (Role::Command, COMMAND_LOCK_WAIT);
-        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells_backlog: true }
+        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells: true }
     }
 }
 
@@ -71,6 +77,9 @@ pub struct Opened {
     pub damage: Vec<(Seq, Seq)>,
     /// What the inbox held.
     pub drained: Drained,
+    /// Why not everything could be told or drained: the disk is full. A server opens all the same, for reading, and goes on when
+    /// there is room again; what waits in the inbox waits there.
+    pub trouble: Option<String>,
 }
 
 /// The store, open for writing. Clones are one store.
@@ -123,23 +132,54 @@ impl Store {
         }
         let log: Arc<dyn Log> = Arc::new(LocalLog::new(journal));
         let store = Store::assemble(log, Some((dir.clone(), held)), &opening);
-        let mut opened = store.tell_recovery(&recovery)?;
-        if let Some(drain) = &store.inner.writer().drain {
-            drain.sweep()?;
-        }
-        if opening.tells_backlog {
-            running::end_killed(&dir.inbox(), &*opening.clock)?;
-        }
-        opened.drained = store.drain_inbox()?;
-        if opening.tells_backlog && !opened.drained.is_empty() {
-            store.tell_drained(opened.drained)?;
+        let mut opened = opened(&recovery);
+        match store.begin(dir, &opening, &recovery, &mut opened) {
+            Err(error @ Error::StorageFull { .. }) if opening.role == Role::Server => {
+                opened.trouble = Some(error.to_string());
+            }
+            begun => begun?,
         }
         Ok((store, opened))
+    }
+
+    /// What an opening does once it may write.
+    fn begin(
+        &self,
+        dir: &DataDir,
+        opening: &Opening,
+        recovery: &journal::Recovery,
+        opened: &mut Opened,
+    ) -> Result<()> {
+        let found = self.findings(recovery);
+        // On the disk before anything can close the journal in order, which is when the findings are gone.
+        untold::leave(&dir.inbox(), &found)?;
+        if opening.tells {
+            self.tell_what_was_left(dir)?;
+        }
+        if let Some(drain) = &self.inner.writer().drain {
+            drain.sweep()?;
+        }
+        running::end_killed(&dir.inbox(), &*opening.clock)?;
+        opened.drained = self.drain_inbox()?;
+        let drained = opened.drained;
+        let tells = opening.tells && drained.is_backlog();
+        if tells && (drained.quarantined > 0 || !self.told_lately(Kind::InboxDrained)?) {
+            self.tell_drained(drained)?;
+        }
+        Ok(())
     }
 
     /// A store over any log, without lock and inbox: what stands on another log, and what tests of other layers build on.
     pub fn over(log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: impl Into<String>) -> Store {
         Store::assemble(log, None, &Opening::command(instance, clock, Settings::default()))
+    }
+
+    /// A store with lock and inbox over any log: what tests of a failing disk build on.
+    #[cfg(test)]
+    pub(super) fn over_with_inbox(log: Arc<dyn Log>, dir: &DataDir, clock: Arc<dyn Clock>) -> Store {
+        let held = Held::acquire(dir, Role::Server, Duration::ZERO).unwrap();
+        let opening = Opening::server("test", clock, Settings::default());
+        Store::assemble(log, Some((dir.clone(), held)), &opening)
     }
 
     fn assemble(log: Arc<dyn Log>, dir: Option<(DataDir, Held)>, opening: &Opening) -> Store {
@@ -197,14 +237,16 @@ impl Store {
         // Read before anything is drained: what the drain appends is noted as it goes.
         self.with_commands(|_| ())?;
         let mut drained = self.drain_all()?;
-        let gone = self.with_commands(|commands| commands.gone())?;
+        let Some(inbox) = self.inner.dir.as_ref().map(DataDir::inbox) else { return Ok(drained) };
+        let gone = self.with_commands(|commands| commands.gone(&inbox))?;
         // An end that a command wrote before it went is in the inbox by now.
         if !gone.is_empty() {
             drained += self.drain_all()?;
-            let ends = self.with_commands(|commands| commands.end(&gone, &*self.inner.clock))?;
+            let ends = self.with_commands(|commands| commands.ends(&gone, &*self.inner.clock))?;
             for some in ends.chunks(super::emit::BATCH_EVENTS_MAX) {
                 self.append_own(some.to_vec())?;
             }
+            self.with_commands(|commands| commands.ended(&gone))?;
         }
         Ok(drained)
     }
@@ -218,15 +260,23 @@ impl Store {
 
     fn drain_all(&self) -> Result<Drained> {
         let inner = &self.inner;
-        let mut drained = Drained::default();
+        let (mut drained, mut first) = (Drained::default(), true);
         loop {
             let mut writer = inner.writer();
             writer.check_open()?;
             let Writer { ids, drain: Some(drain), .. } = &mut *writer else { return Ok(drained) };
+            if std::mem::take(&mut first) {
+                drain.try_stuck_again();
+            }
+            ids.begin();
             drain.unlink_durable(ids)?;
             let step = drain.take_batch(ids, &*inner.log, inner.clock.now())?;
             drained += step.unwrap_or_default();
             if step.is_none() && !drain.has_taken() {
+                if let Some(trouble) = drain.trouble() {
+                    return Err(trouble);
+                }
+                drained.quarantined += drain.quarantined();
                 return Ok(drained);
             }
             // Others may append while this waits for the disk.
@@ -248,6 +298,7 @@ impl Store {
         }
         writer.wake = None;
         let Writer { ids, drain, .. } = &mut *writer;
+        ids.begin();
         let flushed =
             inner.flush().and_then(|()| drain.as_mut().map_or(Ok(()), |drain| drain.unlink_durable(ids)));
         ids.save();
@@ -259,10 +310,11 @@ impl Store {
         flushed.and(closed)
     }
 
-    fn tell_recovery(&self, recovery: &journal::Recovery) -> Result<Opened> {
-        let torn = recovery.torn.as_ref();
+    /// What an opening has to tell of the journal.
+    fn findings(&self, recovery: &journal::Recovery) -> Vec<Event> {
         let mut events = Vec::new();
         if !recovery.created && !recovery.clean {
+            let torn = recovery.torn.as_ref();
             events.push(self.own_event(payload::JournalRecovered {
                 tail_seq: self.tail().get(),
                 torn_bytes: torn.map_or(0, |torn| torn.bytes),
@@ -284,20 +336,49 @@ impl Store {
             event.correlation = event.id;
             events.push(event);
         }
+        events
+    }
+
+    /// Tells what this opening and readers before it found.
+    fn tell_what_was_left(&self, dir: &DataDir) -> Result<()> {
+        let (mut files, mut events) = (Vec::new(), Vec::new());
+        for (path, event) in untold::left(&dir.inbox())? {
+            files.push(path);
+            events.extend(event);
+        }
+        if self.told_lately(Kind::JournalRecovered)? {
+            events.retain(|event| event.kind != Kind::JournalRecovered);
+        }
         for some in events.chunks(super::emit::BATCH_EVENTS_MAX) {
             self.append_own(some.to_vec())?;
         }
-        Ok(Opened {
-            created: recovery.created,
-            clean: recovery.created || recovery.clean,
-            torn_bytes: torn.map_or(0, |torn| torn.bytes),
-            damage: recovery.damage.iter().map(|d| (Seq::new(d.from.get()), Seq::new(d.to.get()))).collect(),
-            drained: Drained::default(),
-        })
+        for path in files {
+            std::fs::remove_file(&path).map_err(Error::io("remove", path))?;
+        }
+        Ok(())
+    }
+
+    /// Whether one of the last events is of this kind and not a minute old.
+    fn told_lately(&self, kind: Kind) -> Result<bool> {
+        let (log, now) = (&self.inner.log, self.inner.clock.now());
+        let mut reader = log.read(Seq::new(log.durable().get().saturating_sub(TOLD_LOOKBACK).max(1)));
+        while let Some(item) = reader.next()? {
+            let LogItem::Record { payload, .. } = item else { continue };
+            // Its own time, which is by the clock as it was then: the journal's never runs back, and after a clock was set back
+            // nothing would be told lately for as long.
+            let lately = |event: EventRef<'_>| {
+                event.kind == kind.name()
+                    && now.as_micros().abs_diff(event.time.as_micros()) < TELL_EVERY_MICROS
+            };
+            if EventRef::decode(payload).is_ok_and(lately) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn tell_drained(&self, drained: Drained) -> Result<()> {
-        let Drained { events, duplicates, quarantined } = drained;
+        let Drained { events, duplicates, quarantined, .. } = drained;
         self.append_own(vec![self.own_event(payload::InboxDrained { events, duplicates, quarantined })])
     }
 
@@ -311,6 +392,17 @@ impl Store {
     fn append_own(&self, events: Vec<Event>) -> Result<()> {
         let level = self.inner.highest_level()?;
         self.emit_without_drain(events, level)?.wait().map(drop)
+    }
+}
+
+fn opened(recovery: &journal::Recovery) -> Opened {
+    let range = |damage: &journal::Damage| (Seq::new(damage.from.get()), Seq::new(damage.to.get()));
+    Opened {
+        created: recovery.created,
+        clean: recovery.created || recovery.clean,
+        torn_bytes: recovery.torn.as_ref().map_or(0, |torn| torn.bytes),
+        damage: recovery.damage.iter().map(range).collect(),
+        ..Opened::default()
     }
 }
 
@@ -342,12 +434,15 @@ impl Writer {
     /// What lies in the inbox was put there before this batch was emitted, perhaps by the same process.
     pub(super) fn drain_before_batch(&mut self, inner: &Inner) -> Result<()> {
         let Some(drain) = &mut self.drain else { return Ok(()) };
-        drain.unlink_durable(&mut self.ids)?;
+        drain.unlink_durable(&self.ids)?;
         drain.take_all(&mut self.ids, &*inner.log, inner.clock.now())?;
-        if let (true, Some(wake)) = (drain.has_taken(), &self.wake) {
+        if let (true, Some(wake)) = (drain.wants_attention(), &self.wake) {
             // Full means that it is awake already.
             wake.try_send(()).ok();
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ fn drain_if_free(dir: &DataDir, settings: &Settings) {
     let opening = Opening {
         role: Role::Command,
         lock_wait: Duration::ZERO,
-        tells_backlog: false,
+        tells: false,
         ..Opening::command(instance, clock, settings.clone())
     };
     if let Ok((store, _opened)) = Store::open(dir, opening) {

@@ -2,7 +2,8 @@
 //!
 //! The system tells when a file gets its name in the inbox; a thread then drains. What the system does not tell (its queue ran
 //! over, or it cannot watch at all) a look every few seconds finds, so that nothing waits for ever. A failed drain is
-//! tried again at the next look and kept for whoever asks ([`InboxWatch::trouble`]).
+//! tried again, but not more often than once in a while however much arrives; why it failed is kept for whoever asks
+//! ([`InboxWatch::trouble`]) and logged when it changes.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const LOOK_UNTOLD: Duration = Duration::from_millis(250);
 /// The store tells of files that it set aside at most this often.
 const TELL_EVERY: Duration = Duration::from_mins(1);
+/// How long a drain that failed is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Drains the inbox as events arrive, until it is dropped.
 pub struct InboxWatch {
@@ -62,6 +65,22 @@ impl Store {
     }
 }
 
+impl Shared {
+    /// Keeps the outcome of a drain, and logs it if it is another than the last one's.
+    fn note(&self, trouble: Option<String>) {
+        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *noted == trouble {
+            return;
+        }
+        if let Some(trouble) = &trouble {
+            tracing::warn!("the inbox cannot be emptied, what arrives waits there: {trouble}");
+        } else {
+            tracing::info!("the inbox is emptied again");
+        }
+        *noted = trouble;
+    }
+}
+
 impl InboxWatch {
     /// Why the last drain failed, if it did.
     pub fn trouble(&self) -> Option<String> {
@@ -84,14 +103,21 @@ impl Drop for InboxWatch {
 fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Duration) {
     let inbox = store.inner.dir.as_ref().map(crate::config::DataDir::inbox);
     let mut looked = Instant::now();
+    let mut failed: Option<Instant> = None;
     let mut told: Option<Instant> = None;
     let mut untold = crate::store::Drained::default();
     loop {
-        if matches!(woken.recv_timeout(look), Err(RecvTimeoutError::Disconnected)) {
+        if matches!(
+            woken.recv_timeout(if failed.is_some() { RETRY } else { look }),
+            Err(RecvTimeoutError::Disconnected)
+        ) {
             return;
         }
         if shared.stop.load(Ordering::Acquire) {
             return;
+        }
+        if failed.is_some_and(|failed| failed.elapsed() < RETRY) {
+            continue;
         }
         // Marks are looked at rarely: nothing arrives when a process is killed.
         let due = inbox.as_deref().filter(|_| looked.elapsed() >= look);
@@ -113,7 +139,8 @@ fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Du
             Err(Error::Closed { .. }) => return,
             outcome => outcome.err().map(|error| error.to_string()),
         };
-        *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        failed = trouble.is_some().then(Instant::now);
+        shared.note(trouble);
     }
 }
 

@@ -163,7 +163,7 @@ ServerStarted server_started Interface 8 v1 produced "a server, after it has bou
     server_type: String = "api" => "api or mcp.",
     listen_addr: String = "127.0.0.1:3000" => "The address really bound; stdio for mcp.",
 }
-ServerStopped server_stopped Interface 8 v1 produced "a server that stops gracefully, before its journal closes" ~ "{server_type} after {uptime_ms}, {requests_handled} requests" {
+ServerStopped server_stopped Interface 8 v1 produced "a server that stops gracefully, before its journal closes" ~ "{server_type} after {uptime_ms}, {requests_handled:request}" {
     server_type: String = "api" => "api or mcp.",
     uptime_ms: u64 = 360000 => "Since it was started.",
     requests_handled: u64 = 1204 => "Requests counted.",
@@ -180,7 +180,7 @@ SearchPerformed search_performed LowLevel 3 v1 reserved "`recall`, for each sear
     result_count: u64 = 3 => "Hits.",
     duration_ms: u64 = 4 => "Time it took.",
 }
-DatabaseOperation database_operation LowLevel 2 v1 produced "the store, when a projection is saved as a snapshot" ~ "{operation} of {projection}, {affected_rows} rows ({duration_ms})" {
+DatabaseOperation database_operation LowLevel 2 v1 produced "the store, when a projection is saved as a snapshot" ~ "{operation} of {projection}, {affected_rows:row} ({duration_ms})" {
     operation: String = "snapshot" => "snapshot, rebuild, retention or compaction.",
     projection: String = "sessions" => "What it concerned.",
     affected_rows: u64 = 12 => "Rows written or dropped.",

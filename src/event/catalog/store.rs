@@ -2,7 +2,7 @@
 
 macro_rules! store_rows {
     ([$next:ident $($chain:ident)*] $($rows:tt)*) => { $next! { [$($chain)*] $($rows)*
-JournalRecovered journal_recovered Store 7 v1 produced "the store, when it opened a journal that was not closed cleanly" ~ "tail {tail_seq}, {torn_bytes} torn bytes, {damaged_ranges} damaged ranges" {
+JournalRecovered journal_recovered Store 7 v1 produced "the store, when it opened a journal that was not closed cleanly" ~ "tail {tail_seq}, {torn_bytes:torn byte}, {damaged_ranges:damaged range}" {
     tail_seq: u64 = 1205 => "The next seq after recovery.",
     torn_bytes: u64 = 312 => "Bytes of an unfinished last batch that were cut off.",
     quarantine_file: Option<String> = "00000000000000000001.seg.tail" => "Where those bytes are kept.",
@@ -14,7 +14,7 @@ CorruptionDetected corruption_detected Store 9 v1 produced "the store, once for 
     segment: String = "00000000000000000001.seg" => "The damaged file.",
     detail: Option<String> = "record checksum differs" => "What is wrong with it.",
 }
-InboxDrained inbox_drained Store 4 v1 produced "the store, when it opened and found a backlog in the inbox" ~ "{events} events, {duplicates} known before, {quarantined} quarantined" {
+InboxDrained inbox_drained Store 4 v1 produced "the store, when it opened and found a backlog in the inbox" ~ "{events:event}, {duplicates} known before, {quarantined} quarantined" {
     events: u64 = 31 => "Events taken into the journal.",
     duplicates: u64 = 0 => "Events that the journal already held.",
     quarantined: u64 = 0 => "Files that could not be read and were set aside.",

@@ -26,6 +26,14 @@ fn summaries_say_what_happened() {
         of(Kind::ToolCallFailed, r#"{"tool":"X","error":"no","duration_ms":61000}"#),
         "tool_call_failed: X: no (1 min 1 s)"
     );
+    assert_eq!(
+        of(Kind::InboxDrained, r#"{"events":1,"duplicates":0,"quarantined":0}"#),
+        "inbox_drained: 1 event, 0 known before, 0 quarantined"
+    );
+    assert_eq!(
+        of(Kind::JournalRecovered, r#"{"tail_seq":5,"torn_bytes":1,"damaged_ranges":2}"#),
+        "journal_recovered: tail 5, 1 torn byte, 2 damaged ranges"
+    );
     assert_eq!(example(Kind::HealthCheckStarted).summary(), "health_check_started");
     assert_eq!(of(Kind::TurnCompleted, "{}"), "turn_completed");
 }

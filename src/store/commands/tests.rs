@@ -11,7 +11,7 @@ use crate::store::{Item, Opening, Store};
 
 fn open(dir: &DataDir) -> Store {
     let opening = Opening::command("test", Arc::new(SystemClock), Settings::default());
-    Store::open(dir, Opening { tells_backlog: false, ..opening }).unwrap().0
+    Store::open(dir, Opening { tells: false, ..opening }).unwrap().0
 }
 
 fn start(pid: u32) -> Event {
@@ -79,15 +79,70 @@ fn a_killed_command_is_ended_once_by_whoever_drains_next() {
     }
 }
 
+/// The mark and the journal both tell that a run was killed. Whoever comes first ends it, and nobody ends it again.
+#[test]
+fn a_killed_command_that_left_a_mark_is_ended_once_by_readers_and_writers_together() {
+    for reader_first in [true, false] {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::at(parent.path().join("data"));
+        dir.create().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let killed = start(child.id());
+        let mark = format!("running-{}-1-{}", child.id(), killed.id.simple());
+        put(&dir, &killed);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // A reader meets the start before it meets the mark, as one does that lists the inbox while it is left.
+        let leave_mark = || {
+            std::fs::write(dir.inbox().join(&mark), inbox::frame::encode(&killed.encode()).unwrap()).unwrap();
+        };
+        if !reader_first {
+            leave_mark();
+        }
+        open(&dir).close().unwrap();
+        if reader_first {
+            leave_mark();
+        }
+        let (store, _) =
+            Store::open(&dir, Opening::command("test", Arc::new(SystemClock), Settings::default())).unwrap();
+        assert_eq!(inferred(&store), [killed.correlation], "reader first: {reader_first}");
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_run_killed_between_its_mark_and_its_start_is_on_record_with_both_ends() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = DataDir::at(parent.path().join("data"));
+    dir.create().unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let killed = start(child.id());
+    child.wait().unwrap();
+    let mark = dir.inbox().join(format!("running-{}-1-{}", child.id(), killed.id.simple()));
+    std::fs::write(mark, inbox::frame::encode(&killed.encode()).unwrap()).unwrap();
+    let store = open(&dir);
+    let Some(Item::Event(first)) = store.get(Seq::FIRST).unwrap() else { panic!() };
+    assert_eq!(first.event.id, killed.id);
+    assert_eq!(inferred(&store), [killed.correlation]);
+}
+
 #[test]
 fn a_command_whose_pid_was_given_to_a_later_process_is_gone() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = DataDir::at(parent.path().join("data"));
+    dir.create().unwrap();
     let mut commands = Commands { open: BTreeMap::new(), host: clock::this_source("").host };
     let mut long_ago = start(std::process::id());
     commands.note(&long_ago.encode());
-    assert!(commands.gone().is_empty(), "control: this process began before the command");
+    assert!(commands.gone(&dir.inbox()).is_empty(), "control: this process began before the command");
     long_ago.time = Timestamp::from_micros(long_ago.time.as_micros() - 86_400_000_000);
     commands.note(&long_ago.encode());
-    assert_eq!(commands.gone(), [long_ago.correlation]);
+    assert_eq!(commands.gone(&dir.inbox()), [long_ago.correlation]);
+    // The clock may have been set in between: a process that still has its mark is this very one.
+    let mark = running::mark(&dir.inbox(), &long_ago).unwrap();
+    assert!(commands.gone(&dir.inbox()).is_empty());
+    mark.clear().unwrap();
+    assert_eq!(commands.gone(&dir.inbox()), [long_ago.correlation]);
 }
 
 #[test]

@@ -139,3 +139,83 @@ fn a_seq_that_was_taken_back_and_given_to_another_event_is_no_hit() {
     ids.insert(uuid(78), Seq::new(4));
     assert_eq!(find(&mut ids, 78), None);
 }
+
+#[test]
+fn the_window_holds_exactly_its_last_blocks_whatever_comes_first_the_block_or_the_restart() {
+    let (dir, window) = (tempfile::tempdir().unwrap(), 2 * BLOCK);
+    let log = MemoryLog::pretending(journal_id());
+    let mut live = Ids::with_window(Arc::new(log.clone()), Some(dir.path().into()), window);
+    assert_eq!(find(&mut live, 1), None, "loaded before anything is there");
+    let mut count = 0;
+    for last in [
+        window - 1,
+        window,
+        window + 1,
+        window + BLOCK - 1,
+        window + BLOCK,
+        window + BLOCK + 1,
+        2 * window + 7,
+    ] {
+        append(&log, count + 1..=last);
+        for id in count + 1..=last {
+            live.insert(uuid(id.into()), Seq::new(id));
+        }
+        count = last;
+        let oldest = last.saturating_sub(window) + 1;
+        let restarted = || Ids::with_window(Arc::new(log.clone()), Some(dir.path().into()), window);
+        let rebuilt = || Ids::with_window(Arc::new(log.clone()), None, window);
+        for ids in [&mut live, &mut restarted(), &mut rebuilt()] {
+            for id in [oldest, oldest + 1, last - 1, last] {
+                assert_eq!(find(ids, id), Some(id), "of {last} events, window from {oldest}");
+            }
+        }
+        // Beyond the window at most one block more is kept: memory is bounded.
+        let kept = live.full.iter().map(Full::first).min().unwrap_or(1);
+        assert!(kept + BLOCK + window > last, "block {kept} of {last}");
+        assert!(kept <= oldest);
+    }
+    assert_eq!(find(&mut live, 1), None, "control: what is out of the window is forgotten");
+}
+
+#[test]
+fn what_the_log_took_back_is_forgotten_over_the_border_of_a_block() {
+    let log = MemoryLog::pretending(journal_id());
+    append(&log, 1..=BLOCK - 3);
+    let mut ids = Ids::new(Arc::new(log.clone()), None);
+    assert_eq!(find(&mut ids, 1), Some(1));
+    ids.begin();
+    // Written down, and then the log says that it never got there.
+    (BLOCK - 2..=BLOCK + 5).for_each(|id| ids.insert(uuid(id.into()), Seq::new(id)));
+    ids.next = Seq::new(BLOCK + 6);
+    ids.begin();
+    assert_eq!(ids.next(), Seq::new(BLOCK - 2));
+    for id in BLOCK - 2..=BLOCK + 5 {
+        assert_eq!(find(&mut ids, id), None);
+    }
+    // The same seqs go to others, and the block that was begun too early is filled.
+    let others: Vec<u64> = (5_000..5_010).collect();
+    for (id, seq) in others.iter().zip(BLOCK - 2..) {
+        append(&log, [*id].into_iter());
+        ids.insert(uuid((*id).into()), Seq::new(seq));
+    }
+    for (id, seq) in others.iter().zip(BLOCK - 2..) {
+        assert_eq!(find(&mut ids, *id), Some(seq));
+    }
+    assert_eq!(find(&mut ids, 7), Some(7), "control: what stands is known");
+}
+
+#[test]
+fn nothing_is_appended_after_the_log_took_something_back() {
+    let log = MemoryLog::pretending(journal_id());
+    append(&log, 1..=3);
+    let mut ids = Ids::new(Arc::new(log.clone()), None);
+    ids.begin();
+    ids.next = Seq::new(6);
+    let event = event_with_id(uuid(9)).encode();
+    let append = |ids: &mut Ids| ids.append(&[&event], [uuid(9)], Level::Disk, Timestamp::EPOCH).unwrap();
+    assert!(append(&mut ids).is_none());
+    assert_eq!(log.tail(), Seq::new(4));
+    ids.begin();
+    assert_eq!(append(&mut ids).unwrap().first(), Seq::new(4));
+    assert_eq!(ids.next(), Seq::new(5));
+}

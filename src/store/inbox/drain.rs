@@ -19,11 +19,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
+use uuid::Uuid;
+
+use super::running;
 use super::{clear_full, for_each_name, frame, is_event_name};
 use crate::clock;
 use crate::config::{DataDir, guard};
 use crate::error::{Error, Result};
-use crate::event::{EventRef, Timestamp};
+use crate::event::{EventRef, Seq, Timestamp};
 use crate::store::commands::Commands;
 use crate::store::ids::{Hit, Ids};
 use crate::store::log::{Appending, Level, Log};
@@ -48,12 +51,19 @@ pub struct Drained {
     pub duplicates: u64,
     /// Files that could not be read and were set aside.
     pub quarantined: u64,
+    /// How many of the events and duplicates were put there by this process or the one that started it.
+    pub own: u64,
 }
 
 impl Drained {
     /// Whether there was nothing at all.
     pub fn is_empty(self) -> bool {
         self == Drained::default()
+    }
+
+    /// Whether anything had been waiting: what this process and the one that started it left on their way here is no backlog.
+    pub fn is_backlog(self) -> bool {
+        self.quarantined > 0 || self.events + self.duplicates > self.own
     }
 }
 
@@ -62,6 +72,7 @@ impl std::ops::AddAssign for Drained {
         self.events += more.events;
         self.duplicates += more.duplicates;
         self.quarantined += more.quarantined;
+        self.own += more.own;
     }
 }
 
@@ -75,6 +86,14 @@ pub(in crate::store) struct Drain {
     taken: VecDeque<Taken>,
     /// Names that a listing must pass over: taken, or impossible to set aside.
     passed: HashSet<String>,
+    /// Names of files that are done with and could not be removed, and why the last could not.
+    stuck: Vec<String>,
+    trouble: Option<Error>,
+    /// Files set aside that nobody was told of.
+    quarantined: u64,
+    /// Whether files may have gone since the mark of a full inbox was looked for.
+    room: bool,
+    own_pids: [u32; 2],
     quiet: Option<Quiet>,
     /// Present once asked for: what began and has not ended.
     commands: Option<Commands>,
@@ -84,9 +103,37 @@ pub(in crate::store) struct Drain {
 /// One batch whose files still lie in the inbox.
 struct Taken {
     names: Vec<String>,
-    /// What was appended, and its ids; nothing if the journal held all of it already, durably.
+    /// What was appended; nothing if the journal held all of it already, or it is durable by now.
     appending: Option<Appending>,
-    ids: Vec<uuid::Uuid>,
+    /// Duplicates of events that were on their way.
+    awaits: Vec<(Uuid, Seq)>,
+}
+
+/// What became of the events of a batch.
+enum Fate {
+    OnItsWay,
+    Kept,
+    Lost,
+}
+
+impl Taken {
+    fn fate(&mut self, ids: &Ids) -> Result<Fate> {
+        if let Some(appending) = &mut self.appending {
+            match Pin::new(appending).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => return Ok(Fate::OnItsWay),
+                Poll::Ready(Err(_)) => return Ok(Fate::Lost),
+                Poll::Ready(Ok(_)) => self.appending = None,
+            }
+        }
+        while let Some((id, seq)) = self.awaits.last() {
+            match ids.judge(*id, seq.get())? {
+                Some(Hit::OnItsWay(_)) => return Ok(Fate::OnItsWay),
+                None => return Ok(Fate::Lost),
+                Some(Hit::Durable(_)) => drop(self.awaits.pop()),
+            }
+        }
+        Ok(Fate::Kept)
+    }
 }
 
 /// Since when the directory looks as it does.
@@ -107,6 +154,11 @@ impl Drain {
             listed: VecDeque::new(),
             taken: VecDeque::new(),
             passed: HashSet::new(),
+            stuck: Vec::new(),
+            trouble: None,
+            quarantined: 0,
+            room: true,
+            own_pids: [std::process::id(), parent_id()],
             quiet: None,
         }
     }
@@ -129,6 +181,9 @@ impl Drain {
             if self.passed.len() >= TAKEN_MAX {
                 log.flush(highest(log)?)?;
                 self.unlink_durable(ids)?;
+                if self.stuck.len() >= TAKEN_MAX {
+                    return self.trouble.take().map_or(Ok(drained), Err);
+                }
             }
         }
         Ok(drained)
@@ -148,64 +203,91 @@ impl Drain {
             return Ok(None);
         }
         let mut batch = Batch::default();
-        let outcome = self.fill(&mut batch, ids, log).and_then(|()| batch.append(log, now));
-        let appending = outcome.inspect_err(|_| self.list_anew())?;
+        let outcome = self.fill(&mut batch, ids).and_then(|()| batch.append(ids, highest(log)?, now));
+        let appending = match outcome.inspect_err(|_| self.list_anew())? {
+            Outcome::Appended(appending) => appending,
+            Outcome::TakenBack => {
+                self.list_anew();
+                ids.begin();
+                return self.unlink_durable(ids).map(|()| Some(Drained::default()));
+            }
+        };
         cut_point("appended");
-        if let Some(appending) = &appending {
-            if let Some(commands) = &mut self.commands {
-                batch.events.iter().for_each(|event| commands.note(event));
-            }
-            let mut seq = appending.first();
-            for id in &batch.ids {
-                ids.insert(*id, seq);
-                seq = seq.next();
-            }
+        if let (Some(_), Some(commands)) = (&appending, &mut self.commands) {
+            batch.events.iter().for_each(|event| commands.note(event));
         }
         if !batch.names.is_empty() {
             self.passed.extend(batch.names.iter().cloned());
-            self.taken.push_back(Taken { names: batch.names, appending, ids: batch.ids });
+            self.taken.push_back(Taken { names: batch.names, appending, awaits: batch.awaits });
         }
         Ok(Some(batch.drained))
     }
 
-    /// Unlinks the files whose events are durable, as far as that is so. An event that the log failed to keep is taken again.
-    pub(in crate::store) fn unlink_durable(&mut self, ids: &mut Ids) -> Result<()> {
+    /// Unlinks the files whose events are durable, as far as that is so. What the log failed to keep is taken again, in order:
+    /// why it failed is met again then, or has passed. A file that cannot be removed stands in nobody's way
+    /// ([`Drain::trouble`]).
+    ///
+    /// [`Ids::begin`] goes before, so that what is taken back after this look is noticed by the next append.
+    pub(in crate::store) fn unlink_durable(&mut self, ids: &Ids) -> Result<()> {
         while let Some(taken) = self.taken.front_mut() {
-            if let Some(appending) = &mut taken.appending {
-                let first = appending.first();
-                match Pin::new(appending).poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Pending => return Ok(()),
-                    Poll::Ready(Ok(_)) => taken.appending = None,
-                    Poll::Ready(Err(error)) => {
-                        let mut seq = first;
-                        for id in &taken.ids {
-                            ids.remove(*id, seq);
-                            seq = seq.next();
-                        }
-                        for name in &taken.names {
-                            self.passed.remove(name);
-                        }
-                        self.taken.pop_front();
-                        self.list_anew();
-                        return Err(error);
+            match taken.fate(ids)? {
+                Fate::OnItsWay => return Ok(()),
+                Fate::Lost => {
+                    for name in &taken.names {
+                        self.passed.remove(name);
                     }
+                    self.taken.pop_front();
+                    self.list_anew();
+                    continue;
                 }
+                Fate::Kept => {}
             }
             cut_point("durable");
-            while let Some(name) = taken.names.last() {
-                let path = self.inbox.join(name);
+            for name in taken.names.drain(..) {
+                let path = self.inbox.join(&name);
                 match std::fs::remove_file(&path) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(Error::io("remove", path)(error));
+                        self.trouble = Some(Error::io("remove", path)(error));
+                        self.stuck.push(name);
                     }
-                    _ => self.passed.remove(name),
-                };
-                taken.names.pop();
+                    _ => {
+                        self.passed.remove(&name);
+                    }
+                }
                 cut_point("unlinked");
             }
+            self.room = true;
             self.taken.pop_front();
         }
-        if self.listed.is_empty() { clear_full(&self.inbox) } else { Ok(()) }
+        if self.listed.is_empty() && std::mem::take(&mut self.room) {
+            clear_full(&self.inbox)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Lets what could not be removed be tried again.
+    pub(in crate::store) fn try_stuck_again(&mut self) {
+        self.trouble = None;
+        if !self.stuck.is_empty() {
+            let names = std::mem::take(&mut self.stuck);
+            self.taken.push_back(Taken { names, appending: None, awaits: Vec::new() });
+        }
+    }
+
+    /// Why a file that is done with is still there, if that is so. Its event is safe, and known when it is met again.
+    pub(in crate::store) fn trouble(&mut self) -> Option<Error> {
+        self.trouble.take()
+    }
+
+    /// How many files were set aside since this was last asked.
+    pub(in crate::store) fn quarantined(&mut self) -> u64 {
+        std::mem::take(&mut self.quarantined)
+    }
+
+    /// Whether the thread that drains has something to do.
+    pub(in crate::store) fn wants_attention(&self) -> bool {
+        self.has_taken() || self.quarantined > 0 || self.trouble.is_some()
     }
 
     /// The commands that began and have not ended; read from the log when asked for the first time, which must be before
@@ -237,13 +319,15 @@ impl Drain {
             let found = found.map_err(Error::io("list", &self.inbox))?;
             let name = found.file_name();
             let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".tmp")) else { continue };
-            let pid = name.split('-').nth(1).and_then(|pid| pid.parse().ok());
-            let (true, Some(pid)) = (is_event_name(name), pid) else { continue };
+            let ours = is_event_name(name) || running::is_mark(name);
+            let (true, Some(pid)) = (ours, pid_of(name)) else { continue };
             if clock::exists(pid) {
                 continue;
             }
-            let whole = guard::read(&found.path(), frame::FILE_BYTES_MAX)
-                .is_ok_and(|bytes| frame::decode(&bytes).is_ok_and(|event| EventRef::decode(event).is_ok()));
+            let whole = is_event_name(name)
+                && guard::read(&found.path(), frame::FILE_BYTES_MAX).is_ok_and(|bytes| {
+                    frame::decode(&bytes).is_ok_and(|event| EventRef::decode(event).is_ok())
+                });
             if whole {
                 std::fs::rename(found.path(), self.inbox.join(name))
                     .map_err(Error::io("rename", found.path()))?;
@@ -254,13 +338,15 @@ impl Drain {
         Ok(())
     }
 
-    fn fill(&mut self, batch: &mut Batch, ids: &mut Ids, log: &dyn Log) -> Result<()> {
+    fn fill(&mut self, batch: &mut Batch, ids: &mut Ids) -> Result<()> {
         while batch.names.len() < BATCH_FILES_MAX && batch.bytes < BATCH_BYTES {
             let Some(name) = self.listed.pop_front() else { break };
             let path = self.inbox.join(&name);
             let damage = match guard::read(&path, frame::FILE_BYTES_MAX) {
-                Ok(file) => match batch.take(&file, ids, log)? {
+                Ok(file) => match batch.take(&file, ids)? {
                     None => {
+                        batch.drained.own +=
+                            u64::from(pid_of(&name).is_some_and(|pid| self.own_pids.contains(&pid)));
                         batch.names.push(name);
                         continue;
                     }
@@ -272,7 +358,8 @@ impl Drain {
                 // Something that passes: too many open files, no memory.
                 Err(error) => return Err(error),
             };
-            batch.drained.quarantined += 1;
+            // Counted here, so that it is told even if this batch fails.
+            self.quarantined += 1;
             self.set_aside(&path, &name, damage);
         }
         cut_point("read");
@@ -320,31 +407,39 @@ impl Drain {
     }
 }
 
+/// What became of a batch that was to be appended.
+enum Outcome {
+    /// It is on its way, unless there was nothing in it.
+    Appended(Option<Appending>),
+    /// What went before it was taken back, and must go first.
+    TakenBack,
+}
+
 /// A batch being filled.
 #[derive(Default)]
 struct Batch {
     names: Vec<String>,
     events: Vec<Vec<u8>>,
-    ids: Vec<uuid::Uuid>,
-    seen: HashSet<uuid::Uuid>,
+    ids: Vec<Uuid>,
+    awaits: Vec<(Uuid, Seq)>,
+    seen: HashSet<Uuid>,
     bytes: usize,
     drained: Drained,
 }
 
 impl Batch {
     /// Takes the event of one file; says what is wrong with it if it is none.
-    fn take(&mut self, file: &[u8], ids: &mut Ids, log: &dyn Log) -> Result<Option<frame::Damage>> {
+    fn take(&mut self, file: &[u8], ids: &mut Ids) -> Result<Option<frame::Damage>> {
         let bytes = match frame::decode(file) {
             Ok(bytes) => bytes,
             Err(damage) => return Ok(Some(damage)),
         };
         let Ok(event) = EventRef::decode(bytes) else { return Ok(Some(frame::Damage::Event)) };
         let id = event.id;
-        let mut hit = ids.find(id)?;
-        if matches!(hit, Some(Hit::OnItsWay(_))) {
-            // The file may go only if the first one arrives. Whether it does is known after a flush.
-            log.flush(highest(log)?)?;
-            hit = ids.find(id)?;
+        let hit = ids.find(id)?;
+        if let Some(Hit::OnItsWay(seq)) = hit {
+            // The file may go only if the first one arrives.
+            self.awaits.push((id, seq));
         }
         if hit.is_some() || !self.seen.insert(id) {
             self.drained.duplicates += 1;
@@ -357,13 +452,24 @@ impl Batch {
         Ok(None)
     }
 
-    fn append(&self, log: &dyn Log, now: Timestamp) -> Result<Option<Appending>> {
+    fn append(&self, ids: &mut Ids, level: Level, now: Timestamp) -> Result<Outcome> {
         if self.events.is_empty() {
-            return Ok(None);
+            return Ok(Outcome::Appended(None));
         }
         let payloads: Vec<&[u8]> = self.events.iter().map(Vec::as_slice).collect();
-        log.append(&payloads, highest(log)?, None, now).map(Some)
+        let appending = ids.append(&payloads, self.ids.iter().copied(), level, now)?;
+        Ok(appending.map_or(Outcome::TakenBack, |appending| Outcome::Appended(Some(appending))))
     }
+}
+
+/// The process that put a file there.
+fn pid_of(name: &str) -> Option<u32> {
+    name.split('-').nth(1)?.parse().ok()
+}
+
+fn parent_id() -> u32 {
+    let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    u32::try_from(parent).unwrap_or(0)
 }
 
 /// Whether trying the same file again is pointless, so that it must not stand in the way of all others.

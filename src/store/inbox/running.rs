@@ -3,10 +3,12 @@
 //! A command that was killed outright cannot say so, and a start without an end would look like a command that still
 //! runs. So beside its start a command leaves a mark, `running-<pid>-<start ticks>-<id of the start>`, that holds the
 //! start, and takes it away after its end. Whoever drains looks at the marks; there are as many as commands run. One
-//! whose process is gone is turned into `cli_command_failed`, `inferred`.
+//! whose process is gone is turned into `cli_command_failed`, `inferred`, with its start before it in case that was not put into
+//! the inbox any more.
 //!
 //! Both ends of one run have the same id ([`end_id`]), and the first to arrive wins: a command that was killed between
-//! its end and the removal of its mark has ended once.
+//! its end and the removal of its mark has ended once. A mark that a power cut took is made up for by the journal, which
+//! shows a start without an end ([`crate::store`]); that way ends a run under the same id.
 
 use std::path::{Path, PathBuf};
 
@@ -31,8 +33,7 @@ pub struct Mark {
 /// # Errors
 /// [`Error::Io`]; the run then stays without an end if it is killed.
 pub fn mark(inbox: &Path, start: &Event) -> Result<Mark> {
-    let ProcessStamp { pid, start_ticks } = ProcessStamp::current();
-    let name = format!("{PREFIX}{pid}-{start_ticks}-{}", start.id.simple());
+    let name = name_of(ProcessStamp::current(), start.id);
     let file =
         frame::encode(&start.encode()).ok_or_else(|| Error::failed("the start of the run is too large"))?;
     let path = inbox.join(&name);
@@ -60,7 +61,7 @@ pub fn end_id(start: Uuid) -> Uuid {
 /// # Errors
 /// What listing, reading or depositing says; what was not ended stays marked.
 pub fn end_killed(inbox: &Path, clock: &dyn Clock) -> Result<u64> {
-    let mut ended = 0;
+    let (mut ended, here) = (0, clock::this_source("").host);
     for found in std::fs::read_dir(inbox).map_err(Error::io("list", inbox))? {
         let name = found.map_err(Error::io("list", inbox))?.file_name();
         let Some(process) = name.to_str().and_then(process_of) else { continue };
@@ -69,6 +70,11 @@ pub fn end_killed(inbox: &Path, clock: &dyn Clock) -> Result<u64> {
         }
         let path = inbox.join(&name);
         if let Some(start) = read(&path) {
+            if start.source.host != here {
+                // Its pid says nothing on this machine.
+                continue;
+            }
+            deposit(inbox, &start, clock, Deposit::Os)?;
             deposit(inbox, &inferred_end(&start, clock), clock, Deposit::Os)?;
             ended += 1;
         }
@@ -79,6 +85,20 @@ pub fn end_killed(inbox: &Path, clock: &dyn Clock) -> Result<u64> {
         }
     }
     Ok(ended)
+}
+
+/// Whether a file is named as a mark.
+pub(in crate::store) fn is_mark(name: &str) -> bool {
+    process_of(name).is_some()
+}
+
+/// Whether the process `process` has left a mark of the run that began with the event `start`.
+pub(in crate::store) fn is_marked(inbox: &Path, process: ProcessStamp, start: Uuid) -> bool {
+    std::fs::symlink_metadata(inbox.join(name_of(process, start))).is_ok()
+}
+
+fn name_of(process: ProcessStamp, start: Uuid) -> String {
+    format!("{PREFIX}{}-{}-{}", process.pid, process.start_ticks, start.simple())
 }
 
 fn process_of(name: &str) -> Option<ProcessStamp> {
@@ -93,7 +113,8 @@ fn read(path: &Path) -> Option<Event> {
     Event::decode(frame::decode(&bytes).ok()?).ok().filter(|event| event.kind == Kind::CliCommandStarted)
 }
 
-fn inferred_end(start: &Event, clock: &dyn Clock) -> Event {
+/// The end that the run which began with `start` did not write itself.
+pub(in crate::store) fn inferred_end(start: &Event, clock: &dyn Clock) -> Event {
     let command = start.payload_as::<payload::CliCommandStarted>().and_then(std::result::Result::ok);
     let end = payload::CliCommandFailed {
         command: command.map(|started| started.command).unwrap_or_default(),
@@ -107,6 +128,8 @@ fn inferred_end(start: &Event, clock: &dyn Clock) -> Event {
         .with_correlation(start.correlation)
         .with_causation(start.id);
     event.session.clone_from(&start.session);
+    event.agent.clone_from(&start.agent);
+    event.project.clone_from(&start.project);
     event.redact(&Redactor::new());
     event
 }
@@ -116,11 +139,12 @@ mod tests {
     use super::*;
     use crate::clock::FixedClock;
     use crate::config::DataDir;
-    use crate::event::{Source, Timestamp};
+    use crate::event::Timestamp;
 
     fn start() -> Event {
         let payload = payload::CliCommandStarted { command: "import".into(), args: Vec::new() };
-        Event::new(Uuid::from_u128(7), Timestamp::EPOCH, "i", Source::default(), payload).with_session("s")
+        Event::new(Uuid::from_u128(7), Timestamp::EPOCH, "i", clock::this_source("mnemosyne"), payload)
+            .with_session("s")
     }
 
     #[test]
@@ -138,7 +162,21 @@ mod tests {
         assert_eq!(end_killed(&inbox, &clock).unwrap(), 0);
         assert!(!gone.exists());
         mark.clear().unwrap();
-        assert_eq!(super::super::waiting(&inbox).unwrap(), 1);
+        assert_eq!(super::super::waiting(&inbox).unwrap(), 2, "start and end");
+    }
+
+    #[test]
+    fn the_run_of_another_machine_is_not_judged() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = DataDir::at(home.path().join("data"));
+        dir.create().unwrap();
+        let mut elsewhere = start();
+        elsewhere.source.host = "elsewhere".into();
+        let own = ProcessStamp::current();
+        let gone = name_of(ProcessStamp { start_ticks: own.start_ticks + 1, ..own }, elsewhere.id);
+        std::fs::write(dir.inbox().join(&gone), frame::encode(&elsewhere.encode()).unwrap()).unwrap();
+        assert_eq!(end_killed(&dir.inbox(), &FixedClock::at(Timestamp::EPOCH)).unwrap(), 0);
+        assert!(dir.inbox().join(gone).exists());
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn data_dir() -> (tempfile::TempDir, DataDir) {
 
 fn open(dir: &DataDir) -> (Store, Opened) {
     let opening = Opening::command("test", Arc::new(SystemClock), Settings::default());
-    Store::open(dir, Opening { tells_backlog: false, ..opening }).unwrap()
+    Store::open(dir, Opening { tells: false, ..opening }).unwrap()
 }
 
 fn put(dir: &DataDir, n: u128) {

@@ -1,0 +1,58 @@
+//! What the store has to tell of itself and must not tell yet.
+//!
+//! A command that only reads may be the first to open a journal after a crash, and it appends nothing of its own. What that
+//! opening found is known to nobody else: the next one finds a journal that was closed in order. So it leaves the events here,
+//! beside what waits in the inbox, and the next opening that is not a reader's takes them up. Each is there at most once,
+//! and one recovery stands for all: readers that are killed again and again leave one file.
+
+use std::path::{Path, PathBuf};
+
+use super::{Deposit, frame, put};
+use crate::config::guard;
+use crate::error::{Error, Result};
+use crate::event::{Event, Kind};
+
+const PREFIX: &str = "untold-";
+
+/// Leaves `events` for the next opening that may tell them. They are on the disk when this returns.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(in crate::store) fn leave(inbox: &Path, events: &[Event]) -> Result<()> {
+    for event in events {
+        let name = if event.kind == Kind::JournalRecovered {
+            format!("{PREFIX}{}", event.kind.name())
+        } else {
+            format!("{PREFIX}{}", event.id.simple())
+        };
+        let path = inbox.join(&name);
+        if std::fs::symlink_metadata(&path).is_ok() {
+            continue;
+        }
+        let file = frame::encode(&event.encode()).ok_or_else(|| Error::failed("the event is too large"))?;
+        let temporary = inbox.join(format!("{name}.tmp"));
+        // Only the holder of the lock comes here: what lies there was left by one that died.
+        std::fs::remove_file(&temporary).ok();
+        put(&temporary, &path, &file, Deposit::Disk)?;
+    }
+    Ok(())
+}
+
+/// What was left, with the files to be removed once it is durable. A file that is no event any more comes without one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(in crate::store) fn left(inbox: &Path) -> Result<Vec<(PathBuf, Option<Event>)>> {
+    let mut left = Vec::new();
+    for found in std::fs::read_dir(inbox).map_err(Error::io("list", inbox))? {
+        let found = found.map_err(Error::io("list", inbox))?;
+        let name = found.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && !name.contains('.')) {
+            let bytes = guard::read(&found.path(), frame::FILE_BYTES_MAX)?;
+            let event = frame::decode(&bytes).ok().and_then(|bytes| Event::decode(bytes).ok());
+            left.push((found.path(), event));
+        }
+    }
+    left.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(left)
+}
