@@ -84,7 +84,7 @@ impl Redactor {
         self.walk(value, usize::MAX);
     }
 
-    /// Takes secrets out of the envelope's texts and the payload, then cuts the payload to the cap, and notes where.
+    /// Takes secrets out of the envelope's texts (its ids stay) and the payload, then cuts the payload to the cap, and notes where.
     ///
     /// Doing it again changes nothing. Secrets go first, so a cut never leaves half of one.
     pub fn event(&self, event: &mut Event) {
@@ -92,9 +92,9 @@ impl Redactor {
             return;
         }
         if self.enabled {
-            let texts = [&mut event.source.program, &mut event.source.host, &mut event.instance];
-            let optional = [&mut event.project, &mut event.agent, &mut event.session];
-            for text in texts.into_iter().chain(optional.into_iter().flatten()) {
+            // Not instance, session and agent: they are ids, and two that were replaced would become one.
+            let texts = [&mut event.source.program, &mut event.source.host];
+            for text in texts.into_iter().chain(&mut event.project) {
                 if let Cow::Owned(redacted) = self.text(text) {
                     *text = redacted;
                 }
