@@ -179,6 +179,23 @@ pub fn is_own_dir(path: &Path) -> Result<bool, Error> {
     }
 }
 
+/// Makes the names that lead to `path` durable, as far up as this user may. One that is not ours to read was not made by us.
+///
+/// # Errors
+/// [`Error::Io`] when a flush fails.
+pub fn flush_names_above(path: &Path) -> Result<(), Error> {
+    let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
+    for above in path.ancestors().skip(1) {
+        match File::open(above).and_then(|directory| directory.sync_all()) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
+            // Some file systems have nothing to flush.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {}
+            other => other.map_err(Error::io("flush", above))?,
+        }
+    }
+    Ok(())
+}
+
 /// Checks that `path` is a directory itself (no link) of this user, and takes the others' rights away if they have any.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mnemosyne_journal as journal;
 
 use crate::clock::{self, Clock};
-use crate::config::{DataDir, Settings};
+use crate::config::{DataDir, Settings, guard};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventRef, Kind, Redactor, Seq, payload};
 use crate::store::commands::Commands;
@@ -123,6 +123,10 @@ impl Store {
                 .with_segment_bytes_target(opening.settings.segment_bytes)
                 .with_chain(opening.settings.chain)
                 .with_boot(journal::boot_hash());
+        // Before the first segment: what is acknowledged in it must not go with a directory's name.
+        if std::fs::read_dir(dir.journal()).map_err(Error::io("list", dir.journal()))?.next().is_none() {
+            guard::flush_names_above(dir.path())?;
+        }
         let disk = Arc::new(journal::RealDisk::new(dir.journal()));
         let now = journal::Micros::new(opening.clock.now().as_micros());
         let (journal, recovery) = journal::Journal::open(disk, options, now)?;

@@ -10,8 +10,11 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-/// Enough to get behind everything that opening does, and to roll to the next segment.
-const EMITS: u64 = 8;
+/// Enough to roll to the next segment several times; there must be more flushes of directories than opening does.
+fn emits(fault: Fault) -> u64 {
+    if fault.call == "fsync" { 24 } else { 8 }
+}
+
 const EVENT_BYTES: usize = 20_000;
 
 /// What fails.
@@ -130,7 +133,7 @@ fn started(server: Result<Server, Ran>) -> Result<Server, Ran> {
 
 fn emit_until_refused(server: &Server, acknowledged: &mut Acknowledged, fault: Fault, n: u64) -> Met {
     let trace = server.data.parent().expect("the world").join("trace");
-    for event in 0..EMITS {
+    for event in 0..emits(fault) {
         let failed_before = has_failed(&trace);
         let answer = acknowledged.emit(server, event, EVENT_BYTES);
         if answer.status != 200 {
@@ -142,7 +145,7 @@ fn emit_until_refused(server: &Server, acknowledged: &mut Acknowledged, fault: F
     }
     if has_failed(&trace) {
         // The last call of all, behind the last acknowledgement.
-        assert_eq!(acknowledged.emit(server, EMITS, 100).status, 503, "{fault:?} {n}");
+        assert_eq!(acknowledged.emit(server, emits(fault), 100).status, 503, "{fault:?} {n}");
         return Met::Refusal(acknowledged.0.len());
     }
     Met::Nothing

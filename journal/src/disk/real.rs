@@ -106,7 +106,9 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        sync_dir_at(&self.path(dir))
+        sync_dir_at(&self.path(dir))?;
+        // The directory's own name: whoever made it may not have flushed it, or have died before.
+        if dir.is_empty() { sync_dir_at(parent_of(&self.dir)) } else { Ok(()) }
     }
 }
 
@@ -154,6 +156,14 @@ fn flush(file: &File) -> io::Result<()> {
 #[cfg(target_os = "macos")]
 fn flush(file: &File) -> io::Result<()> {
     rustix::fs::fcntl_fullfsync(file).map_err(io::Error::from)
+}
+
+fn parent_of(dir: &Path) -> &Path {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => dir,
+    }
 }
 
 fn sync_dir_at(path: &Path) -> io::Result<()> {

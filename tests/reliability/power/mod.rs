@@ -62,6 +62,8 @@ impl Written {
 
 /// The child's part: open, follow, submit, tell.
 pub(crate) fn write_until_the_power_fails() {
+    // The test runner has begun a line.
+    say("begins");
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set"));
     let number = |name: &str| variable(name).parse::<u64>().expect("a number");
     let (child, mut dice) = (number(CHILD), Dice::from_seed(number(SEED)));
@@ -69,7 +71,10 @@ pub(crate) fn write_until_the_power_fails() {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&dice.next().to_le_bytes());
     let options = Options::new(JournalId::from_bytes([3; 16]), seed).with_segment_bytes_target(16 * 1024);
-    let Ok((journal, _recovery)) = Journal::open(disk, options, Micros::new(1)) else { return };
+    let (journal, _recovery) = match Journal::open(disk, options, Micros::new(1)) {
+        Ok(opened) => opened,
+        Err(error) => return say(&format!("not opened: {error}")),
+    };
     if dice.below(2) == 0 && journal.start_committer().is_err() {
         return;
     }
@@ -226,8 +231,8 @@ struct Outcome {
     wrong: Option<String>,
 }
 
-/// Cuts the power so often, or until something is wrong. `None` where there is no file system to be had.
-fn cut(test: &str, cuts: usize, lies: bool) -> Option<Outcome> {
+/// A mounted disk. `None` where there is no file system to be had.
+fn mounted(test: &str, lies: bool) -> Option<(PowerDisk, fuser::BackgroundSession, tempfile::TempDir)> {
     if !Path::new("/dev/fuse").exists() || !rustix::process::geteuid().is_root() {
         skipped(&format!("{test}: no /dev/fuse or no root: no power was cut"));
         return None;
@@ -235,13 +240,18 @@ fn cut(test: &str, cuts: usize, lies: bool) -> Option<Outcome> {
     let dir = tempfile::tempdir().expect("a directory");
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let disk = PowerDisk::new(owner, lies);
-    let mounted = match fuser::spawn_mount(disk.clone(), dir.path(), &fuser::Config::default()) {
-        Ok(mounted) => mounted,
+    match fuser::spawn_mount(disk.clone(), dir.path(), &fuser::Config::default()) {
+        Ok(session) => Some((disk, session, dir)),
         Err(error) => {
             skipped(&format!("{test}: {error}: no power was cut"));
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// Cuts the power so often, or until something is wrong.
+fn cut(test: &str, cuts: usize, lies: bool) -> Option<Outcome> {
+    let (disk, session, dir) = mounted(test, lies)?;
     let mut dice = Dice::thrown(test);
     let (mut outcome, mut known, mut child) = (Outcome::default(), Known::default(), 0);
     while outcome.cuts < cuts && outcome.wrong.is_none() {
@@ -264,7 +274,7 @@ fn cut(test: &str, cuts: usize, lies: bool) -> Option<Outcome> {
     }
     outcome.acknowledged += known.acknowledged;
     outcome.seen += known.seen;
-    mounted.umount_and_join().expect("nobody uses it any more");
+    session.umount_and_join().expect("nobody uses it any more");
     Some(outcome)
 }
 
@@ -290,4 +300,25 @@ fn the_same_cuts_on_a_disk_that_lies_are_noticed() {
     let Some(outcome) = cut("power cuts on a disk that lies", 50, true) else { return };
     tell(&format!("{outcome:?}"));
     assert!(outcome.wrong.is_some(), "a harness that cannot go red proves nothing");
+}
+
+/// Whoever makes a directory or renames a segment and dies leaves names that are not durable. The next process must not
+/// acknowledge anything that goes with them.
+#[test]
+fn a_death_at_each_step_of_the_first_opening_and_a_cut_in_the_next_life_lose_nothing() {
+    let Some((disk, session, dir)) = mounted("deaths while the journal is made", false) else { return };
+    let mut dice = Dice::thrown("deaths while the journal is made");
+    for step in 1..=16 {
+        disk.format();
+        let mut known = Known::default();
+        disk.fail_at(step);
+        known.listen(0, &start(dir.path(), 0, dice.next()));
+        disk.revive();
+        known.listen(1, &start(dir.path(), 1, dice.next()));
+        disk.restore(&mut dice);
+        let whole = known.acknowledged >= usize::try_from(RECORDS).expect("few");
+        assert!(whole, "death at step {step}: the second child had no whole life");
+        assert_eq!(known.check(dir.path()), Ok(()), "death at step {step}");
+    }
+    session.umount_and_join().expect("nobody uses it any more");
 }
