@@ -6,8 +6,7 @@
 
 use crate::error::Error;
 use crate::event::Timestamp;
-
-const SECOND_MICROS: i64 = 1_000_000;
+use crate::projection::pacing::parse_duration;
 
 /// The moment that `text` names, seen from `now`.
 ///
@@ -32,32 +31,9 @@ fn date(text: &str) -> Option<Timestamp> {
 }
 
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let back = duration_micros(text)?;
-    now.checked_add_micros(back.checked_neg()?)
-}
-
-/// Microseconds of one or more numbers, each with its unit.
-fn duration_micros(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0_i64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(letters);
-        let seconds = match unit {
-            "s" => 1,
-            "m" | "min" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            "w" => 7 * 86_400,
-            _ => return None,
-        };
-        let part = number.parse::<i64>().ok()?.checked_mul(seconds)?.checked_mul(SECOND_MICROS)?;
-        total = total.checked_add(part)?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(total)
+    // A bare number has no unit, not even this one.
+    let back = parse_duration(text).ok().filter(|_| text != "0")?;
+    now.checked_add_micros(i64::try_from(back.as_micros()).ok()?.checked_neg()?)
 }
 
 #[cfg(test)]
@@ -90,6 +66,7 @@ mod tests {
         for text in [
             "",
             "h",
+            "0",
             "2",
             "2x",
             "yesterday",

@@ -66,12 +66,12 @@ impl FromStr for Speed {
     }
 }
 
-/// Reads a duration as people write it: `250ms`, `2s`, `1.5s`, `1m30s`, `2h`, `1d`, or `0`. A number needs its
+/// Reads a duration as people write it: `250ms`, `2s`, `1.5s`, `1m30s`, `2h`, `1d`, `1w`, or `0`. A number needs its
 /// unit; the parts of a compound one stand from the largest unit to the smallest.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseError> {
     let refuse = || ParseError {
         given: text.to_owned(),
-        wanted: "a duration such as 250ms, 2s, 1m30s, 2h or 1d (units: us, ms, s, m, h, d)",
+        wanted: "a duration such as 250ms, 2s, 1m30s, 2h or 1d (units: us, ms, s, m, h, d, w)",
     };
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -96,9 +96,10 @@ fn unit_micros(name: &str) -> Option<u64> {
         "us" => 1,
         "ms" => 1_000,
         "s" => 1_000_000,
-        "m" => 60_000_000,
+        "m" | "min" => 60_000_000,
         "h" => 3_600_000_000,
         "d" => 86_400_000_000,
+        "w" => 7 * 86_400_000_000,
         _ => return None,
     })
 }
@@ -226,6 +227,8 @@ mod tests {
             ("1m30s", 90_000_000),
             ("2h", 7_200_000_000),
             ("1d", 86_400_000_000),
+            ("1w2d", 777_600_000_000),
+            ("3min", 180_000_000),
             ("7us", 7),
         ];
         for (text, micros) in ok {
