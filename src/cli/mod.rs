@@ -13,6 +13,7 @@
 
 pub mod api_server;
 pub mod context;
+pub mod cursor_file;
 pub mod demo;
 pub mod detach;
 pub mod display;

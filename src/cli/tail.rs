@@ -5,20 +5,30 @@
 //! can end at any time: a server stops, is killed, or appears. The one thing that is kept over such a change is the
 //! last seq that was shown or skipped, and both ways go on right after it; so nothing is shown twice and nothing is
 //! left out.
+//!
+//! With a cursor file that holds over the follower's own death too: the file is replaced after the output was flushed, at the
+//! latest [`SETTLE_EVERY`] or [`SETTLE_EVENTS_MAX`] later. Who is killed in between shows what lies in between once more, and
+//! leaves nothing out.
 
+use super::cursor_file::CursorFile;
 use super::filters::Filters;
 use super::lines::Lines;
 use super::{Context, Exit, Outcome, events, when};
 use crate::client::{self, Next, Server, Stream};
 use crate::config::DataDir;
 use crate::error::Error;
-use crate::event::{Filter, Seq, StoredEvent};
-use crate::store::{self, Delivery, Subscription};
+use crate::event::{Filter, Seq, StoredEvent, Timestamp};
+use crate::store::{self, Delivery, Item, Subscription, View};
 use crate::wire::{self, sse};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How long to wait for an event before looking whether the user wants to end, or a server has come.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// What was shown is handed on, and noted in the cursor file, after this time at the latest
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+/// and after so many events.
+const SETTLE_EVENTS_MAX: u32 = 256;
 /// How often a follower of the files looks for a server: rarely, since it misses nothing meanwhile.
 const LOOK_FOR_SERVER: Duration = Duration::from_secs(1);
 
@@ -34,6 +44,12 @@ pub struct Args {
     /// Begin with what was recorded at or after this time: 2026-11-22T10:00:00Z, 2026-11-22, or 2h
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
+    /// Go on after the seq that this file holds, and keep it up to date; without the file, begin as usual
+    ///
+    /// With it, everything since is shown, not the newest 10. The file is replaced after the output was handed on: whoever is
+    /// killed leaves nothing out and shows at most the last 256 events or 100 ms once more.
+    #[arg(long, value_name = "FILE")]
+    pub cursor_file: Option<std::path::PathBuf>,
     /// Which of them
     #[command(flatten)]
     pub filters: Filters,
@@ -46,39 +62,58 @@ pub struct Args {
 pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     args.filters.filter()?;
     let now = context.now();
-    let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
+    let since = args.since.as_deref().map(|text| when::parse("--since", text, now)).transpose()?;
     let view = events::open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;
     let through = view.durable();
+    let file =
+        args.cursor_file.as_deref().map(|path| CursorFile::open(path, view.journal_id())).transpose()?;
+    let dir = context.locate_data_dir()?;
+    let pairs = args.filters.pairs();
+    let mut follower =
+        Follower { dir, filter, pairs, cursor: Seq::ZERO, file, unsettled: 0, settled: Instant::now() };
     let mut lines = Lines::default();
-    let newest = match since {
-        None => events::last_matching(&view, &filter, args.lines.unwrap_or(10), through)?,
-        Some(since) => {
-            let mut replay =
-                view.replay(view.first()).filtered(filter.clone()).through(through).since(since)?;
-            let mut items = std::collections::VecDeque::new();
-            while let Some(item) = replay.next()? {
-                items.push_back(item);
-                if args.lines.is_some_and(|n| items.len() > n) {
-                    items.pop_front();
-                }
-            }
-            items.into()
+    if let Some(cursor) = follower.file.as_ref().and_then(CursorFile::cursor) {
+        follower.show_after(cursor, &view, through, &mut lines, context)?;
+    } else {
+        for item in newest(&args, &follower.filter, since, &view, through)? {
+            lines.item(&mut context.out, &item)?;
         }
-    };
-    for item in newest {
-        lines.item(&mut context.out, &item)?;
     }
+    follower.cursor = through;
+    follower.settle(context)?;
     if !args.follow {
         return events::end(&lines, context);
     }
-    let dir = context.locate_data_dir()?;
-    let mut follower = Follower { dir, filter, pairs: args.filters.pairs(), cursor: through };
-    let result = follower.follow(&mut lines, context);
-    result?;
+    let followed = follower.follow(&mut lines, context);
+    // What was shown before an error was shown.
+    let settled = follower.settle(context);
+    followed.and(settled)?;
     let summary = super::display::counted(lines.events, "event");
     Ok(Outcome { exit: Exit::Interrupted, summary: Some(format!("interrupted after {summary}")) })
+}
+
+/// What is shown first, without a cursor.
+fn newest(
+    args: &Args,
+    filter: &Filter,
+    since: Option<Timestamp>,
+    view: &View,
+    through: Seq,
+) -> Result<Vec<Item>, Error> {
+    let Some(since) = since else {
+        return events::last_matching(view, filter, args.lines.unwrap_or(10), through);
+    };
+    let mut replay = view.replay(view.first()).filtered(filter.clone()).through(through).since(since)?;
+    let mut items = VecDeque::new();
+    while let Some(item) = replay.next()? {
+        items.push_back(item);
+        if args.lines.is_some_and(|n| items.len() > n) {
+            items.pop_front();
+        }
+    }
+    Ok(items.into())
 }
 
 /// Goes on after a cursor, whoever writes.
@@ -88,6 +123,11 @@ struct Follower {
     pairs: Vec<(String, String)>,
     /// The last seq that was shown or skipped.
     cursor: Seq,
+    file: Option<CursorFile>,
+    /// Events shown since the output was last handed on,
+    unsettled: u32,
+    /// and when that was.
+    settled: Instant,
 }
 
 /// Why one way of following ended.
@@ -99,6 +139,46 @@ enum Turn {
 }
 
 impl Follower {
+    /// Shows what stands after `cursor`, up to `through`.
+    fn show_after(
+        &mut self,
+        cursor: Seq,
+        view: &View,
+        through: Seq,
+        lines: &mut Lines,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        if cursor > through {
+            return Err(Error::CursorAhead { asked: cursor.get(), last: through.get() });
+        }
+        let mut replay = view.replay(cursor.next()).filtered(self.filter.clone()).through(through);
+        while let Some(item) = replay.next()? {
+            lines.item(&mut context.out, &item)?;
+            self.cursor = item.last();
+            self.shown(context)?;
+        }
+        Ok(())
+    }
+
+    /// One more was shown.
+    fn shown(&mut self, context: &mut Context) -> Result<(), Error> {
+        self.unsettled += 1;
+        if self.unsettled >= SETTLE_EVENTS_MAX || self.settled.elapsed() >= SETTLE_EVERY {
+            self.settle(context)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what was shown, and then notes that it was.
+    fn settle(&mut self, context: &mut Context) -> Result<(), Error> {
+        context.out.flush()?;
+        (self.unsettled, self.settled) = (0, Instant::now());
+        match &mut self.file {
+            Some(file) => file.save(self.cursor),
+            None => Ok(()),
+        }
+    }
+
     fn follow(&mut self, lines: &mut Lines, context: &mut Context) -> Result<(), Error> {
         context.interrupt.take_over();
         loop {
@@ -107,14 +187,17 @@ impl Follower {
                 None => self.read_files(lines, context)?,
             };
             if matches!(turn, Turn::Asked) {
-                return context.out.flush();
+                return Ok(());
             }
         }
     }
 
     /// A stream of the server that runs, if one does and it can be reached.
-    fn stream(&self) -> Result<Option<Stream>, Error> {
+    fn stream(&mut self) -> Result<Option<Stream>, Error> {
         let Some(server) = Server::find(&self.dir)? else { return Ok(None) };
+        if let Some(file) = &mut self.file {
+            file.learn(&server.runtime().journal_id);
+        }
         let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         match server.stream(&client::target(wire::path::STREAM, pairs), Some(self.cursor.get())) {
             Ok(stream) => Ok(Some(stream)),
@@ -137,7 +220,7 @@ impl Follower {
             }
             match stream.next(LOOK_AROUND) {
                 Ok(Next::Frame(frame)) => self.frame(&frame, lines, context)?,
-                Ok(Next::Quiet) => context.out.flush()?,
+                Ok(Next::Quiet) => self.settle(context)?,
                 Err(error @ client::Error::Refused { .. }) => return Err(error.into()),
                 // It stopped, or it broke and did not come back: whoever holds the journal now has the rest.
                 Ok(Next::End) | Err(_) => return Ok(Turn::Other),
@@ -150,12 +233,15 @@ impl Follower {
         if let Ok(seq) = frame.last_event_id.parse() {
             self.cursor = self.cursor.max(seq);
         }
-        Ok(())
+        self.shown(context)
     }
 
     fn read_files(&mut self, lines: &mut Lines, context: &mut Context) -> Result<Turn, Error> {
         context.out.detail("following the files: no server runs");
         let view = store::read(&self.dir, &context.env)?;
+        if let (Some(file), Some(journal)) = (&mut self.file, view.journal_id()) {
+            file.learn(&journal.to_string());
+        }
         let mut subscription = view.follow(self.cursor.next(), self.filter.clone())?;
         let mut looked = Instant::now();
         loop {
@@ -164,7 +250,10 @@ impl Follower {
             }
             match subscription.wait_next(LOOK_AROUND)? {
                 Some(delivery) => self.delivery(&delivery, &subscription, lines, context)?,
-                None => context.out.flush()?,
+                None => {
+                    self.cursor = self.cursor.max(subscription.cursor());
+                    self.settle(context)?;
+                }
             }
             if looked.elapsed() >= LOOK_FOR_SERVER {
                 looked = Instant::now();
@@ -190,7 +279,7 @@ impl Follower {
             Delivery::Lag { behind } => context.out.detail(&format!("{behind} events behind")),
         }
         self.cursor = self.cursor.max(subscription.cursor());
-        Ok(())
+        self.shown(context)
     }
 }
 

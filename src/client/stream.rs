@@ -154,3 +154,6 @@ impl Stream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,85 @@ fn a_follower_whose_reader_went_away_ends_well() {
     });
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn with_a_cursor_file_it_goes_on_where_it_stopped() {
+    let world = World::new();
+    let tail = |args: &[&str]| -> Vec<u64> {
+        let lines = world.ok(["tail", "--json", "--cursor-file", "cursor"].iter().chain(args)).json_lines();
+        lines.iter().map(|line| line["seq"].as_u64().expect("a seq")).collect()
+    };
+    for n in 0..20 {
+        world.hook(&prompt("s", &n.to_string()));
+    }
+    assert_eq!(tail(&["-n", "3"]), [18, 19, 20], "the first time, as without it");
+    assert_eq!(tail(&[]), [0; 0]);
+    for n in 0..15 {
+        world.hook(&prompt("s", &n.to_string()));
+    }
+    assert_eq!(tail(&["--session", "other"]), [0; 0], "what was looked at and left out is behind it");
+    world.hook(&prompt("s", "one more"));
+    assert_eq!(tail(&["-n", "0"]), [36], "all since, however few are asked for");
+    let other = World::new();
+    other.hook(&prompt("s", "elsewhere"));
+    let cursor = world.home().join("cursor");
+    let ran = other.run(["tail", "--cursor-file", cursor.to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("belongs to journal"), "{ran}");
+}
+
+/// What may be shown twice after a kill: see `tail --help`.
+const TWICE_MAX: usize = 256;
+
+#[test]
+fn a_follower_that_is_killed_leaves_nothing_out_and_repeats_little() {
+    let world = World::new();
+    let server = world.server();
+    let emit = |from: u64, count: u64| -> u64 {
+        let events: Vec<Value> = (from..from + count)
+            .map(|n| serde_json::json!({"kind": "custom", "payload": {"name": "n", "data": n}}))
+            .collect();
+        let answer = server.post("/events/emit", &Value::from(events).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["seqs"].as_array().and_then(|seqs| seqs.last()?.as_u64()).expect("seqs")
+    };
+    let first = emit(0, 1);
+    world.ok(["tail", "-n", "0", "--cursor-file", "cursor"]);
+    let mut all: Vec<u64> = Vec::new();
+    let mut last = first;
+    for round in 0..6_u64 {
+        let tail = follow(&world, &["--cursor-file", "cursor"]);
+        // Killed somewhere in the middle: how far it has come differs from round to round.
+        for batch in 0..5 {
+            last = emit(batch, 300 + 7 * round);
+        }
+        let wanted = 200 * usize::try_from(round).expect("small");
+        wait_for("some of them", || (seqs(&tail).len() >= wanted).then_some(()));
+        tail.signal(Signal::KILL);
+        let ran = tail.wait();
+        let whole = ran.stdout.rfind('\n').map_or("", |end| &ran.stdout[..end]);
+        let shown: Vec<u64> = whole
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line).expect("one object a line")["seq"]
+                    .as_u64()
+                    .expect("a seq")
+            })
+            .collect();
+        assert!(shown.windows(2).all(|two| two[0] + 1 == two[1]), "in order, each once");
+        let Some(begin) = shown.first() else { continue };
+        let reached = all.last().copied().unwrap_or(first);
+        assert!(*begin <= reached + 1, "round {round}: {begin} after {reached}: something was left out");
+        let twice = usize::try_from(reached + 1 - begin).expect("small");
+        assert!(twice <= TWICE_MAX, "round {round}: {twice} events were shown again");
+        all.truncate(all.len() - twice);
+        all.extend(shown);
+    }
+    let rest = world.ok(["tail", "--json", "--cursor-file", "cursor"]).json_lines();
+    let begin = rest.first().map_or(last + 1, |line| line["seq"].as_u64().expect("a seq"));
+    all.retain(|seq| *seq < begin);
+    all.extend(rest.iter().map(|line| line["seq"].as_u64().expect("a seq")));
+    assert!(all.len() as u64 >= last - first, "all of them");
+    assert_eq!(all[..usize::try_from(last - first).expect("small")], (first + 1..=last).collect::<Vec<_>>());
+    server.stop();
+}

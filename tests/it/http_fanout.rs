@@ -16,7 +16,8 @@ const STUCK_BYTES_MAX: u64 = 64 * 1024;
 /// What all share grows a little with the first of them: readers that lie ready, recent chunks, the allocator's own.
 const SHARED_BYTES_MAX: u64 = 6 * 1024 * 1024;
 const EMITS: usize = 40;
-/// Beside twice the time that an emit took before: what a busy machine may add.
+/// Beside twice the time that an emit took before: what a busy machine may add. With the clients on the same two cores, the slowest few of
+/// so few emits say more about the machine, so the verdict is over nine tenths of them.
 const NOISE: Duration = Duration::from_millis(100);
 
 /// Both ends of a thousand connections need descriptors; the server raises its own limit.
@@ -112,10 +113,10 @@ fn a_thousand_subscribers_of_which_a_hundred_never_read() {
         runtime.block_on(reader).expect("every event once and in order");
     }
     let grown = resident_bytes(&server).saturating_sub(resident);
-    let p99 = |took: &[Duration]| took[took.len() * 99 / 100];
-    let (before, with_stuck) = (p99(&before), p99(&with_stuck));
+    let p90 = |took: &[Duration]| took[took.len() * 9 / 10];
+    let (before, with_stuck) = (p90(&before), p90(&with_stuck));
     eprintln!(
-        "{STUCK} stuck streams: {} KiB each; emit p99 {before:?} before them, {with_stuck:?} beside them",
+        "{STUCK} stuck streams: {} KiB each; emit p90 {before:?} before them, {with_stuck:?} beside them",
         grown / STUCK as u64 / 1024
     );
     assert!(

@@ -188,3 +188,58 @@ fn nothing_from_an_event_reaches_the_terminal_unseen() {
         assert!(text.contains("evil"), "{args:?} shows nothing of it: {ran}");
     }
 }
+
+/// The names of all fields, with the path to each; of arrays the first element.
+fn shape(value: &serde_json::Value, path: &str, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{path}.{name}");
+                into.insert(path.clone());
+                shape(value, &path, into);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            if let Some(first) = items.first() {
+                shape(first, &format!("{path}[]"), into);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_bodies_that_the_documentation_shows_have_the_fields_that_the_server_answers_with() {
+    let world = World::new();
+    let common = |hook: &str| json!({"session_id": "2f1c", "cwd": "/code/app", "transcript_path": "", "hook_event_name": hook});
+    let with = |hook: &str, more: &serde_json::Value| {
+        let mut payload = common(hook);
+        payload.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        world.hook(&payload);
+    };
+    with("SessionStart", &json!({"source": "startup", "model": "claude-opus-4-6"}));
+    with("UserPromptSubmit", &json!({"prompt": "fix the build"}));
+    let call = json!({"tool_name": "Bash", "tool_use_id": "toolu_01", "tool_input": {"command": "cargo build"}, "tool_response": {}});
+    with("PreToolUse", &call);
+    with("PostToolUse", &call);
+    with("Stop", &json!({}));
+    let server = world.server();
+    let page = include_str!("../../docs/http.md");
+    for (route, path) in [
+        ("/sessions", "/sessions?limit=1"),
+        ("/sessions/{id}", "/sessions/2f1c"),
+        ("/sessions/{id}/timeline", "/sessions/2f1c/timeline"),
+    ] {
+        let section = page.split_once(&format!("### GET {route}\n")).expect("a section").1;
+        let example =
+            section.split_once("```console\n").expect("an example").1.split_once("```").expect("its end").0;
+        let body = example.split_once('\n').expect("a command and its answer").1;
+        let documented: serde_json::Value =
+            serde_json::from_str(body).unwrap_or_else(|e| panic!("{route}: {e}"));
+        let (mut told, mut real) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        shape(&documented, "", &mut told);
+        shape(&server.get(path).json(), "", &mut real);
+        assert_eq!(told, real, "{route}");
+    }
+    server.stop();
+}

@@ -1,0 +1,115 @@
+//! The stream against a server that breaks, refuses and ends as told.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use super::*;
+use crate::config::DataDir;
+use crate::wire::Runtime;
+
+const BOUND: Duration = Duration::from_secs(20);
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Answers one connection after the other; gives back the `Last-Event-ID` that each came with.
+fn answering(answers: Vec<String>) -> (SocketAddr, JoinHandle<Vec<Option<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serving = std::thread::spawn(move || {
+        answers.iter().map(|answer| answer_one(listener.accept().unwrap().0, answer)).collect()
+    });
+    (addr, serving)
+}
+
+fn answer_one(mut socket: TcpStream, answer: &str) -> Option<String> {
+    let mut cursor = None;
+    for line in BufReader::new(socket.try_clone().unwrap()).lines() {
+        let line = line.unwrap().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        cursor = cursor.or(line.strip_prefix("last-event-id: ").map(str::to_owned));
+    }
+    socket.write_all(answer.as_bytes()).unwrap();
+    cursor
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+fn open(addr: SocketAddr) -> Stream {
+    let runtime = Runtime {
+        addr,
+        pid: 1,
+        start_ticks: 1,
+        token: "t".into(),
+        instance_id: "i".into(),
+        journal_id: "j".into(),
+        version: "0".into(),
+        started_at: "t".into(),
+    };
+    // Nobody holds it, so the server is looked for where it was.
+    let dir = DataDir::at("/nonexistent");
+    Stream::open(Server { runtime, dir }, "/events/stream".into(), Some(3)).unwrap()
+}
+
+/// The ids up to the end.
+fn ids(stream: &mut Stream) -> Vec<String> {
+    let began = Instant::now();
+    let mut ids = Vec::new();
+    loop {
+        match stream.next(Duration::from_millis(50)).unwrap() {
+            Next::Frame(frame) => ids.push(frame.last_event_id),
+            Next::Quiet => assert!(began.elapsed() < BOUND, "no end after {ids:?}"),
+            Next::End => return ids,
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_goes_on_after_the_last_whole_frame() {
+    let first = chunk("retry: 5\nid: 4\ndata: {}\n\n") + &chunk("id: 5\ndata: {}\n\nid: 6\nda");
+    let second = chunk("id: 6\ndata: {}\n\n");
+    let third = chunk("id: 7\ndata: {}\n\n") + "0\r\n\r\n";
+    let (addr, serving) =
+        answering(vec![HEAD.to_owned() + &first, HEAD.to_owned() + &second, HEAD.to_owned() + &third]);
+    let mut stream = open(addr);
+    assert_eq!(ids(&mut stream), ["4", "5", "6", "7"]);
+    assert_eq!(stream.last_event_id(), "7");
+    let cursors = serving.join().unwrap();
+    assert_eq!(cursors, [Some("3".into()), Some("5".into()), Some("6".into())]);
+}
+
+#[test]
+fn a_cursor_that_is_refused_after_a_reconnect_is_an_error_and_not_the_end() {
+    let first = HEAD.to_owned() + &chunk("retry: 5\nid: 4\ndata: {}\n\n");
+    let body = r#"{"error":{"code":"cursor_ahead","message":"m","actual":2}}"#;
+    let second = format!("HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let (addr, serving) = answering(vec![first, second]);
+    let mut stream = open(addr);
+    let began = Instant::now();
+    let error = loop {
+        match stream.next(Duration::from_millis(50)) {
+            Ok(Next::End) => panic!("it ended"),
+            Ok(_) => assert!(began.elapsed() < BOUND),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&error, Error::Refused { status: 409, code, .. } if code == "cursor_ahead"),
+        "{error:?}"
+    );
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_server_that_stays_away_is_given_up_after_ten_attempts() {
+    let first = HEAD.to_owned() + &chunk("retry: 1\nid: 4\ndata: {}\n\n");
+    let (addr, serving) = answering(vec![first]);
+    let mut stream = open(addr);
+    serving.join().unwrap();
+    let mut outcomes = (0..1000).map(|_| stream.next(Duration::from_millis(50)));
+    let error = outcomes.find_map(Result::err).expect("it gives up");
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+}
