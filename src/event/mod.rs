@@ -39,5 +39,5 @@ pub use values::{Category, Fraction, Importance, Seq};
 #[cfg(test)]
 mod tests;
 
-/// Any JSON value; numbers keep their text and objects the order of their keys.
+/// Any JSON value; numbers keep all their digits and objects the order of their keys.
 pub type Json = serde_json::Value;

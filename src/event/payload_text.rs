@@ -1,4 +1,7 @@
-//! A payload as text: one compact JSON object whose number text and key order are the emitter's. Parsed only when asked.
+//! A payload as text: one compact JSON object in the emitter's order of keys. Parsed only when asked.
+//!
+//! Numbers keep all their digits; only an exponent is spelled anew (`1e3` becomes `1e+3`). The emitter's own text is not kept, though it
+//! would keep that too: a key that stands twice in it would hide a value from redaction, which sees the last one only.
 
 use super::Json;
 use super::catalog::Payload;

@@ -256,6 +256,15 @@ fn number_text_and_key_order_stay() {
 }
 
 #[test]
+fn a_key_that_stands_twice_hides_nothing() {
+    let payload = r#"{"name":"n","data":{"a":"ghp_abcdefghijklmnop0123456789","a":"x","b":1e3},"name":"n"}"#;
+    let mut event = example(Kind::Custom);
+    event.payload = PayloadText::parse(payload).unwrap();
+    event.redact(&Redactor::new());
+    assert_eq!(event.payload.as_str(), r#"{"name":"n","data":{"a":"x","b":1e+3}}"#);
+}
+
+#[test]
 fn texts_of_the_envelope_are_redacted_and_its_ids_are_not() {
     let mut event = example(Kind::Custom)
         .with_project("ghp_abcdefghijklmnop0123456789")
