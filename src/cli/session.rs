@@ -7,6 +7,7 @@ use super::{Context, Outcome};
 use crate::error::Error;
 use crate::event::{Kind, Seq, Timestamp};
 use crate::projection::sessions::look::{self, Found, InState};
+use crate::projection::sessions::makers::Known;
 use crate::projection::sessions::timeline::{CallItem, Item, Timeline};
 use crate::projection::sessions::view::{
     self, AgentView, FailureView, SessionDetail, SessionView, Unresolved, Viewer,
@@ -237,7 +238,9 @@ fn agent_words(agent: &AgentView) -> String {
     let name = format!("{} ({})", display::fit(&agent.agent_id, 40), display::fit(kind, 40));
     let failed = (agent.tools_failed > 0).then(|| format!("{} failed", display::count(agent.tools_failed)));
     let tokens = agent.tokens.map(|tokens| format!("{} tokens", display::count(tokens.total())));
-    let parent = agent.parent.as_ref().map(|parent| format!("made by {}", display::fit(parent, 40)));
+    let inferred = if agent.parent_origin == Some(Known::Inferred) { ", as it seems" } else { "" };
+    let parent =
+        agent.parent.as_ref().map(|parent| format!("made by {}{inferred}", display::fit(parent, 40)));
     let running = agent.open.then(|| "running".to_owned());
     let calls = Some(display::counted(agent.tool_calls, "call"));
     let words: Vec<_> = [calls, failed, tokens, parent, running].into_iter().flatten().collect();

@@ -62,6 +62,13 @@ fn with_json_it_counts_what_it_saw_and_a_named_directory_is_kept() {
     let session = object["session"].as_str().expect("an id");
     let events = world.ok(["events", "--json", "--data-dir", named, "--session", session]).json_lines();
     assert_eq!(events.len(), 24);
+    let shown = world.ok(["session", session, "--json", "--data-dir", named]).json();
+    let agent = &shown["agents"][0];
+    assert_eq!(
+        (&agent["agent_id"], &agent["tool_use_id"], &agent["parent"], &agent["parent_origin"]),
+        (&"a41c9d2".into(), &"toolu_sample_03".into(), &serde_json::Value::Null, &"reported".into()),
+        "{shown}"
+    );
     assert_eq!(processes_on(&kept), Vec::<String>::new());
     assert!(!kept.join("server.json").exists());
 }

@@ -17,6 +17,8 @@ struct Expected {
     failed: u64,
     reported_ms: u64,
     agents: BTreeSet<String>,
+    /// Subagent, to the call whose end names it.
+    makers: BTreeMap<String, String>,
     ended: bool,
 }
 
@@ -27,6 +29,11 @@ fn count(payloads: &[Value]) -> BTreeMap<String, Expected> {
         let session = sessions.entry(text("session_id").expect("a session")).or_default();
         session.events += 1;
         session.agents.extend(text("agent_id"));
+        if matches!(payload["tool_name"].as_str(), Some("Task" | "Agent")) {
+            let made = payload["tool_response"]["agentId"].as_str().map(str::to_owned);
+            session.makers.extend(made.clone().zip(text("tool_use_id")));
+            session.agents.extend(made);
+        }
         session.calls.extend(text("tool_use_id"));
         let by_main_agent = u64::from(payload["agent_id"].is_null());
         let hook = payload["hook_event_name"].as_str().expect("a hook's name");
@@ -58,12 +65,14 @@ fn shown(session: &Value) -> Expected {
         failed: n("tools_failed"),
         reported_ms: n("tool_ms_reported"),
         agents: some(n("agents"), "agent"),
+        makers: BTreeMap::new(),
         ended: session["state"] == "ended",
     }
 }
 
 fn sizes(expected: &Expected) -> (u64, u64, u64, usize, u64, u64, u64, usize, bool) {
-    let Expected { events, prompts, turns, calls, completed, failed, reported_ms, agents, ended } = expected;
+    let Expected { events, prompts, turns, calls, completed, failed, reported_ms, agents, ended, .. } =
+        expected;
     (*events, *prompts, *turns, calls.len(), *completed, *failed, *reported_ms, agents.len(), *ended)
 }
 
@@ -89,6 +98,18 @@ fn counts_of_real_sessions_are_those_of_their_payloads_with_a_server_and_without
         assert_eq!(sizes(&shown(session)), sizes(&expected[id]), "{id}");
         assert_eq!(session["tokens"], Value::Null, "hooks carry no tokens: unknown, not 0");
     }
+
+    let mut joined = 0;
+    for (id, expected) in &expected {
+        let shown = world.ok(["session", id, "--json"]).json();
+        for (agent, call) in &expected.makers {
+            let agents = shown["agents"].as_array().expect("the subagents");
+            let agent = agents.iter().find(|shown| shown["agent_id"] == **agent).expect("the subagent");
+            assert_eq!((&agent["tool_use_id"], &agent["parent_origin"]), (&json!(call), &json!("reported")));
+            joined += 1;
+        }
+    }
+    assert!(joined >= 2, "hooks alone name the makers of {joined} subagents");
 
     let server = world.server();
     let id = list["sessions"][0]["id"].as_str().expect("an id").to_owned();

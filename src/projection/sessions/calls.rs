@@ -162,6 +162,7 @@ impl Session {
             let quietest = self.agents.iter().min_by_key(|(_, agent)| (agent.is_open(), agent.last));
             let Some(leaving) = quietest.map(|(id, _)| id.clone()) else { break };
             self.agents.remove(&leaving);
+            self.counts.subagents_lost += 1;
         }
     }
 
@@ -183,6 +184,7 @@ impl Session {
         if self.calls.len() <= kept {
             return;
         }
+        self.conclude_makers();
         let mut order: Vec<_> = self
             .calls
             .iter()

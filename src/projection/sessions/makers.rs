@@ -31,6 +31,18 @@ pub enum Known {
     Inferred,
 }
 
+/// What was inferred when some of the calls that it follows from left the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Concluded {
+    /// They are all kept, as far as it matters.
+    #[default]
+    NotYet,
+    /// It could not be told.
+    Unknown,
+    /// This one made it.
+    By(Maker),
+}
+
 /// Whether a call of this tool runs a subagent.
 pub(super) fn makes_agents(tool: &str) -> bool {
     matches!(tool, "Task" | "Agent")
@@ -73,15 +85,19 @@ impl Session {
         let mut makers: BTreeMap<&str, (Maker, Known)> = BTreeMap::new();
         for (id, agent) in &self.agents {
             let reported = self.reported_maker(agent).map(|maker| (maker, Known::Reported));
-            let inferred = || agent.concluded.clone().flatten().map(|maker| (maker, Known::Inferred));
+            let inferred = || match &agent.concluded {
+                Concluded::By(maker) => Some((maker.clone(), Known::Inferred)),
+                Concluded::NotYet | Concluded::Unknown => None,
+            };
             if let Some(known) = reported.or_else(inferred) {
                 makers.insert(id, known);
             }
         }
         let taken: BTreeSet<&str> = makers.values().map(|(maker, _)| maker.tool_use_id.as_str()).collect();
-        let unknown = self.agents.iter().filter(|(id, agent)| {
-            agent.concluded.is_none() && !makers.contains_key(id.as_str())
-        });
+        let unknown = self
+            .agents
+            .iter()
+            .filter(|(id, agent)| agent.concluded == Concluded::NotYet && !makers.contains_key(id.as_str()));
         let starts = unknown.filter_map(|(id, agent)| Some((agent.started?, id.as_str()))).collect();
         let candidates: Vec<Candidate<'_>> =
             self.calls.iter().filter_map(|(id, call)| candidate(id, call)).collect();
@@ -117,8 +133,8 @@ impl Session {
                     let mark = agent.cause.as_ref().map_or(agent.first, |cause| cause.mark);
                     Latest::set_first(&mut agent.maker, mark, || maker.clone());
                 }
-                Some((maker, Known::Inferred)) => agent.concluded = Some(Some(maker.clone())),
-                None if agent.started.is_some() => agent.concluded = Some(None),
+                Some((maker, Known::Inferred)) => agent.concluded = Concluded::By(maker.clone()),
+                None if agent.started.is_some() => agent.concluded = Concluded::Unknown,
                 None => {}
             }
         }

@@ -10,12 +10,17 @@
 //! until a later sign of the agent. Subagents do not decide: they may work on behind an idle prompt.
 //! Whether a silent session still lives is for the viewer to presume ([`view`]), beside this.
 //!
+//! **Subagents** are joined to the call that made them by what that call gave back, by a transcript, or, where neither has
+//! come, because no other call can have made them ([`makers`]).
+//!
 //! **Bounds.** Counts are exact for as long as a session is in the state. Detail is bounded by the constants of
 //! [`state`]: of calls the open and the latest are kept, fewer once a session has ended; what is older is read back
-//! from the journal ([`timeline`]). Whatever leaves early is counted (`tools_lost`, `waits_lost`, `forgotten`, `departed`).
+//! from the journal ([`timeline`]). Whatever leaves early is counted (`tools_lost`,
+//! `waits_lost`, `subagents_lost`, `forgotten`, `departed`).
 
 mod calls;
 pub mod look;
+pub mod makers;
 pub mod state;
 mod text;
 pub mod timeline;
@@ -28,6 +33,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use self::calls::Told;
+use self::makers::{Maker, makes_agents};
 use self::state::{
     CALLS_KEPT_ENDED_MAX, End, MESSAGES_REMEMBERED_MAX, Messages, Outcome, Phase, SESSIONS_DETAILED_MAX,
     SESSIONS_KEPT_MAX, Seen, Session, Sessions, Tokens, Wait,
@@ -42,7 +48,7 @@ pub enum SessionsProjection {}
 
 impl Projection for SessionsProjection {
     const NAME: &'static str = "sessions";
-    const SCHEMA: u32 = 1;
+    const SCHEMA: u32 = 2;
     type State = Sessions;
 
     fn apply(state: &mut Sessions, stored: &StoredEvent) {
@@ -118,6 +124,27 @@ struct CallCompleted<'a> {
 }
 
 #[derive(Deserialize)]
+struct CallOutput<'a> {
+    #[serde(borrow)]
+    output: &'a RawValue,
+}
+
+/// What a call that ran a subagent gives back, as far as it is read here.
+#[derive(Deserialize)]
+struct MadeAgent {
+    #[serde(rename = "agentId", alias = "agent_id")]
+    agent_id: String,
+}
+
+/// The subagent that the end of a call names.
+fn agent_made(event: &Event) -> Option<String> {
+    let CallOutput { output } = event.payload.read().ok()?;
+    // Outputs have no fixed shape: one that names no subagent is none that cannot be read.
+    let made: MadeAgent = serde_json::from_str(output.get()).ok()?;
+    Some(made.agent_id).filter(|id| !id.is_empty())
+}
+
+#[derive(Deserialize)]
 struct PermissionAsked<'a> {
     #[serde(borrow)]
     tool: Cow<'a, str>,
@@ -168,6 +195,9 @@ impl Session {
                 let call: CallCompleted<'_> = payload.read()?;
                 let told = now.told(&call.tool, &call.tool_use_id);
                 self.call_ended(&told, Outcome::Completed, call.duration_ms);
+                if makes_agents(&call.tool) {
+                    self.made(now, &call.tool_use_id);
+                }
                 self.decide(now, Phase::Working);
             }
             Kind::ToolCallFailed => {
@@ -235,6 +265,14 @@ impl Session {
     fn settle(&mut self, now: &Now<'_>) {
         if now.by_main_agent() {
             keep_later(&mut self.settled, now.mark);
+        }
+    }
+
+    /// The end of a call that runs subagents, which may name the one that it made.
+    fn made(&mut self, now: &Now<'_>, tool_use_id: &str) {
+        if let Some(made) = agent_made(now.event) {
+            let maker = || Maker { tool_use_id: id_key(tool_use_id), agent: now.agent().map(id_key) };
+            Latest::set_first(&mut self.agent(&made, now.mark).maker, now.mark, maker);
         }
     }
 

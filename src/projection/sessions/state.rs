@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::makers::{Concluded, Maker};
 use crate::projection::{Latest, Mark};
 
 /// Sessions that the live state knows; the one seen least recently leaves first. About 1 KiB each.
@@ -18,7 +19,7 @@ pub const CALLS_KEPT_ENDED_MAX: usize = 16;
 pub const KEPT_WITHOUT_DETAIL_MAX: usize = 16;
 /// Permission requests of a session kept while nobody has answered them.
 pub const WAITS_KEPT_MAX: usize = 64;
-/// Subagents kept of a session; the one seen least recently leaves first.
+/// Subagents kept of a session; stopped ones leave first, then the one seen least recently.
 pub const AGENTS_KEPT_MAX: usize = 256;
 /// Kinds of failure told apart in a session; later ones are counted together.
 pub const SIGNATURES_KEPT_MAX: usize = 64;
@@ -172,8 +173,10 @@ pub struct Counts {
     pub compactions: u64,
     /// Notifications.
     pub notifications: u64,
-    /// Subagents.
+    /// Subagents. One that left the state and was seen again counts again.
     pub agents: u64,
+    /// Subagents that had to leave the state.
+    pub subagents_lost: u64,
     /// Ends reported or inferred; more than one when it was reopened.
     pub ends: u64,
 }
@@ -331,6 +334,10 @@ pub struct Agent {
     pub tokens: Tokens,
     /// The event that started the tool call that made it, where the recorder knew.
     pub(super) cause: Option<Latest<[u8; 16]>>,
+    /// The call whose end named it.
+    pub(super) maker: Option<Latest<Maker>>,
+    /// What the calls told of its maker when some of them left the state.
+    pub(super) concluded: Concluded,
 }
 
 impl Agent {
@@ -347,6 +354,8 @@ impl Agent {
             messages: 0,
             tokens: Tokens::default(),
             cause: None,
+            maker: None,
+            concluded: Concluded::NotYet,
         }
     }
 
@@ -437,12 +446,6 @@ impl Session {
             };
             call.ended.is_none() && settled.is_none_or(|settled| settled < call.seen) && !over
         })
-    }
-
-    /// The tool call that made `agent`, while it is kept.
-    pub fn maker_of(&self, agent: &Agent) -> Option<(&String, &Call)> {
-        let cause = agent.cause.as_ref()?.value;
-        self.calls.iter().find(|(_, call)| call.start == Some(cause))
     }
 
     /// Tokens, where at least one message reported its usage.

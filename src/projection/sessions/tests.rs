@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::makers::Known;
 use super::state::*;
 use super::timeline::Builder;
 use super::view::{self, SessionView, resolve};
@@ -76,6 +77,26 @@ fn call(id: &str) -> Payload {
 fn done(id: &str, duration_ms: Option<u64>) -> Payload {
     let output = json!({"stdout": "ok"});
     payload::ToolCallCompleted { tool: "Bash".into(), tool_use_id: id.into(), output, duration_ms }.into()
+}
+
+fn task(id: &str) -> Payload {
+    let input = json!({"of": id});
+    payload::ToolCallStarted { tool: "Task".into(), tool_use_id: id.into(), input }.into()
+}
+
+fn task_done(id: &str, output: Value) -> Payload {
+    let (tool, tool_use_id) = ("Task".into(), id.into());
+    payload::ToolCallCompleted { tool, tool_use_id, output, duration_ms: None }.into()
+}
+
+/// Subagent, its call, its parent, how that is known.
+fn joined(stream: &Stream) -> Value {
+    let detail = view::detail("s", &stream.session(), Seq::new(99), Timestamp::EPOCH);
+    let agents = serde_json::to_value(detail.agents).unwrap();
+    let one = |agent: &Value| {
+        json!([agent["agent_id"], agent["tool_use_id"], agent["parent"], agent["parent_origin"]])
+    };
+    agents.as_array().unwrap().iter().map(one).collect()
 }
 
 fn failed(id: &str, error: &str) -> Payload {
@@ -258,11 +279,85 @@ fn a_subagent_is_counted_apart_and_does_not_decide() {
     let agent = &session.agents["a1"];
     assert_eq!((agent.prompts, agent.tool_calls, agent.tools_failed, agent.tokens.output), (1, 2, 1, 7));
     assert!(agent.is_open());
-    assert_eq!(session.maker_of(agent).unwrap().0, "task");
+    let (maker, known) = &session.makers()["a1"];
+    assert_eq!((maker.tool_use_id.as_str(), *known), ("task", Known::Reported));
     assert_eq!(session.open_calls().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["t2"]);
     assert_eq!(session.failures, [("Exit code #".to_owned(), 1)].into());
     stream.push(9, "s", Some("a1"), subagent("a1", false));
     assert_eq!(stream.session().open_calls().count(), 0);
+}
+
+#[test]
+fn hooks_alone_join_a_subagent_to_the_call_that_names_it() {
+    let mut stream = Stream::default();
+    stream.main(0, task("one")).main(1, task("two"));
+    stream.push(2, "s", Some("a1"), subagent("a1", true));
+    stream.push(3, "s", Some("a2"), subagent("a2", true));
+    assert_eq!(
+        joined(&stream),
+        json!([["a1", null, null, null], ["a2", null, null, null]]),
+        "either may be either"
+    );
+    stream.push(4, "s", Some("a2"), task("three"));
+    stream.push(5, "s", Some("a3"), subagent("a3", true));
+    stream.push(6, "s", Some("a2"), task_done("three", json!({"agentId": "a3", "content": []})));
+    stream.main(7, task_done("one", json!({"agentId": "a2"})));
+    assert_eq!(
+        joined(&stream),
+        json!([
+            ["a1", "two", null, "inferred"],
+            ["a2", "one", null, "reported"],
+            ["a3", "three", "a2", "reported"]
+        ])
+    );
+}
+
+#[test]
+fn a_subagent_is_inferred_to_be_of_the_one_call_that_can_have_made_it() {
+    let mut stream = Stream::default();
+    stream.push(0, "s", Some("a0"), subagent("a0", true));
+    stream.main(1, task("one")).main(1, call("other"));
+    stream.push(2, "s", Some("a1"), subagent("a1", true));
+    stream.push(3, "s", Some("a1"), task("two"));
+    stream.push(4, "s", Some("a2"), subagent("a2", true));
+    stream.push(5, "s", Some("a3"), subagent("a3", true));
+    let expected = json!([
+        ["a0", null, null, null],
+        ["a1", "one", null, "inferred"],
+        ["a2", "two", "a1", "inferred"],
+        ["a3", null, null, null],
+    ]);
+    assert_eq!(joined(&stream), expected);
+    // What was concluded stays when the calls have left.
+    stream.main(6, task_done("one", json!("no object"))).push(
+        6,
+        "s",
+        Some("a1"),
+        task_done("two", json!([1])),
+    );
+    for n in 0..CALLS_KEPT_MAX * 2 {
+        let ms = 10 + i64::try_from(n).unwrap();
+        stream.main(ms, call(&format!("t{n}"))).main(ms, done(&format!("t{n}"), None));
+    }
+    assert!(!stream.session().calls.contains_key("one") && !stream.session().calls.contains_key("two"));
+    assert_eq!(joined(&stream), expected);
+    assert_eq!(
+        stream.fold().state().unread,
+        0,
+        "an output of another shape is no payload that cannot be read"
+    );
+}
+
+#[test]
+fn subagents_beyond_the_bound_are_counted() {
+    let mut stream = Stream::default();
+    for n in 0..AGENTS_KEPT_MAX + 3 {
+        let id = format!("a{n}");
+        stream.push(i64::try_from(n).unwrap(), "s", Some(&id), subagent(&id, true));
+    }
+    let session = stream.session();
+    assert_eq!(session.agents.len(), AGENTS_KEPT_MAX);
+    assert_eq!((session.counts.agents, session.counts.subagents_lost), (AGENTS_KEPT_MAX as u64 + 3, 3));
 }
 
 #[test]
@@ -404,14 +499,14 @@ fn the_hash_of_a_small_stream_is_pinned() {
     stream.main(9, failed("t1", "Exit code 1")).main(10, said("m1", 7));
     stream.push(11, "s", Some("a1"), subagent("a1", true));
     stream.main(12, turn()).main(13, ended("logout"));
-    assert_eq!(SessionsProjection::SCHEMA, 1, "a new schema needs a new hash");
+    assert_eq!(SessionsProjection::SCHEMA, 2, "a new schema needs a new hash");
     let hash = stream.fold().hash().unwrap().to_string();
-    assert_eq!(hash, "f5da8309ed91f32d59a07224423efcecc4f355a66d162d167b760a3b15c9f604");
+    assert_eq!(hash, "ccafc8dab54cf125ca7f305141747ff95466b2e7d1bca2b5ac91b35e1d30b4bd");
 }
 
 /// A random event. Ids are few, so that ends meet starts; facts with a natural key come at most once a stream.
 fn any_event() -> impl Strategy<Value = (u8, u8, u8, u64)> {
-    (0..14_u8, 0..3_u8, 0..6_u8, 0..1_000_u64)
+    (0..17_u8, 0..3_u8, 0..6_u8, 0..1_000_u64)
 }
 
 fn random_stream(rows: &[(u8, u8, u8, u64)], times: &[i64]) -> Stream {
@@ -424,6 +519,8 @@ fn random_stream(rows: &[(u8, u8, u8, u64)], times: &[i64]) -> Stream {
         let natural = match what {
             2 => Some("start"),
             3 | 4 => Some("end"),
+            14 => Some("task start"),
+            15 => Some("task end"),
             9 | 10 => Some(if what == 9 { "agent start" } else { "agent stop" }),
             _ => None,
         };
@@ -442,6 +539,8 @@ fn random_stream(rows: &[(u8, u8, u8, u64)], times: &[i64]) -> Stream {
             9 => subagent(agent.unwrap_or("agent-0"), true),
             10 => subagent(agent.unwrap_or("agent-0"), false),
             11 => ended("other"),
+            14 => task(&format!("task-{id}")),
+            15 => task_done(&format!("task-{id}"), json!({"agentId": format!("agent-{}", 4 + n % 2)})),
             12 => {
                 payload::ContextCompacted { trigger: "auto".into(), pre_tokens: None, summary: None }.into()
             }

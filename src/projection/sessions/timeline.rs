@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::makers::{self, Candidate, makes_agents};
 use super::state::{Ran, Tokens};
 use super::view::{At, SessionView, VERSION};
-use super::{CallCompleted, Spoken};
+use super::{CallCompleted, Spoken, agent_made};
 use crate::event::{Kind, Seq, StoredEvent, Timestamp, payload};
-use crate::projection::Mark;
+use crate::projection::{Latest, Mark};
 
 /// Items that a timeline holds; further ones are counted. About 400 bytes each.
 pub const ITEMS_MAX: usize = 250_000;
@@ -82,10 +83,16 @@ pub struct Builder {
     omitted: u64,
     calls: BTreeMap<String, Joined>,
     messages: BTreeMap<String, (Mark, Tokens)>,
-    /// Id of the event that started a call, to the agent that called.
-    callers: BTreeMap<[u8; 16], Option<String>>,
+    /// Id of the event that started a call, to the call.
+    starts: BTreeMap<[u8; 16], String>,
     /// Subagent, to the event that started the call that made it.
     causes: BTreeMap<String, [u8; 16]>,
+    /// Subagent, to the call whose end named it first.
+    reported: BTreeMap<String, Option<Latest<String>>>,
+    /// Subagent, to the call that made it.
+    makers: BTreeMap<String, String>,
+    /// Subagent, to its first start.
+    agents: BTreeMap<String, Mark>,
 }
 
 struct Row {
@@ -100,6 +107,7 @@ struct Joined {
     started: Option<Mark>,
     ended: Option<(Mark, &'static str)>,
     tool: String,
+    caller: Option<String>,
     error: Option<String>,
     reported_ms: Option<u64>,
 }
@@ -122,13 +130,18 @@ impl Builder {
         match kind {
             Kind::ToolCallStarted => {
                 let started: CallCompleted<'_> = event.payload.read()?;
-                self.callers.insert(*event.id.as_bytes(), event.agent.clone());
+                self.starts.insert(*event.id.as_bytes(), started.tool_use_id.clone().into_owned());
                 let call = self.calls.entry(started.tool_use_id.into_owned()).or_default();
                 call.started = Some(mark);
+                call.caller.clone_from(&event.agent);
                 call.tool = started.tool.into_owned();
             }
             Kind::ToolCallCompleted => {
                 let ended: CallCompleted<'_> = event.payload.read()?;
+                if let Some(made) = makes_agents(&ended.tool).then(|| agent_made(event)).flatten() {
+                    let call = ended.tool_use_id.clone().into_owned();
+                    Latest::set_first(self.reported.entry(made).or_default(), mark, || call);
+                }
                 return Ok(self.end(
                     &ended.tool_use_id,
                     &ended.tool,
@@ -157,6 +170,8 @@ impl Builder {
             }
             Kind::SubagentStarted => {
                 let started: payload::SubagentStarted = event.payload.read()?;
+                let first = self.agents.entry(started.agent_id.clone()).or_insert(mark);
+                *first = mark.min(*first);
                 if let Some(cause) = event.causation {
                     self.causes.insert(started.agent_id, *cause.as_bytes());
                 }
@@ -220,6 +235,7 @@ impl Builder {
     /// The timeline, by (time, seq). `seq` is the last event that was looked at.
     pub fn finish(mut self, session: SessionView, seq: Seq) -> Timeline {
         self.add_ends_without_start();
+        self.join_agents();
         self.rows.sort_by_key(|row| row.mark);
         let mut rows = std::mem::take(&mut self.rows);
         for row in &mut rows {
@@ -280,6 +296,34 @@ impl Builder {
         item.duration_origin = ran.map(|ran| ran.origin().to_owned());
     }
 
+    /// Finds the maker of each subagent that no end of a call named.
+    fn join_agents(&mut self) {
+        for (agent, call) in std::mem::take(&mut self.reported) {
+            self.makers.extend(call.map(|call| (agent, call.value)));
+        }
+        for (agent, cause) in &self.causes {
+            if let Some(call) = self.starts.get(cause) {
+                self.makers.entry(agent.clone()).or_insert_with(|| call.clone());
+            }
+        }
+        let taken = self.makers.values().map(String::as_str).collect();
+        let unknown = self.agents.iter().filter(|(agent, _)| !self.makers.contains_key(*agent));
+        let agents = unknown.map(|(agent, started)| (*started, agent.as_str())).collect();
+        let calls = self.calls.iter().filter(|(_, call)| makes_agents(&call.tool));
+        let candidates: Vec<_> = calls
+            .filter(|(_, call)| call.ended.is_none_or(|(_, how)| how != "denied"))
+            .filter_map(|(id, call)| {
+                let (caller, ended) = (call.caller.as_deref(), call.ended.map(|(mark, _)| mark));
+                Some(Candidate { tool_use_id: id, caller, started: call.started?, ended })
+            })
+            .collect();
+        let inferred: Vec<_> = makers::infer(agents, &candidates, taken)
+            .into_iter()
+            .map(|(agent, call)| (agent.to_owned(), call.to_owned()))
+            .collect();
+        self.makers.extend(inferred);
+    }
+
     fn depth(&self, agent: Option<&str>) -> u32 {
         let (mut depth, mut agent) = (0, agent);
         while let Some(name) = agent {
@@ -287,8 +331,8 @@ impl Builder {
             if depth >= DEPTH_MAX {
                 break;
             }
-            let maker = self.causes.get(name).and_then(|cause| self.callers.get(cause));
-            agent = maker.and_then(Option::as_deref);
+            let maker = self.makers.get(name).and_then(|call| self.calls.get(call));
+            agent = maker.and_then(|call| call.caller.as_deref());
         }
         depth
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::SessionsProjection;
+use super::makers::{Known, Maker};
 use super::state::{Agent, CALLS_KEPT_MAX, Call, Counts, Outcome, Phase, Session, Sessions, Tokens};
 use crate::event::{Seq, Timestamp};
 use crate::projection::{Fold, Latest, Mark};
@@ -329,6 +330,9 @@ pub struct AgentView {
     pub tool_use_id: Option<String>,
     /// The subagent that made it; null is the main agent, or unknown where `tool_use_id` is null.
     pub parent: Option<String>,
+    /// How these two are known: `reported` by the agent, or `inferred` because no other call was open; null where
+    /// `tool_use_id` is.
+    pub parent_origin: Option<Known>,
     /// When it started, if that was reported.
     pub started: Option<At>,
     /// When it last stopped, if it has.
@@ -348,13 +352,14 @@ pub struct AgentView {
 }
 
 impl AgentView {
-    fn of(id: &str, agent: &Agent, session: &Session) -> AgentView {
-        let maker = session.maker_of(agent);
+    fn of(id: &str, agent: &Agent, session: &Session, maker: Option<(Maker, Known)>) -> AgentView {
+        let (maker, known) = maker.unzip();
         AgentView {
             agent_id: id.to_owned(),
             agent_type: agent.kind.as_ref().map(|kind| kind.value.clone()),
-            tool_use_id: maker.map(|(id, _)| id.clone()),
-            parent: maker.and_then(|(_, call)| call.agent.clone()),
+            tool_use_id: maker.as_ref().map(|maker| maker.tool_use_id.clone()),
+            parent: maker.and_then(|maker| maker.agent),
+            parent_origin: known,
             started: agent.started.map(At::from),
             stopped: agent.stopped.map(At::from),
             open: agent.is_open() && session.phase() != Phase::Ended,
@@ -404,6 +409,7 @@ pub fn detail(id: &str, session: &Session, seq: Seq, now: Timestamp) -> SessionD
     agents.sort_by_key(|(_, agent)| agent.first);
     let mut calls: Vec<_> = session.calls.iter().collect();
     calls.sort_by_key(|(_, call)| call.seen);
+    let mut makers = session.makers();
     let mut failures: Vec<_> = session
         .failures
         .iter()
@@ -416,7 +422,10 @@ pub fn detail(id: &str, session: &Session, seq: Seq, now: Timestamp) -> SessionD
     SessionDetail {
         version: VERSION,
         seq,
-        agents: agents.into_iter().map(|(id, agent)| AgentView::of(id, agent, session)).collect(),
+        agents: agents
+            .into_iter()
+            .map(|(id, agent)| AgentView::of(id, agent, session, makers.remove(id.as_str())))
+            .collect(),
         failures,
         calls: calls.into_iter().map(|(id, call)| CallView::of(id, call)).collect(),
         calls_kept_max: CALLS_KEPT_MAX as u64,
