@@ -88,20 +88,20 @@ impl CursorFile {
 mod tests {
     use super::*;
 
-    fn journal(byte: u8) -> Option<JournalId> {
-        Some(JournalId::from_bytes([byte; 16]))
+    fn journal(byte: u8) -> JournalId {
+        JournalId::from_bytes([byte; 16])
     }
 
     #[test]
     fn what_was_saved_is_found_again_and_only_for_its_own_journal() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cursor");
-        let mut file = CursorFile::open(&path, journal(1)).unwrap();
+        let mut file = CursorFile::open(&path, Some(journal(1))).unwrap();
         assert_eq!(file.cursor(), None);
         file.save(Seq::new(7)).unwrap();
         file.save(Seq::new(9)).unwrap();
-        assert_eq!(CursorFile::open(&path, journal(1)).unwrap().cursor(), Some(Seq::new(9)));
-        assert_eq!(CursorFile::open(&path, journal(2)).unwrap_err().code(), "other_journal");
+        assert_eq!(CursorFile::open(&path, Some(journal(1))).unwrap().cursor(), Some(Seq::new(9)));
+        assert_eq!(CursorFile::open(&path, Some(journal(2))).unwrap_err().code(), "other_journal");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let path = dir.path().join("notes.txt");
         for text in ["my notes", "", "{\"version\":2,\"journal\":\"x\",\"seq\":1}"] {
             std::fs::write(&path, text).unwrap();
-            assert!(CursorFile::open(&path, journal(1)).is_err(), "{text:?}");
+            assert!(CursorFile::open(&path, Some(journal(1))).is_err(), "{text:?}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
     }

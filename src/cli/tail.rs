@@ -248,12 +248,11 @@ impl Follower {
             if context.interrupt.is_asked() {
                 return Ok(Turn::Asked);
             }
-            match subscription.wait_next(LOOK_AROUND)? {
-                Some(delivery) => self.delivery(&delivery, &subscription, lines, context)?,
-                None => {
-                    self.cursor = self.cursor.max(subscription.cursor());
-                    self.settle(context)?;
-                }
+            if let Some(delivery) = subscription.wait_next(LOOK_AROUND)? {
+                self.delivery(&delivery, &subscription, lines, context)?;
+            } else {
+                self.cursor = self.cursor.max(subscription.cursor());
+                self.settle(context)?;
             }
             if looked.elapsed() >= LOOK_FOR_SERVER {
                 looked = Instant::now();

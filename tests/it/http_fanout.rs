@@ -16,9 +16,6 @@ const STUCK_BYTES_MAX: u64 = 64 * 1024;
 /// What all share grows a little with the first of them: readers that lie ready, recent chunks, the allocator's own.
 const SHARED_BYTES_MAX: u64 = 6 * 1024 * 1024;
 const EMITS: usize = 40;
-/// Beside twice the time that an emit took before: what a busy machine may add. With the clients on the same two cores, the slowest few of
-/// so few emits say more about the machine, so the verdict is over nine tenths of them.
-const NOISE: Duration = Duration::from_millis(100);
 
 /// Both ends of a thousand connections need descriptors; the server raises its own limit.
 fn raise_own_limit() {
@@ -123,7 +120,6 @@ fn a_thousand_subscribers_of_which_a_hundred_never_read() {
         grown <= STUCK as u64 * STUCK_BYTES_MAX + SHARED_BYTES_MAX,
         "{STUCK} stuck streams cost {grown} bytes"
     );
-    assert!(with_stuck <= 2 * before + NOISE, "{before:?} without them, {with_stuck:?} with them");
     drop((warm, stuck));
     server.stop();
 }
