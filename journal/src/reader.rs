@@ -175,7 +175,11 @@ impl Reader {
                 }
                 Entered::Nothing { limit } => {
                     source.damaged(next, limit)?;
-                    return Ok(None);
+                    if source.has_remains() {
+                        return Ok(None);
+                    }
+                    // What was damaged lies before `next`: on to what comes after it, in this source, which has passed it.
+                    continue;
                 }
             }
             let before = self.source.take();

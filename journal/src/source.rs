@@ -348,6 +348,11 @@ impl Source {
         Ok(())
     }
 
+    /// Whether there is anything left to give out of a damaged stretch.
+    pub(crate) fn has_remains(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
     /// How many bytes of records are worth opening at once: all, where they need not be read.
     fn reach(&self) -> u32 {
         match self.segment.content {
