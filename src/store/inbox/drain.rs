@@ -328,11 +328,15 @@ impl Drain {
                 && guard::read(&found.path(), frame::FILE_BYTES_MAX).is_ok_and(|bytes| {
                     frame::decode(&bytes).is_ok_and(|event| EventRef::decode(event).is_ok())
                 });
-            if whole {
-                std::fs::rename(found.path(), self.inbox.join(name))
-                    .map_err(Error::io("rename", found.path()))?;
+            let (action, swept) = if whole {
+                ("rename", std::fs::rename(found.path(), self.inbox.join(name)))
             } else {
-                std::fs::remove_file(found.path()).map_err(Error::io("remove", found.path()))?;
+                ("remove", std::fs::remove_file(found.path()))
+            };
+            match swept {
+                // Its process had given it its name, and ended, after the directory was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io(action, found.path()))?,
             }
         }
         Ok(())
