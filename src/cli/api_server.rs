@@ -4,7 +4,7 @@
 //! and on Linux the signal goes to a handle of that process, so that a stranger who was given its pid meanwhile gets
 //! nothing. Never is a process looked for by its name.
 
-use super::{Context, Outcome, detach, display};
+use super::{Context, Outcome, autostart, detach, display};
 use crate::client::Server;
 use crate::clock::ProcessStamp;
 use crate::config::guard::{self, How};
@@ -44,6 +44,9 @@ pub struct Args {
     /// What --background starts
     #[arg(long, hide = true)]
     pub detached: bool,
+    /// What a hook starts: in the background, content where another server runs, and gone when nobody needs it
+    #[arg(long, hide = true)]
+    pub unasked: bool,
     /// What demo starts: ends when the process that started it does
     #[arg(long, hide = true)]
     pub with_parent: bool,
@@ -68,7 +71,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
 }
 
 fn serve(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
-    if args.detached {
+    if args.detached || args.unasked {
         detach::let_go()?;
     }
     let dir = context.create_data_dir()?;
@@ -79,7 +82,14 @@ fn serve(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
     let interrupt = context.interrupt.clone();
     let shutdown = async move { interrupt.wait().await };
     let mut told = Ok(());
-    let served = server::run(&options, shutdown, |runtime| told = tell(runtime, &dir, context))?;
+    let served = match server::run(&options, shutdown, |runtime| told = tell(runtime, &dir, context)) {
+        // Somebody was quicker, which is as good.
+        Err(Error::ServerRunning { pid, .. }) if args.unasked => {
+            return Ok(Outcome::with_summary(format!("process {pid} serves already")));
+        }
+        served => served?,
+    };
+    autostart::forget(&dir)?;
     match told {
         // Nobody reads the address; the server has served all the same.
         Ok(()) | Err(Error::OutputClosed) => {}

@@ -330,6 +330,8 @@ fn own_command(dir: &DataDir, args: &[&str]) -> Result<Command, Error> {
     ] {
         command.env_remove(variable);
     }
+    // Its server is the one that it started itself.
+    command.env("MNEMOSYNE_DISABLE_AUTO_START_API", "1");
     Ok(command)
 }
 

@@ -4,12 +4,14 @@
 //! for ever. So the starter gives it no stream of its own, and the process itself, before it does anything else,
 //! leaves the session and lets go of every descriptor that it did not open.
 
+use crate::config::env;
 use crate::error::Error;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::{ffi::OsString, os::fd::RawFd};
 
-/// Starts this program with these arguments, with no stream but `log` for what it has to say on stderr.
+/// Starts this program with these arguments, with no stream but `log` for what it has to say on stderr, and with the
+/// environment of a server.
 ///
 /// # Errors
 /// When the program or its log cannot be found or started.
@@ -17,6 +19,8 @@ pub fn start(args: &[OsString], log: File) -> Result<Child, Error> {
     let program = this_program()?;
     Command::new(&program)
         .args(args)
+        .env_clear()
+        .envs(env::for_server())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

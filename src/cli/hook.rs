@@ -7,9 +7,12 @@
 //! to do.
 //!
 //! How: read stdin, map the payload to its event, take out secrets and cut it to the cap, and put it into the inbox, which is
-//! one file written and renamed. No lock, no flush, no socket, and no question whether a server runs: there is one way, up
-//! or down, and a running server is woken by the file itself. [`recognise`] finds the command in the raw arguments, so that
+//! one file written and renamed. No lock, no flush, no socket: there is one way, whether a server runs or not, and a running
+//! one is woken by the file itself. [`recognise`] finds the command in the raw arguments, so that
 //! the rest of the program is linked and never touched.
+//!
+//! The hooks at the start of a session and at a prompt look for a server once their event lies in the inbox, and start one where
+//! none runs ([`autostart`]); the others, which are nearly all, do not even look.
 //!
 //! With `--plugin` the call is a plugin's, and stands aside where the settings register this program for the same hook.
 //!
@@ -22,12 +25,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use super::autostart;
 use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::agent::claude::registration;
 use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::{DataDir, Env};
-use crate::event::{Event, Redactor};
+use crate::event::{Event, Kind, Redactor};
 use crate::store::inbox::{self, Deposit, failed};
 
 /// The arguments of a hook call.
@@ -140,13 +144,26 @@ fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
         return Ok(());
     }
     match hook::event(&payload, &origin, clock::unique(&clock)) {
-        Ok(event) => place.deposit(event),
+        Ok(event) => {
+            let wants_server = starts_server(&event);
+            place.deposit(event)?;
+            if wants_server {
+                // What came of it is noted where `doctor` looks; the event is safe either way.
+                autostart::ensure_server(&place.dir, env).ok();
+            }
+            Ok(())
+        }
         Err(error) => {
             let reason = error.code();
             error.into_rescued().map_or(Ok(()), |event| place.deposit(event))?;
             Err(reason)
         }
     }
+}
+
+/// A session begins, or goes on after its server may have left. Other hooks follow one of these.
+fn starts_server(event: &Event) -> bool {
+    matches!(event.kind.known(), Some(Kind::SessionStarted | Kind::PromptSubmitted))
 }
 
 /// Whether the settings, beside the plugin, call this program for the same hook.

@@ -12,6 +12,7 @@
 //! a quiet success.
 
 pub mod api_server;
+pub mod autostart;
 pub mod context;
 pub mod cursor_file;
 pub mod demo;

@@ -9,8 +9,7 @@ use crate::config::env::VARIABLES;
 use std::fmt::Write as _;
 
 /// Variables that commands of later versions will read; named nowhere until something reads them.
-const NOT_READ_YET: &[&str] =
-    &["MNEMOSYNE_DISABLE_AUTO_START_API", "MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE", "CLAUDE_PID"];
+const NOT_READ_YET: &[&str] = &["MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE", "CLAUDE_PID"];
 
 const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done; also when the reader of the output went away, as with `| head`"),

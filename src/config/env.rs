@@ -15,7 +15,7 @@ pub const VARIABLES: [(&str, &str); 11] = [
     ("MNEMOSYNE_DISABLE_AUTO_START_API", "never start a server on its own (1, true, yes, on)"),
     ("MNEMOSYNE_SERVER", "URL of a server elsewhere, unless --server names one"),
     ("MNEMOSYNE_TOKEN_FILE", "file with the token of that server"),
-    ("MNEMOSYNE_LOG", "what the server writes to its own log: error, warn, info, debug, trace"),
+    ("MNEMOSYNE_LOG", "level of the server's own log: error, warn, info, debug, trace"),
     ("NO_COLOR", "no colours, whatever the terminal"),
     ("CLAUDE_CONFIG_DIR", "where Claude Code keeps its transcripts"),
     ("CLAUDE_PROJECT_DIR", "the project of a hook; decides its data directory"),
@@ -129,6 +129,15 @@ impl Env {
     pub fn user_config_toml(&self) -> Option<PathBuf> {
         self.user_config.as_ref().map(|dir| dir.join("config.toml"))
     }
+}
+
+/// What a server that runs on its own gets of this process's environment: where its files are, and our own variables. The rest
+/// is the agent's, and may hold secrets that a process which lives for days has no use for.
+pub fn for_server() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        matches!(&*name, "HOME" | "PATH") || name.starts_with("XDG_") || name.starts_with("MNEMOSYNE_")
+    })
 }
 
 #[cfg(test)]

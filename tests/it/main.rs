@@ -37,8 +37,13 @@ mod real_hooks;
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
 
+/// Servers that start unasked, and those that leave.
+mod life;
+/// The start of a server by a hook.
+mod life_start;
 /// What is kept from others: modes, planted links, secrets, and that derived files are derived.
 mod private;
+
 /// The README's commands, run as they stand there.
 mod readme;
 

@@ -30,6 +30,7 @@ fn nothing_is_open_to_others_whatever_the_umask() {
                   \"$0\" api-server --addr 127.0.0.1:0 --background && \"$0\" api-server --stop";
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_mnemosyne")]).env_clear().env("HOME", world.home());
+    command.env("MNEMOSYNE_DISABLE_AUTO_START_API", "1");
     command.current_dir(world.home()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ran = Running::start(&mut command).wait();
     assert_eq!(ran.code, Some(0), "{ran}");

@@ -99,6 +99,7 @@ fn shell(world: &World, script: &str) -> Running {
         .env_clear()
         .env("PATH", format!("{}:{path}", programs.display()))
         .env("HOME", world.home())
+        .env("MNEMOSYNE_DISABLE_AUTO_START_API", "1")
         .current_dir(world.home())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

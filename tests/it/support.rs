@@ -12,7 +12,7 @@ mod process;
 #[path = "support/sse.rs"]
 mod sse;
 
-pub(crate) use http::{Response, head, read_head};
+pub(crate) use http::{Response, head, read_head, request as http_request};
 pub(crate) use process::{Ran, Running, Server};
 pub(crate) use sse::{End, Frame, Sse};
 
@@ -111,6 +111,7 @@ impl World {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home())
             .env("TZ", "UTC")
+            .env("MNEMOSYNE_DISABLE_AUTO_START_API", "1")
             .current_dir(self.home())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
