@@ -40,6 +40,14 @@ impl Catalog {
         *self.bases.lock().unwrap_or_else(PoisonError::into_inner) = bases.into();
     }
 
+    /// Lets go of the oldest segment, which is no more. Who reads it goes on.
+    pub(crate) fn drop_base(&self, base: Seq) {
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        *bases = bases.iter().copied().filter(|kept| *kept != base).collect();
+        drop(bases);
+        self.forget(base);
+    }
+
     pub(crate) fn add_base(&self, base: Seq) {
         let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
         if bases.last() != Some(&base) {
@@ -49,7 +57,12 @@ impl Catalog {
 
     /// Reads the names again.
     pub(crate) fn relist(&self) -> Result<()> {
-        self.set_bases(list_bases(&*self.disk)?);
+        // Under the lock: the writer and retention change the directory first and this list then, so a segment that comes or
+        // goes meanwhile is not forgotten, and does not come back.
+        let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = list_bases(&*self.disk)?;
+        self.segments.retain(&listed);
+        *bases = listed.into();
         Ok(())
     }
 

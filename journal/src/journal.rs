@@ -59,6 +59,8 @@ pub(crate) struct Core {
     filler: Arc<Filler>,
     pending: Mutex<Pending>,
     writer: Mutex<WriterState>,
+    /// Held while segments are dropped, and by whoever ends the journal.
+    dropping: Mutex<()>,
     /// Why nothing more can become written or durable.
     ended: OnceLock<Error>,
     /// Whether the committer knows that something is not flushed yet.
@@ -92,6 +94,7 @@ impl Journal {
             filler: Arc::clone(&writer.filler),
             pending: Mutex::new(Pending::new(writer.next, writer.recorded)),
             writer: Mutex::new(WriterState { writer, spare: Arena::default() }),
+            dropping: Mutex::new(()),
             ended: OnceLock::new(),
             armed: AtomicBool::new(false),
         };
@@ -191,6 +194,7 @@ impl Journal {
         let core = self.core();
         core.committer.stop();
         core.filler.stop();
+        let _nothing_is_dropped = core.dropping();
         let mut state = core.writer();
         let mut pending = core.pending();
         if let Some(refusal) = &pending.refuse {
@@ -212,7 +216,7 @@ impl Journal {
         closed
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         &self.handle.core
     }
 }
@@ -224,6 +228,10 @@ impl Core {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, WriterState> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn dropping(&self) -> MutexGuard<'_, ()> {
+        self.dropping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_writer(&self) -> Option<MutexGuard<'_, WriterState>> {

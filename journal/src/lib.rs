@@ -8,6 +8,7 @@
 //!   acknowledged at [`Level::Os`] survives the death of the process.
 //! - [`Seq`]s are dense from 1, and one that was durable is never given again. A submission is atomic.
 //! - Readers see what is durable and nothing else: what was seen once is never taken back.
+//! - What is dropped is whole oldest segments, never anything in the middle.
 //! - An unfinished end, as a crash leaves it, is cut, kept aside and told. Damage below the proven durable point is
 //!   contained: every other record stays readable, and readers get a [`Gap`] that names what is lost.
 //!
@@ -57,6 +58,7 @@ mod catalog;
 mod committer;
 pub mod disk;
 mod error;
+mod extents;
 mod filler;
 pub mod format;
 mod index;
@@ -70,6 +72,7 @@ mod pending;
 mod reader;
 mod recovered;
 pub mod recovery;
+mod retention;
 pub mod scan;
 mod segments;
 pub mod sim;
@@ -90,12 +93,14 @@ mod writer;
 
 pub use disk::{Disk, DiskFile, RealDisk, boot_hash};
 pub use error::{Error, Result};
+pub use extents::Extent;
 pub use item::{Gap, GapReason, Item, Record};
 pub use journal::Journal;
 pub use lock::Lock;
 pub use options::{Options, SEGMENT_BYTES_TARGET};
 pub use reader::Reader;
 pub use recovered::{Damage, Recovery, TornTail};
+pub use retention::{Dropped, SegmentInfo};
 pub use ticket::{Ack, Ticket};
 pub use types::{Hash, JournalId, Level, Micros, Seq};
 pub use view::{View, Writer};

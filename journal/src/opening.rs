@@ -75,7 +75,7 @@ pub(crate) struct End {
     link: Hash,
     recorded: Micros,
     first_recorded: Option<Micros>,
-    offset: u64,
+    pub(crate) offset: u64,
 }
 
 /// Reads the first and the last bytes of the segment that begins with `base`.

@@ -203,7 +203,10 @@ impl Source {
     pub(crate) fn look_for_end(&mut self, catalog: &Catalog) {
         if self.end.is_none() {
             let bases = catalog.bases();
-            self.end = bases.get(bases.partition_point(|&base| base <= self.segment.base)).copied();
+            // If retention has dropped this one, the next in the list need not be the one that followed it.
+            if let Ok(here) = bases.binary_search(&self.segment.base) {
+                self.end = bases.get(here + 1).copied();
+            }
         }
     }
 

@@ -29,7 +29,7 @@ pub enum Writer {
 /// A journal opened for reading only. Cheap to clone; all clones move together.
 #[derive(Clone, Debug)]
 pub struct View {
-    catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
     /// One refresh at a time.
     refreshing: Arc<Mutex<()>>,
 }
@@ -137,7 +137,7 @@ impl View {
     }
 
     /// What a live writer says about how far it has flushed.
-    fn told(&self, writer: Writer) -> Option<TailFile> {
+    pub(crate) fn told(&self, writer: Writer) -> Option<TailFile> {
         let Writer::Alive { boot } = writer else { return None };
         let file = self.catalog.disk.open(TAIL_NAME, Access::Read).ok()?;
         let mut bytes = [0; TAIL_BYTES];

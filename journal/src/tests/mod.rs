@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod model;
 mod refusal;
+mod retention;
 mod seek;
 
 use std::sync::Arc;

@@ -1,0 +1,83 @@
+//! What a copy of a journal consists of, while somebody writes it.
+//!
+//! Sealed segments never change, and of the one that is being written the bytes below the durable tail never do. So a
+//! journal at one moment is a list of files with a length each, and whoever copies those bytes, at any speed, has a journal
+//! that ended there. It ends without a proof, as after a crash, and an opening finds nothing wrong with it.
+
+use crate::catalog::{list_bases, open_segment, read_all, refusal};
+use crate::disk::Access;
+use crate::error::{Error, Result};
+use crate::format::segment::segment_name;
+use crate::opening::{Before, Ending, read_ending};
+use crate::recovery::{Surroundings, judge};
+use crate::types::Seq;
+use crate::view::{View, Writer};
+
+/// A file, and how much of it belongs to the copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Its name in the journal's directory.
+    pub name: String,
+    /// The first seq in it.
+    pub base: Seq,
+    /// How many of its bytes, from the first.
+    pub bytes: u64,
+}
+
+impl View {
+    /// The journal as it is durable now, as files and lengths, oldest first. Retention may drop the first of them at any
+    /// moment.
+    ///
+    /// # Errors
+    /// As [`View::open`].
+    pub fn extents(&self, writer: Writer) -> Result<Vec<Extent>> {
+        let disk = &*self.catalog.disk;
+        // Before the names: a segment that was begun later is then listed, and left out.
+        let told = self.told(writer);
+        let mut bases = list_bases(disk)?;
+        let mut end = None;
+        if let Some(tail) = told
+            && bases.contains(&tail.segment)
+        {
+            bases.retain(|base| *base <= tail.segment);
+            end = Some(tail.offset);
+        }
+        let Some((&last, before)) = bases.split_last() else { return Err(Error::NoJournal) };
+        let end = match end {
+            Some(end) => end,
+            None => self.whole_end(last, before)?,
+        };
+        let mut extents = Vec::with_capacity(bases.len());
+        for &base in before {
+            let (file, name) = match open_segment(disk, base, Access::Read) {
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            let bytes = file.size().map_err(|error| Error::io("measure", &name, error))?;
+            extents.push(Extent { name, base, bytes });
+        }
+        extents.push(Extent { name: segment_name(last), base: last, bytes: end });
+        Ok(extents)
+    }
+
+    /// Where the last segment ends when nobody lives to say so: behind its last whole frame, which is flushed first.
+    fn whole_end(&self, base: Seq, before: &[Seq]) -> Result<u64> {
+        let disk = &*self.catalog.disk;
+        let (file, name) = open_segment(disk, base, Access::Read)?;
+        match read_ending(disk, base)? {
+            Ending::Clean(end) => return Ok(end.offset),
+            Ending::Sealed(_) => return file.size().map_err(|error| Error::io("measure", &name, error)),
+            Ending::Crashed => {}
+        }
+        file.sync_data().map_err(|error| Error::io("flush", &name, error))?;
+        let told = Before::read(disk, before)?;
+        let journal = Some(self.catalog.journal);
+        let around = Surroundings { base, journal, previous: told.link, proven: None };
+        let verdict = judge(&read_all(&*file, &name)?, around).map_err(|fault| {
+            let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
+            refusal(fault, &name).unwrap_or_else(damaged)
+        })?;
+        let unproven = verdict.unproven.last().map(|(at, frame)| at + frame.frame_bytes());
+        Ok(unproven.unwrap_or(verdict.proven_end) as u64)
+    }
+}
