@@ -19,12 +19,21 @@
 //! rebuilds. Raise `SCHEMA` whenever the state's shape **or the meaning of `apply`** changes: old snapshots are
 //! then rebuilt by themselves.
 
+pub mod agents;
+pub mod calendar;
+pub mod commands;
 mod fold;
+pub mod health;
+pub mod histogram;
 mod mark;
+pub mod orchestrator;
 pub mod pacing;
 mod runner;
 pub mod sessions;
 pub mod snapshot;
+pub mod stats;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use serde::{Serialize, de::DeserializeOwned};
 

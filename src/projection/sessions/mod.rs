@@ -22,7 +22,7 @@ mod calls;
 pub mod look;
 pub mod makers;
 pub mod state;
-mod text;
+pub(in crate::projection) mod text;
 pub mod timeline;
 pub mod view;
 
@@ -67,7 +67,7 @@ impl Projection for SessionsProjection {
 
 /// Whether an event tells of the agent. Others may name a session and say nothing of it: commands that run in it, notes,
 /// and our own upkeep, such as an import long after its end.
-fn is_of_agent(kind: Kind) -> bool {
+pub(in crate::projection) fn is_of_agent(kind: Kind) -> bool {
     matches!(kind.category(), Category::Agent | Category::Session) && kind != Kind::TranscriptImported
 }
 

@@ -196,7 +196,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// Takes `old` out and `new` in.
-    pub(super) fn replace(&mut self, old: Tokens, new: Tokens) {
+    pub(in crate::projection) fn replace(&mut self, old: Tokens, new: Tokens) {
         let swap = |held: &mut u64, old: u64, new: u64| *held = held.saturating_sub(old).saturating_add(new);
         swap(&mut self.input, old.input, new.input);
         swap(&mut self.output, old.output, new.output);

@@ -6,7 +6,7 @@ use super::state::TEXT_CHARS_MAX;
 const ID_BYTES_MAX: usize = 128;
 
 /// The first [`TEXT_CHARS_MAX`] characters of `text`, white space runs made one space.
-pub(super) fn clip(text: &str) -> String {
+pub(in crate::projection) fn clip(text: &str) -> String {
     let mut out = String::new();
     let (mut chars, mut gap) = (0, false);
     for c in text.trim().chars() {
@@ -29,7 +29,7 @@ pub(super) fn clip(text: &str) -> String {
 }
 
 /// An id as a key of the state.
-pub(super) fn id_key(id: &str) -> String {
+pub(in crate::projection) fn id_key(id: &str) -> String {
     if id.len() <= ID_BYTES_MAX {
         id.to_owned()
     } else {
@@ -38,7 +38,7 @@ pub(super) fn id_key(id: &str) -> String {
 }
 
 /// The first 8 bytes of the BLAKE3 of `text`.
-pub(super) fn fingerprint(text: &str) -> u64 {
+pub(in crate::projection) fn fingerprint(text: &str) -> u64 {
     let hash = blake3::hash(text.as_bytes());
     hash.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }

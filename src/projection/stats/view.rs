@@ -1,0 +1,222 @@
+//! The JSON form of statistics: the body of `GET /stats` and what `stats --json` prints.
+
+use serde::Serialize;
+
+use super::tokens::{TokenFigures, TokenTable};
+use super::{Figures, Group, Query, Stats};
+use crate::event::Timestamp;
+use crate::projection::Progress;
+use crate::projection::commands::figures::Seqs;
+use crate::projection::commands::view::{CommandView, SessionsView, commands};
+use crate::projection::health::view::RatesView;
+use crate::projection::sessions::state::Tokens;
+
+/// The version of this form: raised when a field changes its meaning or goes.
+pub const VERSION: u32 = 1;
+
+/// Which part to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Commands.
+    Commands,
+    /// Sessions.
+    Sessions,
+    /// Failures and the recorder's own events.
+    Health,
+    /// Tokens.
+    Tokens,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StatsView {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// As it was asked for.
+    pub since: Option<Timestamp>,
+    /// As it was asked for.
+    pub until: Option<Timestamp>,
+    /// As it was asked for.
+    pub by: Option<&'static str>,
+    /// Events whose payload could not be read, and records that are no event to this version; they are in no figure but
+    /// `events`, the latter in none.
+    pub unreadable: u64,
+    /// Ranges that can no longer be read.
+    pub gaps: Vec<GapView>,
+    /// Messages of which so much came between that their lines could count twice.
+    pub messages_forgotten: u64,
+    /// The figures of the whole range.
+    pub total: FiguresView,
+    /// The same, a group; null where none was asked for.
+    pub groups: Option<Vec<GroupView>>,
+}
+
+/// Seqs that are in no figure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GapView {
+    /// First of them.
+    pub from_seq: u64,
+    /// Last of them.
+    pub to_seq: u64,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// The figures of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupView {
+    /// Its hour, day, session or project; null for what has none.
+    pub key: Group,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: FiguresView,
+}
+
+/// Figures, as far as they were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FiguresView {
+    /// All events.
+    pub events: u64,
+    /// From which event to which.
+    #[serde(flatten)]
+    pub seqs: Option<Seqs>,
+    /// Commands, the most frequent first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Vec<CommandView>>,
+    /// Sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionsView>,
+    /// Failures and the recorder's own events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthFiguresView>,
+    /// Tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokensView>,
+}
+
+/// Failures and the recorder's own events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthFiguresView {
+    /// What ended, and what of it failed.
+    pub rates: RatesView,
+    /// From which event to which the rates were counted; null where nothing ended.
+    pub rates_range: Option<Seqs>,
+    /// The recorder's own events by kind; a kind that did not come is absent.
+    pub own: Vec<OwnView>,
+    /// From which event to which these were counted; null where none came.
+    pub own_range: Option<Seqs>,
+}
+
+/// How often a kind of the recorder's own events came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnView {
+    /// The kind.
+    pub kind: &'static str,
+    /// How often.
+    pub count: u64,
+}
+
+/// Tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokensView {
+    /// Over all models.
+    pub total: TokenCounts,
+    /// A model, the one with the most tokens first.
+    pub models: Vec<ModelView>,
+}
+
+/// The tokens of some messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenCounts {
+    /// Model messages, each once.
+    pub messages: u64,
+    /// Of these, with a usage: of the others the tokens are unknown.
+    pub messages_with_usage: u64,
+    /// Lines that a resumed or forked session copied; they count nowhere else.
+    pub lines_copied: u64,
+    /// Their tokens as the provider reported them; null where no message has a usage.
+    pub tokens: Option<Tokens>,
+    /// From which event to which this was counted.
+    #[serde(flatten)]
+    pub seqs: Option<Seqs>,
+}
+
+/// The tokens of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelView {
+    /// Its name.
+    pub model: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub counts: TokenCounts,
+}
+
+impl TokenCounts {
+    fn of(figures: &TokenFigures) -> TokenCounts {
+        TokenCounts {
+            messages: figures.messages,
+            messages_with_usage: figures.with_usage,
+            lines_copied: figures.copied,
+            tokens: (figures.with_usage > 0).then_some(figures.tokens),
+            seqs: figures.seqs,
+        }
+    }
+}
+
+impl TokensView {
+    fn of(table: &TokenTable) -> TokensView {
+        let rows = table.0.iter().filter(|(_, figures)| figures.messages > 0 || figures.copied > 0);
+        let mut models: Vec<_> = rows.clone().collect();
+        models.sort_by_key(|(_, figures)| std::cmp::Reverse(figures.tokens.total()));
+        let mut total = TokenFigures::default();
+        rows.for_each(|(_, figures)| total.add(figures));
+        let models = models
+            .into_iter()
+            .map(|(model, figures)| ModelView { model: model.clone(), counts: TokenCounts::of(figures) });
+        TokensView { total: TokenCounts::of(&total), models: models.collect() }
+    }
+}
+
+impl FiguresView {
+    fn of(figures: &Figures, topic: Option<Topic>) -> FiguresView {
+        let wants = |this: Topic| topic.is_none_or(|topic| topic == this);
+        let own = figures.own.iter().map(|(kind, count)| OwnView { kind: kind.name(), count: *count });
+        FiguresView {
+            events: figures.events,
+            seqs: figures.seqs,
+            commands: wants(Topic::Commands).then(|| commands(&figures.commands)),
+            sessions: wants(Topic::Sessions).then(|| SessionsView::of(&figures.sessions)),
+            health: wants(Topic::Health).then(|| HealthFiguresView {
+                rates: figures.rates.into(),
+                rates_range: figures.rates_seqs,
+                own: own.collect(),
+                own_range: figures.own_seqs,
+            }),
+            tokens: wants(Topic::Tokens).then(|| TokensView::of(&figures.tokens)),
+        }
+    }
+}
+
+/// The answer to `query`, or one part of it.
+pub fn stats(stats: &Stats, progress: &Progress, query: &Query, topic: Option<Topic>) -> StatsView {
+    let groups = stats
+        .groups
+        .iter()
+        .map(|(key, figures)| GroupView { key: key.clone(), figures: FiguresView::of(figures, topic) });
+    let gaps = progress.gaps.iter().map(|gap| GapView {
+        from_seq: gap.from.get(),
+        to_seq: gap.to.get(),
+        reason: gap.reason.as_str(),
+    });
+    StatsView {
+        version: VERSION,
+        since: query.since,
+        until: query.until,
+        by: query.by.map(super::By::name),
+        unreadable: stats.unread + progress.undecodable,
+        gaps: gaps.collect(),
+        messages_forgotten: stats.messages_forgotten(),
+        total: FiguresView::of(&stats.total, topic),
+        groups: query.by.map(|_| groups.collect()),
+    }
+}
