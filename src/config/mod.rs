@@ -8,10 +8,14 @@
 //! - [`dir`]: where the data directory is, and what lies in it.
 //! - [`guard`]: the only doors through which files of a data directory are opened.
 //! - [`settings`]: the keys of `config.toml`.
+//! - [`amend`]: files that belong to the user and that we only amend.
+//! - [`register`]: registers a data directory in the user's `config.toml`.
 
+pub mod amend;
 pub mod dir;
 pub mod env;
 pub mod guard;
+pub mod register;
 pub mod settings;
 
 pub use dir::DataDir;

@@ -1,15 +1,73 @@
-//! Whether Claude Code's own settings call this program for a hook.
+//! Whether Claude Code's own settings call this program for a hook, and how.
 //!
 //! The same hook may be registered twice, in the settings and by a plugin; both then run for one event. Most such doubles
 //! are one event by their key, but a turn's end has none. So the plugin's call stands aside where the settings' call is sure
 //! to run: a settings file that registers `mnemosyne hook` for this very hook, with a matcher that lets everything pass.
+//!
+//! [`registrations`] lists what is registered and whether it can work: the program must be there and be of our version.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::settings::{self, is_ours, passes_everything, words_of};
+use super::version;
+
 /// A larger settings file is not read.
-const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+pub const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+
+/// One hook that a settings file registers for this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The settings file.
+    pub file: PathBuf,
+    /// The hook's name.
+    pub hook: String,
+    /// The program, as it stands there: an absolute path, or a name to be looked for on the search path.
+    pub program: PathBuf,
+    /// The arguments, `hook` among them.
+    pub args: Vec<String>,
+    /// Whether a file of that path is there; for a bare name, whether the program could be asked.
+    pub exists: bool,
+    /// The version that the program says it is.
+    pub version: Option<String>,
+}
+
+/// What these settings files register for this program, in the order of the files. Each program is run once, with
+/// `--version`.
+pub fn registrations(files: &[PathBuf]) -> Vec<Registration> {
+    let mut versions: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for file in files {
+        let Some(settings) = read(file) else { continue };
+        for (hook, handler) in ours_in(&settings) {
+            let mut words = words_of(handler);
+            let program = PathBuf::from(words.remove(0).trim_matches(['"', '\'']));
+            let version = versions.entry(program.clone()).or_insert_with(|| version::of(&program)).clone();
+            let exists = program.is_file() || version.is_some();
+            found.push(Registration {
+                file: file.clone(),
+                hook: hook.clone(),
+                program,
+                args: words,
+                exists,
+                version,
+            });
+        }
+    }
+    found
+}
+
+/// Our handlers with the names of their hooks.
+fn ours_in(settings: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let hooks = settings.get("hooks").and_then(Value::as_object);
+    hooks.into_iter().flatten().flat_map(|(hook, groups)| {
+        let groups = groups.as_array().into_iter().flatten();
+        let handlers = groups.filter_map(|group| group.get("hooks").and_then(Value::as_array)).flatten();
+        handlers.filter(|handler| is_ours(handler)).map(move |handler| (hook, handler))
+    })
+}
 
 /// The settings files that count for a project, those of the user included.
 pub fn settings_files(
@@ -34,7 +92,9 @@ fn read(file: &Path) -> Option<Value> {
     if !metadata.is_file() || metadata.len() > SETTINGS_BYTES_MAX {
         return None;
     }
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+    let text = std::fs::read_to_string(file).ok()?;
+    // Nearly all settings are plain JSON, and this is on the way of a hook.
+    serde_json::from_str(&text).ok().or_else(|| settings::parse(&text))
 }
 
 fn registers(settings: &Value, hook: &str) -> bool {
@@ -43,28 +103,6 @@ fn registers(settings: &Value, hook: &str) -> bool {
         let handlers = group.get("hooks").and_then(Value::as_array);
         handlers.into_iter().flatten().any(is_ours)
     })
-}
-
-fn passes_everything(group: &Value) -> bool {
-    matches!(group.get("matcher").and_then(Value::as_str), None | Some("" | "*"))
-}
-
-/// Whether a handler runs `mnemosyne hook` itself, as a program with arguments or as a line for a shell.
-fn is_ours(handler: &Value) -> bool {
-    let Some(command) = handler.get("command").and_then(Value::as_str) else { return false };
-    let arguments = handler.get("args").and_then(Value::as_array);
-    let mut words: Vec<&str> = match arguments {
-        Some(arguments) => {
-            std::iter::once(command).chain(arguments.iter().filter_map(Value::as_str)).collect()
-        }
-        None => command.split_whitespace().collect(),
-    };
-    if words.is_empty() {
-        return false;
-    }
-    let program = words.remove(0).trim_matches(['"', '\'']);
-    let program = program.rsplit(['/', '\\']).next().unwrap_or_default();
-    program == "mnemosyne" && words.contains(&"hook") && !words.contains(&"--plugin")
 }
 
 #[cfg(test)]
@@ -103,6 +141,28 @@ mod tests {
             assert!(!registers(&settings(&json!(null), &handler), "Stop"), "{handler}");
         }
         assert!(!registers(&json!({"hooks": []}), "Stop"));
+    }
+
+    #[test]
+    fn a_registration_is_listed_with_its_program_even_amid_comments() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("settings.json");
+        let text = r#"{ // mine
+            "hooks": {"Stop": [{"hooks": [{"command": "/nowhere/mnemosyne", "args": ["hook"]}, {"command": "x hook"}]}],}
+        }"#;
+        std::fs::write(&file, text).unwrap();
+        assert!(is_registered(std::slice::from_ref(&file), "Stop"));
+        let found = registrations(&[dir.path().join("none.json"), file.clone()]);
+        let program = PathBuf::from("/nowhere/mnemosyne");
+        let expected = Registration {
+            file,
+            hook: "Stop".into(),
+            program,
+            args: vec!["hook".into()],
+            exists: false,
+            version: None,
+        };
+        assert_eq!(found, [expected]);
     }
 
     #[test]
