@@ -161,7 +161,7 @@ impl Store {
             self.tell_what_was_left(dir)?;
         }
         if let Some(drain) = &self.inner.writer().drain {
-            drain.sweep()?;
+            drain.sweep(opening.clock.now())?;
         }
         running::end_killed(&dir.inbox(), &*opening.clock)?;
         opened.drained = self.drain_inbox()?;

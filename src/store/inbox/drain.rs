@@ -21,8 +21,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::running;
 use super::{clear_full, for_each_name, frame, is_event_name};
+use super::{meeting, running};
 use crate::clock;
 use crate::config::{DataDir, guard};
 use crate::error::{Error, Result};
@@ -313,13 +313,19 @@ impl Drain {
     }
 
     /// Temporary files of processes that died while writing. A whole one gets its name, so that its event is not lost after all;
-    /// a torn one was never promised to anybody and goes.
-    pub(in crate::store) fn sweep(&self) -> Result<()> {
+    /// a torn one was never promised to anybody and goes. With them go the notes that nobody came for.
+    pub(in crate::store) fn sweep(&self, now: Timestamp) -> Result<()> {
         for found in std::fs::read_dir(&self.inbox).map_err(Error::io("list", &self.inbox))? {
             let found = found.map_err(Error::io("list", &self.inbox))?;
             let name = found.file_name();
-            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".tmp")) else { continue };
-            let ours = is_event_name(name) || running::is_mark(name);
+            let Some(name) = name.to_str() else { continue };
+            let Some(name) = name.strip_suffix(".tmp") else {
+                if meeting::is_note(name) && meeting::is_stale(&found.path(), now) {
+                    remove_if_there(&found.path())?;
+                }
+                continue;
+            };
+            let ours = is_event_name(name) || running::is_mark(name) || meeting::is_note(name);
             let (true, Some(pid)) = (ours, pid_of(name)) else { continue };
             if clock::exists(pid) {
                 continue;
@@ -463,6 +469,14 @@ impl Batch {
         let payloads: Vec<&[u8]> = self.events.iter().map(Vec::as_slice).collect();
         let appending = ids.append(&payloads, self.ids.iter().copied(), level, now)?;
         Ok(appending.map_or(Outcome::TakenBack, |appending| Outcome::Appended(Some(appending))))
+    }
+}
+
+/// Removes a file; another process may have been quicker.
+fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -14,12 +14,14 @@
 //! - [`frame`]: the bytes of a file.
 //! - [`failed`]: the count of what could not be put here.
 //! - [`running`]: the marks of commands that have not ended.
+//! - [`meeting`]: where two reports of one fact without a key agree on its id.
 //! - `untold`: what an opening found that must not tell it.
 //! - [`drain`]: who holds the journal takes the files out.
 
 pub mod drain;
 pub mod failed;
 pub(crate) mod frame;
+pub mod meeting;
 pub mod running;
 pub(in crate::store) mod untold;
 
