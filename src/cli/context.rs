@@ -66,6 +66,14 @@ impl Context {
         Ok(dir)
     }
 
+    /// Says that this run belongs to `dir`, which was made or found in another way than by the rule. What was held back while
+    /// there was no data directory is written there; a run whose start is on record elsewhere stays there.
+    pub fn data_dir_is(&mut self, dir: &DataDir) {
+        if let Some(run) = &self.run {
+            run.belongs_to(dir);
+        }
+    }
+
     /// The data directory that `--data-dir` names, as it was typed.
     pub fn data_dir_flag(&self) -> Option<&Path> {
         self.data_dir_flag.as_deref()

@@ -14,6 +14,9 @@
 //! The hooks at the start of a session and at a prompt look for a server once their event lies in the inbox, and start one where
 //! none runs ([`autostart`]); the others, which are nearly all, do not even look.
 //!
+//! The start and the end of a session have no key in the payload, and a script of the project may tell of them as well: these
+//! two alone agree with it on an id before they are put down ([`meeting`]).
+//!
 //! With `--plugin` the call is a plugin's, and stands aside where the settings register this program for the same hook.
 //!
 //! A payload that is no JSON, or longer than [`HOOK_BYTES_MAX`], counts as a failure; if the fields before the fault name
@@ -29,9 +32,10 @@ use super::autostart;
 use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::agent::claude::registration;
-use crate::clock::{self, Clock as _, SystemClock};
+use crate::clock::{self, Clock as _, ProcessStamp, SystemClock};
 use crate::config::{DataDir, Env};
 use crate::event::{Event, Kind, Redactor};
+use crate::store::inbox::meeting::{self, Voice};
 use crate::store::inbox::{self, Deposit, failed};
 
 /// The arguments of a hook call.
@@ -123,6 +127,22 @@ impl Place {
         failed::count(&self.dir.inbox(), reason, SystemClock.now()).ok();
     }
 
+    /// A start or an end of a session may be told by a script as well ([`super::internal`]): both are one event.
+    fn agree(&self, event: &mut Event, env: &Env) -> Result<(), &'static str> {
+        if !matches!(event.kind.known(), Some(Kind::SessionStarted | Kind::SessionEnded)) {
+            return Ok(());
+        }
+        self.dir.create().map_err(|error| error.code())?;
+        meeting::agree(
+            &self.dir.inbox(),
+            event,
+            env.agent_pid().and_then(ProcessStamp::of),
+            Voice::Hook,
+            &SystemClock,
+        )
+        .map_err(|error| error.code())
+    }
+
     fn deposit(&self, mut event: Event) -> Result<(), &'static str> {
         event.redact(&Redactor::new());
         self.dir.create().map_err(|error| error.code())?;
@@ -144,9 +164,13 @@ fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
         return Ok(());
     }
     match hook::event(&payload, &origin, clock::unique(&clock)) {
-        Ok(event) => {
+        Ok(mut event) => {
             let wants_server = starts_server(&event);
+            let agreed = place.agree(&mut event, env);
             place.deposit(event)?;
+            if let Err(reason) = agreed {
+                place.count(reason);
+            }
             if wants_server {
                 // What came of it is noted where `doctor` looks; the event is safe either way.
                 autostart::ensure_server(&place.dir, env).ok();

@@ -22,6 +22,7 @@ pub mod events;
 pub mod filters;
 pub mod hook;
 pub mod import;
+pub mod internal;
 pub mod interrupt;
 pub mod lines;
 pub mod out;
@@ -50,6 +51,8 @@ pub struct Command {
     pub about: &'static str,
     /// Whether a run is on record without being asked to: commands that only look are not, unless `--record`.
     pub recorded: bool,
+    /// Whether help and reference leave it out: for scripts, not for people.
+    pub hidden: bool,
     /// Adds the arguments.
     arguments: fn(clap::Command) -> clap::Command,
     /// Parses them and does the work.
@@ -59,10 +62,14 @@ pub struct Command {
 /// A row whose arguments and function are those of a module.
 macro_rules! command {
     ($name:literal, $module:ident, recorded: $recorded:literal, $about:literal) => {
+        command!($name, $module, recorded: $recorded, hidden: false, $about)
+    };
+    ($name:literal, $module:ident, recorded: $recorded:literal, hidden: $hidden:literal, $about:literal) => {
         Command {
             name: $name,
             about: $about,
             recorded: $recorded,
+            hidden: $hidden,
             arguments: |command| $module::Args::augment_args(command),
             run: |matches, context| {
                 let args = $module::Args::from_arg_matches(matches)
@@ -91,7 +98,14 @@ pub const COMMANDS: &[Command] = &[
         "Show a session again as it happened, at its own speed or another"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
+    command!("internal", internal, recorded: true, hidden: true,
+        "What hook scripts call"),
 ];
+
+/// The commands that people are told of.
+pub fn shown() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().filter(|command| !command.hidden)
+}
 
 /// The flags that every command has, before or after its name.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -213,7 +227,7 @@ pub fn definition() -> clap::Command {
     COMMANDS.iter().fold(root, |root, command| {
         // The table says what a command does; what stands on its struct is for who reads the code.
         let with_arguments = (command.arguments)(clap::Command::new(command.name));
-        root.subcommand(with_arguments.about(command.about).long_about(None))
+        root.subcommand(with_arguments.about(command.about).long_about(None).hide(command.hidden))
     })
 }
 

@@ -4,12 +4,12 @@
 //! with what the definitions say, another one with what the program prints. `MNEMOSYNE_BLESS=1 cargo test` writes it
 //! anew.
 
-use super::{COMMANDS, definition};
+use super::{definition, shown};
 use crate::config::env::VARIABLES;
 use std::fmt::Write as _;
 
 /// Variables that commands of later versions will read; named nowhere until something reads them.
-const NOT_READ_YET: &[&str] = &["MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE", "CLAUDE_PID"];
+const NOT_READ_YET: &[&str] = &["MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE"];
 
 const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done; also when the reader of the output went away, as with `| head`"),
@@ -47,7 +47,7 @@ pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub fn page() -> String {
     let mut page = String::from(PREFACE);
     page.push_str("\n## Commands\n\n| command | what it does | on record |\n|---|---|---|\n");
-    for command in COMMANDS {
+    for command in shown() {
         let recorded = if command.recorded { "yes" } else { "with `--record`" };
         let _ = writeln!(page, "| [`{0}`](#{0}) | {1} | {recorded} |", command.name, command.about);
     }
@@ -60,7 +60,7 @@ pub fn page() -> String {
         let _ = writeln!(page, "| `{name}` | {what} |");
     }
     let _ = write!(page, "\n{JSON}\n## mnemosyne\n\n```text\n{}```\n", help(&[]));
-    for command in COMMANDS {
+    for command in shown() {
         let _ = write!(page, "\n## {0}\n\n```text\n{1}```\n", command.name, help(&[command.name]));
     }
     page
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_table_has_its_help_on_the_page() {
-        for command in COMMANDS {
+        for command in shown() {
             let help = help(&[command.name]);
             assert!(help.contains(&format!("mnemosyne {}", command.name)), "{help}");
             assert!(page().contains(&help));

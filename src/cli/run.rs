@@ -78,6 +78,8 @@ struct Shared {
 struct State {
     /// Events that wait for the data directory to be made.
     held: Vec<Event>,
+    /// Where the run belongs, if not where it was first looked for.
+    dir: Option<DataDir>,
     /// By which a drain knows that the run has not ended.
     mark: Option<Mark>,
     ended: bool,
@@ -130,6 +132,22 @@ impl Run {
         }
     }
 
+    /// Moves a run of which nothing was written yet to another data directory.
+    pub fn belongs_to(&self, dir: &DataDir) {
+        let unwritten = !self.state().held.is_empty();
+        if unwritten {
+            self.state().dir = Some(dir.clone());
+            self.directory_is_there(dir);
+        }
+    }
+
+    /// As [`Run::emit`], into the inbox of this data directory whatever the run's own is.
+    pub fn emit_into(&self, dir: &DataDir, payload: impl Into<Payload>) -> Uuid {
+        let id = clock::new_id(&*self.shared.setting.clock);
+        self.write(dir, &self.event(id, payload).with_causation(self.shared.started));
+        id
+    }
+
     /// Notes the end, once: later calls change nothing.
     pub fn end(&self, result: &Result<Outcome, Error>) {
         if std::mem::replace(&mut self.state().ended, true) {
@@ -179,7 +197,8 @@ impl Run {
 
     /// Into the inbox, or held back while there is none.
     fn leave(&self, event: Event) {
-        match &self.shared.setting.dir {
+        let moved = self.state().dir.clone();
+        match moved.as_ref().or(self.shared.setting.dir.as_ref()) {
             Some(dir) if dir.open_existing().is_ok() => {
                 self.directory_is_there(dir);
                 self.write(dir, &event);

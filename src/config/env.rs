@@ -115,6 +115,11 @@ impl Env {
         self.text("CLAUDE_CODE_SESSION_ID")
     }
 
+    /// The pid of the agent that runs this process, where the environment names it.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.text("CLAUDE_PID")?.parse().ok()
+    }
+
     /// Where the user's data directory is, if the user has a home.
     pub fn user_data(&self) -> Option<&Path> {
         self.user_data.as_deref()

@@ -31,6 +31,8 @@ mod hooks_command;
 mod hooks_stream;
 /// Real and broken transcripts through `import`.
 mod import_transcripts;
+/// `internal`: a start that is told twice is one event.
+mod internal;
 /// Real input, and what it must become.
 mod real_hooks;
 

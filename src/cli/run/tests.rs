@@ -81,7 +81,8 @@ impl Stage {
 
     fn run(&self, recorded: bool, record: bool, body: Body) -> (Exit, String) {
         let (mut context, stderr) = self.context();
-        let command = Command { name: "trial", about: "", recorded, arguments: |c| c, run: body };
+        let command =
+            Command { name: "trial", about: "", recorded, hidden: false, arguments: |c| c, run: body };
         let matches = clap::Command::new("trial").get_matches_from(["trial"]);
         let exit = wrapped(&command, record, &matches, vec!["--deep".into()], &mut context, false);
         (exit, stderr.text())

@@ -1,0 +1,143 @@
+//! `internal session-started` and `session-ended`: one event with the agent's own hook of the same start, and two where
+//! there are two starts.
+
+use crate::support::{Running, World, kinds};
+use serde_json::{Value, json};
+use std::process::{Command, Stdio};
+
+const SESSION: &str = "8f2c1f0a-0d3e-4a55-9a3b-5f6f7a8b9c0d";
+
+fn payload(hook: &str, why: &str) -> Value {
+    let key = if hook == "SessionStart" { "source" } else { "reason" };
+    json!({
+        "session_id": SESSION, "hook_event_name": hook, "cwd": "/code/app", key: why,
+        "transcript_path": "/nowhere/t.jsonl",
+    })
+}
+
+/// One of the two ways in, with what an agent gives a hook.
+fn way(world: &World, args: &[&str]) -> Command {
+    let mut command = world.command(args);
+    command.env("CLAUDE_PID", std::process::id().to_string()).env("CLAUDE_CODE_SESSION_ID", SESSION);
+    command
+}
+
+/// Starts each of these with the payload on its stdin, all at once, and waits for all of them.
+fn at_once(commands: Vec<Command>, payload: &Value) {
+    let payload = payload.to_string();
+    let running: Vec<Running> = commands
+        .into_iter()
+        .map(|mut command| {
+            let mut running = Running::start(command.stdin(Stdio::piped()));
+            running.feed(payload.as_bytes());
+            running
+        })
+        .collect();
+    for ran in running.into_iter().map(Running::wait) {
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""), "{ran}");
+    }
+}
+
+/// The events of sessions' starts and ends, in their order.
+fn told(world: &World) -> Vec<Value> {
+    world.events(["--kind", "session_*"])
+}
+
+const HOOK: &[&str] = &["hook"];
+const STARTED: &[&str] = &["internal", "session-started"];
+const ENDED: &[&str] = &["internal", "session-ended"];
+
+#[test]
+fn a_hook_and_a_script_of_one_start_are_one_event_each_of_many_times() {
+    let world = World::new();
+    for round in 1..=20 {
+        at_once(vec![way(&world, HOOK), way(&world, STARTED)], &payload("SessionStart", "compact"));
+        assert_eq!(told(&world).len(), round, "the start of round {round}");
+    }
+    at_once(vec![way(&world, ENDED), way(&world, HOOK)], &payload("SessionEnd", "logout"));
+    let events = told(&world);
+    assert_eq!((events.len(), events[20]["kind"].as_str()), (21, Some("session_ended")));
+    let start = &events[0];
+    assert_eq!(
+        (
+            &start["session"],
+            &start["project"],
+            &start["payload"]["source"],
+            &start["payload"]["transcript_path"]
+        ),
+        (&json!(SESSION), &json!("project:app"), &json!("compact"), &json!("/nowhere/t.jsonl"))
+    );
+    assert!(!world.names_in("inbox").iter().any(|name| name.starts_with("meet-")), "no note stays behind");
+}
+
+#[test]
+fn either_may_come_first_and_either_may_be_alone() {
+    let world = World::new();
+    for order in [[HOOK, STARTED], [STARTED, HOOK]] {
+        for args in order {
+            at_once(vec![way(&world, args)], &payload("SessionStart", "startup"));
+        }
+    }
+    assert_eq!(told(&world).len(), 2, "two starts, each told twice");
+    for alone in [HOOK, STARTED] {
+        let world = World::new();
+        at_once(vec![way(&world, alone)], &payload("SessionStart", "startup"));
+        at_once(vec![way(&world, alone)], &payload("SessionStart", "compact"));
+        let sources: Vec<Value> =
+            told(&world).iter().map(|event| event["payload"]["source"].clone()).collect();
+        assert_eq!(sources, ["startup", "compact"], "{alone:?}");
+    }
+}
+
+/// The control: what makes two reports one is that they are of one session and one process.
+#[test]
+fn starts_of_two_processes_and_of_two_sessions_stay_apart() {
+    let world = World::new();
+    let mut other = way(&world, STARTED);
+    other.env("CLAUDE_PID", "1");
+    at_once(vec![way(&world, HOOK), other], &payload("SessionStart", "resume"));
+    assert_eq!(told(&world).len(), 2);
+    let mut elsewhere = payload("SessionStart", "resume");
+    elsewhere["session_id"] = json!("another");
+    at_once(vec![way(&world, STARTED)], &elsewhere);
+    assert_eq!(told(&world).len(), 3);
+}
+
+#[test]
+fn without_a_payload_the_session_is_named_by_the_flag_or_the_environment() {
+    let world = World::new();
+    let ran = world.ok(["internal", "session-started", "--instance-id", "the-instance"]);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    let ran = Running::start(&mut way(&world, ENDED)).wait();
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let events = told(&world);
+    assert_eq!(kinds(&events), ["session_started", "session_ended"]);
+    assert_eq!((&events[0]["session"], &events[1]["session"]), (&json!("the-instance"), &json!(SESSION)));
+    assert_eq!(world.run(["internal", "session-started"]).code, Some(2), "nobody says which session");
+}
+
+#[test]
+fn what_is_no_payload_of_this_hook_is_refused_and_counted() {
+    let world = World::new();
+    for (n, stdin) in
+        ["garbage", "[1]", r#"{"hook_event_name": "Stop", "session_id": "s"}"#].iter().enumerate()
+    {
+        let ran = world.run_with_stdin(["internal", "session-started"], stdin.as_bytes());
+        assert!(ran.code.is_some_and(|code| code > 0) && ran.stdout.is_empty(), "{ran}");
+        let block = std::fs::read(world.data().join("inbox/failed")).expect("the counter");
+        assert_eq!(usize::from(block[8]), n + 1);
+    }
+    assert_eq!(told(&world).len(), 0);
+}
+
+#[test]
+fn its_run_is_on_record_and_its_help_is_not_shown() {
+    let world = World::new();
+    at_once(vec![way(&world, STARTED)], &payload("SessionStart", "startup"));
+    let events = world.events([]);
+    let mut found = kinds(&events);
+    found.sort_unstable();
+    found.retain(|kind| kind.starts_with("cli_") || kind.starts_with("session_"));
+    assert_eq!(found, ["cli_command_completed", "cli_command_started", "session_started"]);
+    assert!(!world.ok(["--help"]).stdout.contains("internal"));
+}
