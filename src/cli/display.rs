@@ -5,7 +5,7 @@
 //!
 //! Times are shown in the zone of the terminal with its offset; JSON is always UTC and never passes here.
 
-use chrono::{DateTime, Local, TimeZone};
+use chrono::{DateTime, Local, NaiveDate, TimeZone};
 use unicode_width::UnicodeWidthChar;
 
 use crate::event::text::push_visible;
@@ -19,6 +19,8 @@ pub struct Style {
     pub color: bool,
     /// The width of the terminal; without one lines are not cut.
     pub columns: Option<usize>,
+    /// The day on which the command runs, in the terminal's zone: what happened on another one is shown with its date.
+    pub today: Option<NaiveDate>,
 }
 
 /// The few roles that a colour can have.
@@ -38,7 +40,7 @@ pub enum Role {
 
 impl Style {
     /// No colour, no cut: what a pipe gets.
-    pub const PLAIN: Style = Style { color: false, columns: None };
+    pub const PLAIN: Style = Style { color: false, columns: None, today: None };
 
     /// `text`, which must be visible already, in the colour of its role.
     pub fn paint(self, role: Role, text: &str) -> String {
@@ -110,6 +112,21 @@ pub fn local_clock(time: Timestamp) -> String {
     in_zone(time, &Local, "%H:%M:%S%.3f")
 }
 
+/// The day of a moment in the terminal's zone; none where no calendar reaches.
+pub fn day_of(time: Timestamp) -> Option<NaiveDate> {
+    Some(DateTime::from_timestamp_micros(time.as_micros())?.with_timezone(&Local).date_naive())
+}
+
+impl Style {
+    /// The time of day in the terminal's zone; with the date before it where that is not today.
+    pub fn clock(self, time: Timestamp) -> String {
+        if self.today.is_none() || self.today == day_of(time) {
+            return local_clock(time);
+        }
+        format!("{} {}", local_day(time), local_clock(time))
+    }
+}
+
 fn in_zone<Z: TimeZone>(time: Timestamp, zone: &Z, format: &str) -> String
 where
     Z::Offset: std::fmt::Display,
@@ -173,11 +190,11 @@ pub fn short_id(id: &str) -> String {
 }
 
 /// One event on one line, as `events`, `tail` and `replay` print it:
-/// seq, time of day, session, what happened.
+/// seq, time of day (with its date where that is not today), session, what happened.
 pub fn event_line(stored: &StoredEvent, style: Style) -> String {
     let event = &stored.event;
     let seq = format!("{:>7}", stored.seq.get());
-    let clock = local_clock(event.time);
+    let clock = style.clock(event.time);
     let session = cell(&event.session.as_deref().map(short_id).unwrap_or_default(), 8);
     let frame = columns_of(&seq) + columns_of(&clock) + columns_of(&session) + 3 * 2;
     let summary = event.summary();
@@ -260,6 +277,18 @@ mod tests {
         for micros in [i64::MIN, -1, 0, i64::MAX] {
             assert!(!local_time(Timestamp::from_micros(micros)).is_empty());
         }
+    }
+
+    #[test]
+    fn a_moment_of_another_day_is_shown_with_its_date() {
+        let now = Timestamp::from_micros(1_767_268_800_000_000); // noon in UTC: the same day in most zones
+        let style = Style { today: day_of(now), ..Style::PLAIN };
+        assert_eq!(style.clock(now), local_clock(now));
+        let before = Timestamp::from_micros(now.as_micros() - 5 * 86_400_000_000);
+        assert_eq!(style.clock(before), format!("{} {}", local_day(before), local_clock(before)));
+        let beyond = Timestamp::from_micros(i64::MAX);
+        assert!(style.clock(beyond).contains(&beyond.to_string()), "a moment that no calendar reaches");
+        assert_eq!(Style::PLAIN.clock(before), local_clock(before), "nobody said which day it is");
     }
 
     #[test]

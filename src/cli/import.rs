@@ -237,6 +237,10 @@ fn tell(report: &Report, way: &str, context: &mut Context) -> Result<Outcome, Er
         let path = path.display().to_string();
         out.warn(&format!("{} was not read: {}", display::visible(&path), display::visible(reason)));
     }
+    for (path, sort) in &report.passed_over {
+        let path = path.display().to_string();
+        out.warn(&format!("{} was passed over: it is {sort}, not a file", display::visible(&path)));
+    }
     for line in report.broken_lines.iter().take(BROKEN_LINES_SHOWN_MAX) {
         out.warn(&broken_line(line));
     }
@@ -279,6 +283,11 @@ fn object(report: &Report, way: &str) -> serde_json::Value {
         .iter()
         .map(|(path, reason)| json!({"path": path.to_string_lossy(), "reason": reason}))
         .collect();
+    let passed_over: Vec<_> = report
+        .passed_over
+        .iter()
+        .map(|(path, sort)| json!({"path": path.to_string_lossy(), "reason": format!("it is {sort}")}))
+        .collect();
     json!({
         "version": 1,
         "files": report.files,
@@ -291,6 +300,7 @@ fn object(report: &Report, way: &str) -> serde_json::Value {
         "broken": report.broken,
         "broken_lines": broken_lines,
         "unreadable": unreadable,
+        "passed_over": passed_over,
         "unfinished": report.unfinished.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
         "way": way,
     })

@@ -39,7 +39,7 @@ impl Lines {
     pub fn event(&mut self, out: &mut Out, event: &StoredEvent) -> Result<(), Error> {
         self.events += 1;
         if out.is_json() {
-            out.line(&event.to_json())
+            out.json_text(&event.to_json())
         } else {
             out.line(&display::event_line(event, out.style()))
         }

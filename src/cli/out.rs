@@ -8,11 +8,13 @@
 //! Stdout is buffered even on a pipe, because `events` prints millions of lines; it is flushed before any word goes
 //! to stderr, at the end, by [`Out::flush`] wherever a follower has caught up, and after each line on a terminal.
 
-use super::display::Style;
+use super::display::{self, Style};
 use crate::error::Error;
-use crate::event::Redactor;
+use crate::event::text::is_unsafe;
+use crate::event::{Redactor, Timestamp};
 use clap::ValueEnum;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::{BufWriter, IsTerminal, Write};
 
 /// When to colour.
@@ -51,6 +53,7 @@ pub struct Out {
     color_words: bool,
     each_line: bool,
     columns: Option<usize>,
+    today: Option<chrono::NaiveDate>,
 }
 
 impl Out {
@@ -72,7 +75,21 @@ impl Out {
     ) -> Out {
         let color = colored(manner, terminal) && !manner.json;
         let stdout = BufWriter::with_capacity(64 * 1024, stdout);
-        Out { stdout, stderr, manner, color, color_words: color, each_line: terminal, columns: None }
+        Out {
+            stdout,
+            stderr,
+            manner,
+            color,
+            color_words: color,
+            each_line: terminal,
+            columns: None,
+            today: None,
+        }
+    }
+
+    /// Says when the command runs: what happened on another day is then shown with its date.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.today = display::day_of(now);
     }
 
     /// Whether data is to be JSON.
@@ -92,7 +109,7 @@ impl Out {
 
     /// How lines of data are to look; cut to the terminal's width only on a terminal.
     pub fn style(&self) -> Style {
-        Style { color: self.color, columns: self.columns }
+        Style { color: self.color, columns: self.columns, today: self.today }
     }
 
     /// One line of data. The text must be safe for a terminal: see `cli::display`.
@@ -117,7 +134,16 @@ impl Out {
     /// As [`Out::line`].
     pub fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
-        self.line(&text)
+        self.json_text(&text)
+    }
+
+    /// One JSON value that is text already, on a line of its own. What a terminal would obey, reorder by or hide is written
+    /// as `\u` escapes, into a pipe too: to a parser it is the same value, and most pipes end on a terminal.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub fn json_text(&mut self, text: &str) -> Result<(), Error> {
+        if text.chars().any(is_unsafe) { self.line(&escaped(text)) } else { self.line(text) }
     }
 
     /// Hands on what is buffered: to be called where a command begins to wait.
@@ -155,7 +181,7 @@ impl Out {
         let message = Redactor::new().text(&error_text).into_owned();
         if self.manner.json {
             let object = serde_json::json!({"error": {"code": error.code(), "message": message}});
-            self.say(&object.to_string());
+            self.say(&escaped(&object.to_string()));
         } else {
             let label = self.label("31", "error:");
             self.say(&format!("{label} {message}"));
@@ -173,6 +199,22 @@ impl Out {
         let _ = self.stderr.write_all(format!("{text}\n").as_bytes());
         let _ = self.stderr.flush();
     }
+}
+
+/// JSON with the characters that [`is_unsafe`] as escapes. In compact JSON such characters stand in strings only.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unsafe(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}"); // writing to a String cannot fail
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn colored(manner: Manner, terminal: bool) -> bool {
@@ -316,6 +358,23 @@ pub(crate) mod tests {
     fn json_is_never_coloured() {
         let (out, _, _) = captured(Manner { json: true, color: Color::Always, ..Manner::default() });
         assert!(!out.is_colored());
+    }
+
+    #[test]
+    fn json_is_the_same_value_without_what_a_terminal_would_obey() {
+        let hostile =
+            "\u{1b}[2J\u{7f}\u{9b}31m\u{202e}evil\u{200b}\u{2028}\u{e0001}\u{feff}\u{fff9} é 日本 🦀";
+        let (mut out, stdout, stderr) = captured(Manner { json: true, ..Manner::default() });
+        out.json(&serde_json::json!({ "text": hostile })).unwrap();
+        out.error(&Error::usage(hostile));
+        let (data, words) = (stdout.text(), stderr.text());
+        for text in [&data, &words] {
+            assert!(!text.trim_end().chars().any(is_unsafe), "{text}");
+        }
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&data)["text"], hostile);
+        assert!(value(&words)["error"]["message"].as_str().unwrap().contains("evil"), "{words}");
+        assert!(data.contains("é 日本 🦀"), "what can be seen stays as it is: {data}");
     }
 
     #[test]

@@ -100,6 +100,8 @@ that is ended so exits 130, as every command that was not done.
 const JSON: &str = "\
 ## JSON
 
+- What a terminal would obey, reorder by or hide (control characters, also those of C1, marks of direction, characters of no
+  width) is written as `\\u` escapes, into a pipe too. A parser reads the same values.
 - `events --json`, `tail --json` and `replay --json` print one event a line, the same object as the `data` of `/events/stream`
   (`docs/EVENTS.md` has the fields). A range of seqs that can no longer be read stands in its place as
   `{\"gap\":{\"from_seq\":4,\"to_seq\":6,\"reason\":\"corruption\"}}`; the reason is `retention` or `corruption`.
@@ -108,8 +110,9 @@ const JSON: &str = "\
   - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
     `--stop`: `{\"version\":1,\"stopped\":4711}`.
   - `import`: `{\"version\":1,\"files\":2,\"unchanged\":0,\"bytes\":81920,\"lines\":412,\"added\":310,\"known\":12,
-    \"broken\":0,\"broken_lines\":[{\"path\",\"line\",\"reason\"}],\"unreadable\":[{\"path\",\"reason\"}],\"unfinished\":[],\"way\":\"server\"}`;
-    `way` is how the events got in: `server`, `journal`, or `inbox` where another process held the journal.
+    \"broken\":0,\"broken_lines\":[{\"path\",\"line\",\"reason\"}],\"unreadable\":[{\"path\",\"reason\"}],\"passed_over\":[{\"path\",\"reason\"}],\"unfinished\":[],\"way\":\"server\"}`;
+    `way` is how the events got in: `server`, `journal`, or `inbox` where another process held the journal; `passed_over` is what
+    has a transcript's name in an imported directory and is no regular file.
   - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
     the items of its timeline.
   - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"hooks\":24,\"seen\":24,\"replayed\":24}`

@@ -256,6 +256,7 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
         data_dir_flag: global.data_dir,
         run: None,
     };
+    context.out.set_now(context.now());
     let recorded = recorded_arguments(command.name, argv);
     wrapped(command, global.record, matches, recorded, &mut context, true) as u8
 }

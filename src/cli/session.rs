@@ -2,16 +2,17 @@
 //! calls at their start, their durations, failures, subagents indented, and tokens.
 
 use super::display::{self, Role, Style};
-use super::sessions::{Folded, outcome, state_words};
+use super::sessions::{Folded, asked_words, outcome, state_words};
 use super::{Context, Outcome};
 use crate::error::Error;
-use crate::event::{Kind, Seq, Timestamp};
+use crate::event::{Kind, Seq};
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::makers::Known;
 use crate::projection::sessions::timeline::{CallItem, Item, Timeline};
 use crate::projection::sessions::view::{
-    self, AgentView, FailureView, SessionDetail, SessionView, Unresolved, Viewer,
+    self, AgentView, FailureView, FileView, SessionDetail, SessionView, Unresolved,
 };
+use crate::projection::sessions::viewer::{Presumed, Viewer};
 use serde::Serialize;
 
 /// Arguments.
@@ -33,6 +34,7 @@ struct Whole<'a> {
     session: &'a SessionView,
     agents: &'a [AgentView],
     failures: &'a [FailureView],
+    files: &'a [FileView],
     items: &'a [Item],
     omitted: u64,
     viewer: &'a Viewer,
@@ -47,8 +49,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let Args { session } = args;
     let found = find(&folded, &session)?;
     let (timeline, progress) = look::timeline(&folded.view, &found)?;
-    let now = context.now();
-    let detail = view::detail(&found.id, &found.session, found.seq, now);
+    let detail = view::detail(&found.id, &found.session, found.seq, &folded.place.looking());
     if context.out.is_json() {
         context.out.json(&Whole {
             version: view::VERSION,
@@ -56,12 +57,13 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             session: &detail.session,
             agents: &detail.agents,
             failures: &detail.failures,
+            files: &detail.files,
             items: &timeline.items,
             omitted: timeline.omitted,
             viewer: &detail.viewer,
         })?;
     } else {
-        print(context, &detail, &timeline, now)?;
+        print(context, &detail, &timeline)?;
     }
     Ok(outcome(context, &progress, display::counted(timeline.items.len() as u64, "item")))
 }
@@ -89,14 +91,9 @@ pub(super) fn ambiguous(given: &str, ids: &[String]) -> Error {
     Error::usage(format!("several sessions begin with `{given}`: {}; give more of the id", ids.join(", ")))
 }
 
-fn print(
-    context: &mut Context,
-    detail: &SessionDetail,
-    timeline: &Timeline,
-    now: Timestamp,
-) -> Result<(), Error> {
+fn print(context: &mut Context, detail: &SessionDetail, timeline: &Timeline) -> Result<(), Error> {
     let style = context.out.style();
-    for line in head(&detail.session, now, style) {
+    for line in head(&detail.session, &detail.viewer, style) {
         context.out.line(&line)?;
     }
     for failure in &detail.failures {
@@ -130,20 +127,24 @@ fn fact(name: &str, value: &str, style: Style) -> String {
     format!("{}  {value}", style.paint(Role::Dim, &display::cell(name, 9)))
 }
 
-fn head(session: &SessionView, now: Timestamp, style: Style) -> Vec<String> {
-    let (state, role) = state_words(session, now);
+fn head(session: &SessionView, viewer: &Viewer, style: Style) -> Vec<String> {
+    let now = viewer.now;
+    let (state, role) = state_words(session, viewer);
     let state = style.paint(role, state);
-    let state = match (&session.ended, &session.waiting_on) {
-        (Some(end), _) => {
+    let state = match (&session.ended, viewer.presumes(&session.id), asked_words(session)) {
+        (None, Some(Presumed::ProcessGone), _) => {
+            format!("{state} (inferred: its process is gone and no end was reported)")
+        }
+        (None, Some(Presumed::Silence), _) => {
+            format!("{state} (inferred: no sign for {})", display::age(session.last_seen.time, now))
+        }
+        (Some(end), ..) => {
             let inferred = if end.inferred { ", inferred" } else { "" };
             let reason = display::visible(&end.reason);
             format!("{state} ({reason}{inferred}) {}", display::local_time(end.time))
         }
-        (None, Some(waiting)) => {
-            let asked = waiting.question.as_deref().or(waiting.tool.as_deref()).unwrap_or("an answer");
-            format!("{state} for {}", display::fit(asked, TEXT_COLUMNS))
-        }
-        (None, None) => state,
+        (None, None, Some(asked)) => format!("{state} for you: {}", display::fit(&asked, TEXT_COLUMNS)),
+        (None, None, None) => state,
     };
     let started = display::local_time(session.started.time);
     let started = match (&session.source, session.started.reported) {

@@ -2,12 +2,17 @@
 //! the same: both read the same journal with the same fold.
 
 use super::display::{self, Role, Style};
-use super::{Context, Outcome, events};
+use super::{Context, Outcome, events, when};
+use crate::clock;
+use crate::config::Settings;
 use crate::error::Error;
 use crate::event::{Seq, Timestamp};
 use crate::projection::sessions::SessionsProjection;
 use crate::projection::sessions::state::{Phase, Sessions};
-use crate::projection::sessions::view::{self, LIST_LIMIT_DEFAULT, ListQuery, SessionList, SessionView};
+use crate::projection::sessions::view::{
+    self, LIST_LIMIT_DEFAULT, ListQuery, SessionList, SessionView, StateFilter,
+};
+use crate::projection::sessions::viewer::{Looking, Viewer};
 use crate::projection::snapshot::Files;
 use crate::projection::{Fold, Progress, state_at};
 use crate::store::{self, View};
@@ -18,6 +23,12 @@ pub struct Args {
     /// Only sessions of this project
     #[arg(long, value_name = "NAME")]
     project: Option<String>,
+    /// Only sessions seen at or after this time: 2026-11-22T10:00:00Z, 2026-11-22, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only sessions in this state: working, waiting (for you), idle, ended, or dead (presumed: nobody reported an end)
+    #[arg(long, value_name = "STATE")]
+    state: Option<StateFilter>,
     /// At most so many; what is left out is told
     #[arg(long, short, value_name = "N", default_value_t = LIST_LIMIT_DEFAULT, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -28,9 +39,11 @@ pub struct Args {
 /// # Errors
 /// When there is no data directory or its journal cannot be read.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let folded = Folded::now(context)?;
     let now = context.now();
-    let list = view::list(&folded.fold, &ListQuery { project: args.project, limit: args.limit }, now);
+    let since = args.since.as_deref().map(|text| when::parse("--since", text, now)).transpose()?;
+    let folded = Folded::now(context)?;
+    let query = ListQuery { project: args.project, since, state: args.state, limit: args.limit };
+    let list = view::list(&folded.fold, &query, &folded.place.looking());
     if context.out.is_json() {
         context.out.json(&list)?;
     } else {
@@ -43,7 +56,22 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
 pub(super) struct Folded {
     pub(super) view: View,
     pub(super) fold: Fold<SessionsProjection>,
+    /// From where it is looked at.
+    pub(super) place: Place,
     progress: Progress,
+}
+
+/// Where and when a command looks at sessions, and what the user says that tokens cost.
+pub(super) struct Place {
+    now: Timestamp,
+    host: String,
+    settings: Settings,
+}
+
+impl Place {
+    pub(super) fn looking(&self) -> Looking<'_> {
+        Looking::from_here(self.now, &self.host, &self.settings.prices)
+    }
 }
 
 impl Folded {
@@ -53,7 +81,9 @@ impl Folded {
         let dir = context.locate_data_dir()?;
         let files = view.journal_id().map(|journal| Files::new(dir.snapshots(), journal.to_bytes()));
         let (fold, progress) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
-        Ok(Folded { view, fold, progress })
+        let settings = Settings::load(&dir, &context.env)?;
+        let place = Place { now: context.now(), host: clock::this_source("mnemosyne").host, settings };
+        Ok(Folded { view, fold, place, progress })
     }
 }
 
@@ -81,13 +111,13 @@ const COLUMNS: [(&str, usize); 8] = [
     ("TOOLS", 7),
     ("FAILED", 6),
     ("TOKENS", 13),
-    ("TITLE", 60),
+    ("TITLE, OR WHAT IT WAITS FOR", 60),
 ];
 
 fn print(context: &mut Context, list: &SessionList, state: &Sessions) -> Result<(), Error> {
     let style = context.out.style();
     if list.sessions.is_empty() {
-        context.out.note("no session is on record");
+        context.out.note("no such session is on record");
     } else {
         let names = list.sessions.iter().map(|session| shortest_name(state, &session.id));
         let names: Vec<String> = names.collect();
@@ -97,7 +127,7 @@ fn print(context: &mut Context, list: &SessionList, state: &Sessions) -> Result<
         let head = format!("{}  {}", display::cell("ID", width), heads.join("  "));
         context.out.line(&style.paint(Role::Dim, head.trim_end()))?;
         for (name, session) in names.iter().zip(&list.sessions) {
-            context.out.line(&row(&display::cell(name, width), session, list.viewer.now, style))?;
+            context.out.line(&row(&display::cell(name, width), session, &list.viewer, style))?;
         }
     }
     let shown = list.sessions.len() as u64;
@@ -116,8 +146,11 @@ fn print(context: &mut Context, list: &SessionList, state: &Sessions) -> Result<
     Ok(())
 }
 
-fn row(name: &str, session: &SessionView, now: Timestamp, style: Style) -> String {
-    let (state, role) = state_words(session, now);
+fn row(name: &str, session: &SessionView, viewer: &Viewer, style: Style) -> String {
+    let (state, role) = state_words(session, viewer);
+    let asked =
+        asked_words(session).map(|asked| style.paint(Role::Waiting, &display::fit(&asked, COLUMNS[7].1)));
+    let title = || display::fit(session.title.as_deref().unwrap_or(""), COLUMNS[7].1);
     let project = session.project.as_deref().unwrap_or("-");
     let failed = display::count(session.counts.tools_failed);
     let failed = display::cell_right(&failed, COLUMNS[5].1);
@@ -127,19 +160,19 @@ fn row(name: &str, session: &SessionView, now: Timestamp, style: Style) -> Strin
         style.paint(Role::Strong, name),
         style.paint(role, &display::cell(state, COLUMNS[0].1)),
         display::cell(project.strip_prefix("project:").unwrap_or(project), COLUMNS[1].1),
-        display::cell_right(&display::age(session.last_seen.time, now), COLUMNS[2].1),
+        display::cell_right(&display::age(session.last_seen.time, viewer.now), COLUMNS[2].1),
         display::cell_right(&display::count(session.counts.prompts), COLUMNS[3].1),
         display::cell_right(&display::count(session.counts.tool_calls), COLUMNS[4].1),
         failed,
         display::cell_right(&tokens, COLUMNS[6].1),
-        display::fit(session.title.as_deref().unwrap_or(""), COLUMNS[7].1),
+        asked.unwrap_or_else(title),
     ];
     cells.join("  ").trim_end().to_owned()
 }
 
 /// What a session does, in a word or two, and how that looks.
-pub(super) fn state_words(session: &SessionView, now: Timestamp) -> (&'static str, Role) {
-    if session.is_presumed_dead(now) {
+pub(super) fn state_words(session: &SessionView, viewer: &Viewer) -> (&'static str, Role) {
+    if viewer.presumes(&session.id).is_some() {
         return ("presumed dead", Role::Dim);
     }
     let role = match session.state {
@@ -149,6 +182,17 @@ pub(super) fn state_words(session: &SessionView, now: Timestamp) -> (&'static st
         Phase::Ended => Role::Dim,
     };
     (session.state.name(), role)
+}
+
+/// What a session waits for: the tool, and what is asked.
+pub(super) fn asked_words(session: &SessionView) -> Option<String> {
+    let waiting = session.waiting_on.as_ref()?;
+    Some(match (&waiting.tool, &waiting.question) {
+        (Some(tool), Some(question)) if question.starts_with(tool.as_str()) => question.clone(),
+        (Some(tool), Some(question)) => format!("{tool}: {question}"),
+        (None, Some(words)) | (Some(words), None) => words.clone(),
+        (None, None) => "an answer".to_owned(),
+    })
 }
 
 /// The beginning of an id, of at least 8 characters, that names no other session.

@@ -303,7 +303,7 @@ pub fn show_frame(frame: &sse::Frame, lines: &mut Lines, context: &mut Context) 
         }
         _ if context.out.is_json() => {
             lines.events += 1;
-            context.out.line(&frame.data)
+            context.out.json_text(&frame.data)
         }
         _ => {
             let event = StoredEvent::from_json(&frame.data).map_err(|error| broken("an event", &error))?;

@@ -7,6 +7,7 @@
 //! - [`mod@env`]: the snapshot of the environment and the table of the variables that count.
 //! - [`dir`]: where the data directory is, and what lies in it.
 //! - [`guard`]: the only doors through which files of a data directory are opened.
+//! - [`prices`]: what the user's tokens cost.
 //! - [`settings`]: the keys of `config.toml`.
 //! - [`amend`]: files that belong to the user and that we only amend.
 //! - [`register`]: registers a data directory in the user's `config.toml`.
@@ -15,6 +16,7 @@ pub mod amend;
 pub mod dir;
 pub mod env;
 pub mod guard;
+pub mod prices;
 pub mod register;
 pub mod settings;
 

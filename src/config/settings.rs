@@ -3,6 +3,7 @@
 //! A key that is not known is an error that names it and what is known: a misspelt key that is silently ignored looks like
 //! one that works.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use crate::config::dir::DataDir;
 use crate::config::env::Env;
 use crate::config::guard;
+use crate::config::prices::{self, Prices};
 use crate::error::Error;
 
 /// A configuration file larger than this is not one.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub chain: bool,
     /// `data.registered`, the user's file only: the `.mnemosyne/` directories that an upward walk may find.
     pub registered: Vec<PathBuf>,
+    /// `prices`: what tokens cost, by model; empty unless the user says.
+    pub prices: Prices,
 }
 
 impl Default for Settings {
@@ -51,6 +55,7 @@ impl Default for Settings {
             segment_bytes: 64 << 20,
             chain: true,
             registered: Vec::new(),
+            prices: Prices::default(),
         }
     }
 }
@@ -106,6 +111,7 @@ impl Settings {
         if let Some(chain) = file.journal.chain {
             self.chain = chain;
         }
+        self.prices.apply(file.prices)?;
         if let Some(registered) = file.data.registered {
             if !users {
                 return Err(
@@ -137,6 +143,7 @@ struct File {
     emit: Emit,
     journal: Journal,
     data: Data,
+    prices: BTreeMap<String, prices::InFile>,
 }
 
 #[derive(Deserialize, Default)]
@@ -190,6 +197,23 @@ mod tests {
     }
 
     #[test]
+    fn a_price_is_exact_and_of_the_longest_name_that_the_models_begins_with() {
+        let user = "[prices.\"claude-opus-4\"]\ninput = 15\noutput = 75.0\ncache_read = 1.5\ncache_write = 18.75\n\
+                    [prices.claude]\ninput = 3\noutput = 15\n";
+        let prices = load(user, "[prices.claude]\ninput = 0.1\noutput = 0.3\n").unwrap().prices;
+        let opus = prices.of("claude-opus-4-20250514").unwrap();
+        let told = (opus.input, opus.output, opus.cache_read, opus.cache_write);
+        assert_eq!(told, (15_000_000, 75_000_000, Some(1_500_000), Some(18_750_000)));
+        let other = prices.of("claude-haiku").unwrap();
+        assert_eq!(
+            (other.input, other.output, other.cache_read),
+            (100_000, 300_000, None),
+            "the directory's own"
+        );
+        assert_eq!(prices.of("gpt"), None);
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         for (text, named) in [
             ("[sever]\naddr = \"x\"", "sever"),
@@ -199,6 +223,10 @@ mod tests {
             ("[journal]\nsegment_bytes = 10", "segment_bytes"),
             ("[journal]\nsegment_bytes = -1", "segment_bytes"),
             ("[data]\nregistered = [\"/x\"]", "registered"),
+            ("[prices.m]\ninput = 1", "output"),
+            ("[prices.m]\ninput = 1\noutput = -2.5", "prices.\"m\".output"),
+            ("[prices.m]\ninput = 1\noutput = nan", "prices.\"m\".output"),
+            ("[prices.m]\ninput = 1\noutput = 2\ncached = 3", "cached"),
             ("server = ", "line 1"),
         ] {
             let error = load("", text).unwrap_err();

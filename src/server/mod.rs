@@ -56,6 +56,7 @@ pub use guard::{Guard, Token};
 pub use run::{Options, run};
 
 use crate::clock::Clock;
+use crate::config;
 use crate::error::Error;
 use crate::event::{Event, Seq, Source, payload};
 use crate::projection::sessions::SessionsProjection;
@@ -79,6 +80,8 @@ pub struct Settings {
     pub source: Source,
     /// Time and fresh ids.
     pub clock: Arc<dyn Clock>,
+    /// What tokens cost, as the user configured it.
+    pub prices: config::prices::Prices,
     /// Where snapshots of projections are kept; without it each start folds the whole journal.
     pub snapshots: Option<PathBuf>,
     /// Most connections at a time.
@@ -99,6 +102,7 @@ impl Settings {
             instance_id,
             source,
             clock,
+            prices: config::prices::Prices::default(),
             snapshots: None,
             connections_max: CONNECTIONS_MAX,
             keep_alive: KEEP_ALIVE,

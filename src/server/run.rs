@@ -101,6 +101,7 @@ async fn run_on(
     let source = clock::this_source("mnemosyne");
     let mut settings = Settings::new(Guard::new(token, addr.port()), instance_id, source, clock);
     settings.snapshots = Some(options.dir.snapshots());
+    settings.prices = options.settings.prices.clone();
     settings.imports_live = true;
     let served = serve(listener, store.clone(), settings, shutdown).await;
     drop(file);

@@ -22,6 +22,7 @@ use crate::event::{Event, payload};
 use crate::projection::sessions::SessionsProjection;
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::view::{self, LIST_LIMIT_DEFAULT, ListQuery, Unresolved};
+use crate::projection::sessions::viewer::Looking;
 use crate::projection::{Projection as _, Taken, follow};
 use crate::store::Level;
 use crate::wire::{ErrorCode, header, path};
@@ -42,16 +43,20 @@ pub(super) fn routes() -> Router<Arc<App>> {
 async fn list(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     let query = list_query(&app, &uri)?;
     caught_up(&app).await?;
-    let now = app.settings.clock.now();
-    let list = app.sessions.read(|fold| view::list(fold, &query, now));
+    let list = app.sessions.read(|fold| view::list(fold, &query, &looking(&app)));
     Ok(answer(&app, &list))
 }
 
 async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Result<Response, Refusal> {
     only_journal(&app, &uri)?;
     let found = find(&app, id).await?;
-    let now = app.settings.clock.now();
-    Ok(answer(&app, &view::detail(&found.id, &found.session, found.seq, now)))
+    Ok(answer(&app, &view::detail(&found.id, &found.session, found.seq, &looking(&app))))
+}
+
+/// From where this server looks.
+fn looking(app: &App) -> Looking<'_> {
+    let settings = &app.settings;
+    Looking::from_here(settings.clock.now(), &settings.source.host, &settings.prices)
 }
 
 async fn timeline(
@@ -74,8 +79,9 @@ fn list_query(app: &App, uri: &Uri) -> Result<ListQuery, Refusal> {
     if limit == 0 {
         return Err(Refusal::parameter("limit", "`limit` takes a number from 1"));
     }
+    let (since, state) = (params.time("since")?, params.parse("state")?);
     params.finish()?;
-    Ok(ListQuery { project, limit })
+    Ok(ListQuery { project, since, state, limit })
 }
 
 fn only_journal(app: &App, uri: &Uri) -> Result<(), Refusal> {

@@ -246,3 +246,31 @@ fn the_beginning_of_a_sessions_id_is_enough_where_it_means_one() {
         "{ran}"
     );
 }
+
+#[test]
+fn what_happened_on_another_day_is_shown_with_its_date() {
+    let world = World::new();
+    world.hook(&prompt("s", "today's"));
+    let transcript = world.home().join("old.jsonl");
+    let line = json!({"type": "user", "uuid": "00000000-0000-4000-8000-000000000001", "sessionId": "old", "cwd": "/code",
+        "timestamp": "2025-03-05T12:00:00.000Z", "message": {"role": "user", "content": "long ago"}});
+    std::fs::write(&transcript, format!("{line}\n")).expect("written");
+    world.ok(["import", transcript.to_str().expect("a path of UTF-8")]);
+    let shown = world.ok(["events", "--kind", "prompt_submitted"]).stdout;
+    let (today, old) = shown.trim_end().split_once('\n').expect("two lines");
+    assert!(old.contains("  2025-03-05 ") && old.contains("long ago"), "{old}");
+    assert!(!today.contains("20") || !today.contains('-'), "today's has its time alone: {today}");
+}
+
+#[test]
+fn json_holds_no_character_that_a_terminal_obeys_and_the_same_values() {
+    let world = World::new();
+    let hostile = "\u{9b}31m\u{202e}evil\u{200b}";
+    world.hook(&prompt("s", hostile));
+    for args in [["events", "--json"], ["tail", "--json"], ["sessions", "--json"]] {
+        let ran = world.ok(args);
+        assert!(ran.stdout.contains("\\u009b31m\\u202eevil\\u200b"), "{ran}");
+        assert!(!ran.stdout.trim_end().chars().any(|c| c.is_control() || hostile.starts_with(c)), "{ran}");
+    }
+    assert_eq!(world.events([])[0]["payload"]["prompt"], hostile);
+}

@@ -116,3 +116,24 @@ fn for_people_it_is_one_line_and_no_bar_where_there_is_no_terminal() {
     assert!(ran.stdout.starts_with("1 transcript: ") && ran.stdout.ends_with(" known already\n"), "{ran}");
     assert_eq!(ran.stderr, "");
 }
+
+#[test]
+fn what_is_no_regular_file_in_a_directory_is_passed_over_and_told() {
+    let world = World::new();
+    let real = transcript(&world, ".claude");
+    let directory = real.parent().expect("a directory");
+    let pipe = directory.join("pipe.jsonl");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    std::os::unix::fs::symlink(&real, directory.join("link.jsonl")).expect("a link");
+    std::fs::write(directory.join("notes.txt"), "no transcript").expect("written");
+    let ran = world.ok(["import", "--json"]);
+    assert!(ran.stderr.contains("pipe.jsonl was passed over: it is a named pipe"), "{ran}");
+    assert!(ran.stderr.contains("link.jsonl was passed over: it is a symbolic link"), "{ran}");
+    assert!(!ran.stderr.contains("notes.txt"), "{ran}");
+    let report = ran.json();
+    assert_eq!(
+        (&report["files"], report["passed_over"].as_array().map(Vec::len)),
+        (&1.into(), Some(2)),
+        "{ran}"
+    );
+}

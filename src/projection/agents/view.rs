@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{AgentsProjection, Live};
 use crate::event::{Seq, Timestamp};
 use crate::projection::Fold;
-use crate::projection::sessions::view::{At, SILENCE_PRESUMED_DEAD};
+use crate::projection::sessions::view::At;
+use crate::projection::sessions::viewer::SILENCE_PRESUMED_DEAD;
 
 /// The version of this form: raised when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;

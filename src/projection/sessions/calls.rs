@@ -4,11 +4,13 @@
 //! a transcript may bring one of them days later. So every joining rule here looks at what is known of both sides and
 //! gives the same answer in whichever order they came.
 
+use super::files::{Change, Touch};
 use super::state::{
-    AGENTS_KEPT_MAX, Agent, CALLS_KEPT_ENDED_MAX, CALLS_KEPT_MAX, Call, KEPT_WITHOUT_DETAIL_MAX, Outcome,
-    Phase, Ran, SIGNATURES_KEPT_MAX, Session, WAITS_KEPT_MAX, Wait,
+    AGENTS_KEPT_MAX, Agent, CALLS_KEPT_ENDED_MAX, CALLS_KEPT_MAX, Call, FILES_KEPT_MAX, Failure,
+    KEPT_WITHOUT_DETAIL_MAX, Outcome, Phase, SIGNATURES_KEPT_MAX, Session, WAITS_KEPT_MAX, Wait,
 };
-use super::text::{clip, id_key};
+use super::text::{clip, fingerprint, id_key};
+use super::times::Sums;
 use crate::projection::mark::keep_earlier;
 use crate::projection::{Latest, Mark};
 
@@ -22,42 +24,81 @@ pub(super) struct Told<'a> {
     pub(super) start: Option<[u8; 16]>,
 }
 
+/// How a call ended, as an event tells it.
+pub(super) struct Ending {
+    pub(super) outcome: Outcome,
+    pub(super) reported_ms: Option<u64>,
+    /// What it changed, of a call that wrote a file and completed.
+    pub(super) change: Option<Change>,
+    /// The error of a failure.
+    pub(super) error: Option<String>,
+}
+
+impl Ending {
+    pub(super) fn of(outcome: Outcome, reported_ms: Option<u64>) -> Ending {
+        Ending { outcome, reported_ms, change: None, error: None }
+    }
+}
+
 impl Session {
-    pub(super) fn call_started(&mut self, told: &Told<'_>, input: u64) {
-        let call = self.call(told);
-        call.input = input;
-        if call.started.is_none() {
-            call.started = Some(told.mark);
-            // An end that came first could not tell how long it ran.
-            if let (Some(Outcome::Completed | Outcome::Failed { .. }), None, Some(ran)) =
-                (call.ended.as_ref().map(|ended| &ended.value), call.reported_ms, call.ran())
-            {
-                add(&mut self.counts.tool_ms_derived, ran.ms());
+    pub(super) fn call_started(&mut self, told: &Told<'_>, input: u64, path: Option<String>) {
+        self.change_call(told, |call| {
+            call.input = input;
+            call.names_file(path);
+            if call.started.is_none() {
+                call.started = Some(told.mark);
             }
-        }
+        });
         self.answer_waits();
         self.bound_calls();
     }
 
-    pub(super) fn call_ended(&mut self, told: &Told<'_>, outcome: Outcome, reported_ms: Option<u64>) {
+    pub(super) fn call_ended(&mut self, told: &Told<'_>, ending: Ending) {
+        let Ending { outcome, reported_ms, change, error } = ending;
+        let is_first = self.change_call(told, |call| {
+            if call.ended.is_some() {
+                return false; // The first word on a call stands.
+            }
+            call.ended = Some(Latest { mark: told.mark, value: outcome.clone() });
+            call.reported_ms = reported_ms;
+            if let Some(change) = change {
+                call.changed_file(change);
+            }
+            true
+        });
+        if !is_first {
+            return;
+        }
+        self.count_outcome(told, outcome, error.as_deref().unwrap_or_default());
+        self.answer_waits();
+        self.bound_calls();
+    }
+
+    /// Changes what is known of a call, and with it what follows: the sums of times, and the file that it worked on.
+    fn change_call<T>(&mut self, told: &Told<'_>, change: impl FnOnce(&mut Call) -> T) -> T {
         let call = self.call(told);
-        if call.ended.is_some() {
-            return; // The first word on a call stands.
+        let before = Sums::of(call);
+        let changed = change(call);
+        let (after, touched) = (Sums::of(call), call.touched());
+        self.sum(before, after);
+        if let Some((path, mark, deed, lines)) = touched {
+            self.files.take(path, mark, deed, lines);
+            self.files.keep(FILES_KEPT_MAX);
         }
-        call.ended = Some(Latest { mark: told.mark, value: outcome.clone() });
-        call.reported_ms = reported_ms;
-        let ran = call.ran();
-        self.count_outcome(told, outcome);
-        match ran {
-            Some(Ran::Reported(ms)) => add(&mut self.counts.tool_ms_reported, ms),
-            Some(Ran::Derived(ms)) => add(&mut self.counts.tool_ms_derived, ms),
-            None => {}
-        }
-        self.answer_waits();
-        self.bound_calls();
+        changed
     }
 
-    fn count_outcome(&mut self, told: &Told<'_>, outcome: Outcome) {
+    fn sum(&mut self, before: Sums, after: Sums) {
+        let swap = |held: &mut u64, before: u64, after: u64| {
+            *held = held.saturating_sub(before).saturating_add(after)
+        };
+        swap(&mut self.counts.tool_ms_reported, before.reported, after.reported);
+        swap(&mut self.counts.tool_ms_derived, before.derived, after.derived);
+        swap(&mut self.counts.wait_ms_derived, before.wait, after.wait);
+        swap(&mut self.counts.hook_ms_derived, before.hook, after.hook);
+    }
+
+    fn count_outcome(&mut self, told: &Told<'_>, outcome: Outcome, error: &str) {
         match outcome {
             Outcome::Completed => self.counts.tools_completed += 1,
             Outcome::Denied => self.counts.tools_denied += 1,
@@ -67,13 +108,30 @@ impl Session {
                 if let Some(agent) = told.agent {
                     self.agent(agent, told.mark).tools_failed += 1;
                 }
-                let known = self.failures.contains_key(&signature);
-                if known || self.failures.len() < SIGNATURES_KEPT_MAX {
-                    *self.failures.entry(signature).or_insert(0) += 1;
-                } else {
-                    self.failures_other += 1;
-                }
+                self.count_failure(told, signature, error);
             }
+        }
+    }
+
+    fn count_failure(&mut self, told: &Told<'_>, signature: String, error: &str) {
+        let tool = clip(told.tool);
+        let key = failure_key(&tool, &signature);
+        if !self.failures.contains_key(&key) && self.failures.len() >= SIGNATURES_KEPT_MAX {
+            self.failures_other += 1;
+            return;
+        }
+        let example = || Latest { mark: told.mark, value: clip(error) };
+        let failure = self.failures.entry(key).or_insert_with(|| Failure {
+            tool,
+            signature,
+            count: 0,
+            first: example(),
+            last: told.mark,
+        });
+        failure.count += 1;
+        failure.last = failure.last.max(told.mark);
+        if told.mark < failure.first.mark {
+            failure.first = example();
         }
     }
 
@@ -94,6 +152,7 @@ impl Session {
             ended: None,
             reported_ms: None,
             asked: None,
+            touch: Touch::default(),
             input: 0,
             start: told.start,
         });
@@ -102,8 +161,8 @@ impl Session {
         call
     }
 
-    pub(super) fn permission_asked(&mut self, wait: Wait) {
-        self.counts.permissions_requested += 1;
+    /// The user is asked something.
+    pub(super) fn asked(&mut self, wait: Wait) {
         self.waits.push(wait);
         self.answer_waits();
         self.keep_waits(WAITS_KEPT_MAX);
@@ -123,8 +182,9 @@ impl Session {
     /// Joins requests to the calls that they were asked for. A request is answered once its call has ended: that the
     /// user said yes is told by nobody until then.
     fn answer_waits(&mut self) {
-        let calls = &mut self.calls;
-        self.waits.retain(|wait| {
+        let Session { calls, waits, .. } = self;
+        let (mut before, mut after) = (Sums::default(), Sums::default());
+        waits.retain(|wait| {
             let answering = match &wait.tool_use_id {
                 Some(id) => calls.get_mut(id),
                 None => calls
@@ -138,10 +198,13 @@ impl Session {
             let Some(call) = answering else { return true };
             let answered = call.ended.as_ref().is_some_and(|ended| wait.asked < ended.mark);
             if answered {
+                before.add(Sums::of(call));
                 keep_earlier(&mut call.asked, wait.asked);
+                after.add(Sums::of(call));
             }
             !answered
         });
+        self.sum(before, after);
     }
 
     pub(super) fn agent(&mut self, id: &str, mark: Mark) -> &mut Agent {
@@ -171,6 +234,7 @@ impl Session {
         self.keep_calls(KEPT_WITHOUT_DETAIL_MAX);
         self.keep_waits(KEPT_WITHOUT_DETAIL_MAX);
         self.keep_agents(KEPT_WITHOUT_DETAIL_MAX);
+        self.files.keep(KEPT_WITHOUT_DETAIL_MAX);
     }
 
     fn bound_calls(&mut self) {
@@ -198,6 +262,7 @@ impl Session {
     }
 }
 
-fn add(total: &mut u64, ms: u64) {
-    *total = total.saturating_add(ms);
+/// The name under which failures of a tool with one signature are counted: the same on every machine and every day.
+pub(super) fn failure_key(tool: &str, signature: &str) -> u64 {
+    fingerprint(&format!("{tool}\0{signature}"))
 }

@@ -10,6 +10,13 @@
 //! until a later sign of the agent. Subagents do not decide: they may work on behind an idle prompt.
 //! Whether a silent session still lives is for the viewer to presume ([`view`]), beside this.
 //!
+//! A call that is itself a question (`AskUserQuestion`) waits like a permission request, and so does an elicitation of a server of
+//! tools.
+//!
+//! **Time, files, failures, tokens**: [`times`] splits the time of a call, [`files`] counts what the file tools did, failures are
+//! counted by tool and signature, [`usage`] counts tokens once a message. Each figure is the agent's report or follows from two
+//! events, and its name says which; what nobody told is none, not zero.
+//!
 //! **Subagents** are joined to the call that made them by what that call gave back, by a transcript, or, where neither has
 //! come, because no other call can have made them ([`makers`]).
 //!
@@ -19,12 +26,17 @@
 //! `waits_lost`, `subagents_lost`, `forgotten`, `departed`).
 
 mod calls;
+pub mod files;
+mod list;
 pub mod look;
 pub mod makers;
 pub mod state;
 pub(in crate::projection) mod text;
 pub mod timeline;
+mod times;
+mod usage;
 pub mod view;
+pub mod viewer;
 
 use std::borrow::Cow;
 
@@ -32,13 +44,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use self::calls::Told;
+use self::calls::{Ending, Told};
+use self::files::{Change, Deed, path_of_input};
 use self::makers::{Maker, makes_agents};
 use self::state::{
-    CALLS_KEPT_ENDED_MAX, End, MESSAGES_REMEMBERED_MAX, Messages, Outcome, Phase, SESSIONS_DETAILED_MAX,
-    SESSIONS_KEPT_MAX, Seen, Session, Sessions, Tokens, Wait,
+    CALLS_KEPT_ENDED_MAX, End, Messages, Outcome, Phase, Process, SESSIONS_DETAILED_MAX, SESSIONS_KEPT_MAX,
+    Session, Sessions, Wait,
 };
 use self::text::{clip, fingerprint, id_key, signature};
+use self::times::asks_user;
 use super::mark::{keep_earlier, keep_later};
 use super::{Latest, Mark, Projection};
 use crate::event::{Category, Event, Kind, StoredEvent, payload};
@@ -48,7 +62,7 @@ pub enum SessionsProjection {}
 
 impl Projection for SessionsProjection {
     const NAME: &'static str = "sessions";
-    const SCHEMA: u32 = 2;
+    const SCHEMA: u32 = 3;
     type State = Sessions;
 
     fn apply(state: &mut Sessions, stored: &StoredEvent) {
@@ -85,6 +99,18 @@ impl Now<'_> {
 
     fn by_main_agent(&self) -> bool {
         self.event.agent.is_none()
+    }
+
+    /// A question to the user that stands as of this event.
+    fn wait(&self, tool: &str, tool_use_id: Option<&str>, input: &RawValue) -> Wait {
+        Wait {
+            asked: self.mark,
+            tool: clip(tool),
+            agent: self.agent().map(id_key),
+            tool_use_id: tool_use_id.map(id_key),
+            question: question_of(self.event, input),
+            input: fingerprint(input.get()),
+        }
     }
 
     fn told<'t>(&'t self, tool: &'t str, tool_use_id: &'t str) -> Told<'t> {
@@ -153,6 +179,46 @@ struct PermissionAsked<'a> {
     input: &'a RawValue,
 }
 
+/// What a question asks: its own words, else what the tool would be given.
+fn question_of(event: &Event, input: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Asked {
+        questions: Vec<Question>,
+    }
+    #[derive(Deserialize)]
+    struct Question {
+        question: String,
+    }
+    let asked: Option<Asked> = serde_json::from_str(input.get()).ok();
+    if let Some(first) = asked.and_then(|asked| asked.questions.into_iter().next()) {
+        return clip(&first.question);
+    }
+    let summary = event.summary();
+    clip(summary.split_once(": ").map_or(summary.as_str(), |(_, words)| words))
+}
+
+/// A hook that has no kind of its own, as far as it is read here: a server of tools asks the user something.
+#[derive(Deserialize)]
+struct Elicited<'a> {
+    #[serde(borrow)]
+    hook: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// What an elicitation says to the user.
+#[derive(Deserialize)]
+struct Elicitation {
+    message: String,
+}
+
+/// What the start of a session says of the agent's process.
+#[derive(Deserialize)]
+struct StartedBy {
+    agent_pid: Option<u32>,
+    agent_start_ticks: Option<u64>,
+}
+
 #[derive(Deserialize)]
 struct Spoken<'a> {
     #[serde(borrow)]
@@ -180,7 +246,7 @@ impl Session {
         }
         let payload = &now.event.payload;
         match kind {
-            Kind::SessionStarted => self.started(now, payload.read()?),
+            Kind::SessionStarted => self.started(now, payload.read()?)?,
             Kind::SessionEnded => {
                 self.has_ended(now, &payload.read()?);
                 return Ok(());
@@ -188,13 +254,20 @@ impl Session {
             Kind::PromptSubmitted => self.prompted(now, &payload.read()?),
             Kind::ToolCallStarted => {
                 let call: CallStarted<'_> = payload.read()?;
-                self.call_started(&now.told(&call.tool, &call.tool_use_id), fingerprint(call.input.get()));
+                let path = Deed::of(&call.tool).and_then(|_| path_of_input(call.input));
+                let told = now.told(&call.tool, &call.tool_use_id);
+                self.call_started(&told, fingerprint(call.input.get()), path);
+                if asks_user(&call.tool) {
+                    self.asked(now.wait(&call.tool, Some(&call.tool_use_id), call.input));
+                }
                 self.decide(now, Phase::Working);
             }
             Kind::ToolCallCompleted => {
                 let call: CallCompleted<'_> = payload.read()?;
                 let told = now.told(&call.tool, &call.tool_use_id);
-                self.call_ended(&told, Outcome::Completed, call.duration_ms);
+                let change = (Deed::of(&call.tool) == Some(Deed::Write)).then(|| Change::of(now.event));
+                let ending = Ending::of(Outcome::Completed, call.duration_ms);
+                self.call_ended(&told, Ending { change, ..ending });
                 if makes_agents(&call.tool) {
                     self.made(now, &call.tool_use_id);
                 }
@@ -204,18 +277,15 @@ impl Session {
                 let call: payload::ToolCallFailed = payload.read()?;
                 let failed =
                     Outcome::Failed { signature: signature(&call.error), interrupted: call.interrupted };
-                self.call_ended(&now.told(&call.tool, &call.tool_use_id), failed, call.duration_ms);
+                let ending = Ending::of(failed, call.duration_ms);
+                let told = now.told(&call.tool, &call.tool_use_id);
+                self.call_ended(&told, Ending { error: Some(call.error), ..ending });
                 self.decide(now, Phase::Working);
             }
             Kind::PermissionRequested => {
                 let wait: PermissionAsked<'_> = payload.read()?;
-                self.permission_asked(Wait {
-                    asked: now.mark,
-                    tool: clip(&wait.tool),
-                    agent: now.agent().map(id_key),
-                    tool_use_id: wait.tool_use_id.as_deref().map(id_key),
-                    input: fingerprint(wait.input.get()),
-                });
+                self.counts.permissions_requested += 1;
+                self.asked(now.wait(&wait.tool, wait.tool_use_id.as_deref(), wait.input));
                 self.decide(now, Phase::Working);
             }
             Kind::PermissionDenied => self.denied(now, payload.read()?),
@@ -238,6 +308,7 @@ impl Session {
             }
             Kind::ContextCompacted => self.counts.compactions += 1,
             Kind::NotificationRaised => self.notified(now, &payload.read()?),
+            Kind::AgentEvent => self.elicited(now, &payload.read()?),
             // A kind that `is_of_agent` took for one of the agent, and that tells nothing but that it was there.
             _ => {}
         }
@@ -276,8 +347,16 @@ impl Session {
         }
     }
 
-    fn started(&mut self, now: &Now<'_>, started: payload::SessionStarted) {
+    fn started(&mut self, now: &Now<'_>, started: payload::SessionStarted) -> Result<(), serde_json::Error> {
         Latest::set_first(&mut self.started, now.mark, || ());
+        // These two came later than the kind: a start without them says nothing of the process, and ends what was known.
+        let by: StartedBy = now.event.payload.read()?;
+        let process = by.agent_pid.zip(by.agent_start_ticks).map(|(pid, start_ticks)| Process {
+            pid,
+            start_ticks,
+            host: clip(&now.event.source.host),
+        });
+        Latest::set(&mut self.process, now.mark, process);
         if !started.cwd.is_empty() {
             Latest::set(&mut self.cwd, now.mark, started.cwd);
         }
@@ -290,6 +369,7 @@ impl Session {
             self.settle(now);
         }
         Latest::set(&mut self.source, now.mark, clip(&started.source));
+        Ok(())
     }
 
     fn has_ended(&mut self, now: &Now<'_>, ended: &payload::SessionEnded) {
@@ -316,7 +396,7 @@ impl Session {
 
     fn denied(&mut self, now: &Now<'_>, denied: payload::PermissionDenied) {
         match denied.tool_use_id {
-            Some(id) => self.call_ended(&now.told(&denied.tool, &id), Outcome::Denied, None),
+            Some(id) => self.call_ended(&now.told(&denied.tool, &id), Ending::of(Outcome::Denied, None)),
             None => self.counts.tools_denied += 1,
         }
         self.decide(now, Phase::Working);
@@ -332,6 +412,21 @@ impl Session {
         self.settle(now);
     }
 
+    /// A server of tools asks the user, or has its answer.
+    fn elicited(&mut self, now: &Now<'_>, hook: &Elicited<'_>) {
+        match hook.hook.as_ref() {
+            "Elicitation" => {
+                // Its data has no fixed shape: one without a message still waits.
+                let asked: Option<Elicitation> = serde_json::from_str(hook.data.get()).ok();
+                let words = asked.map_or_else(|| "an answer".to_owned(), |asked| clip(&asked.message));
+                Latest::set(&mut self.question, now.mark, words);
+                self.decide(now, Phase::Waiting);
+            }
+            "ElicitationResult" => self.decide(now, Phase::Working),
+            _ => {}
+        }
+    }
+
     fn notified(&mut self, now: &Now<'_>, notification: &payload::NotificationRaised) {
         self.counts.notifications += 1;
         match notification.notification_type.as_str() {
@@ -342,66 +437,6 @@ impl Session {
             "idle_prompt" => self.decide(now, Phase::Idle),
             _ => {}
         }
-    }
-
-    /// One line of a model message. Lines of one message repeat its usage, each with what was known by then: the last
-    /// one counts, and it counts once, in the session that was the first to bring it.
-    fn message(&mut self, now: &Now<'_>, line: &Spoken<'_>, messages: &mut Messages) {
-        self.decide(now, Phase::Working);
-        if now.by_main_agent() {
-            Latest::set(&mut self.model, now.mark, clip(&line.model));
-        }
-        let agent_name = now.agent().map_or(0, fingerprint);
-        let here = (fingerprint(now.session_id), agent_name);
-        let key = fingerprint(&line.id);
-        let (seen, is_new) = messages.seen(key, here);
-        if (seen.session, seen.agent) != here {
-            self.counts.messages_copied += u64::from(seen.session != here.0);
-            return;
-        }
-        let usage = line.usage.as_ref().map(Tokens::from);
-        let before = seen.usage.as_ref().map(|usage| usage.value);
-        if let Some(usage) = usage {
-            Latest::set(&mut seen.usage, now.mark, usage);
-        }
-        let after = seen.usage.as_ref().map(|usage| usage.value);
-        let (old, new) = (before.unwrap_or_default(), after.unwrap_or_default());
-        self.counts.messages += u64::from(is_new);
-        self.counts.messages_with_usage += u64::from(before.is_none() && after.is_some());
-        self.tokens.replace(old, new);
-        if let Some(agent) = now.agent() {
-            let agent = self.agent(agent, now.mark);
-            agent.messages += u64::from(is_new);
-            agent.tokens.replace(old, new);
-        }
-    }
-}
-
-impl From<&payload::Usage> for Tokens {
-    fn from(usage: &payload::Usage) -> Tokens {
-        Tokens {
-            input: usage.input_tokens,
-            output: usage.output_tokens,
-            cache_read: usage.cache_read_tokens,
-            cache_creation: usage.cache_creation_tokens,
-        }
-    }
-}
-
-impl Messages {
-    /// What is remembered of a message, which is new where it was not, or not any more.
-    fn seen(&mut self, key: u64, (session, agent): (u64, u64)) -> (&mut Seen, bool) {
-        let is_new = !self.seen.contains_key(&key);
-        if is_new {
-            if self.order.len() >= MESSAGES_REMEMBERED_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.seen.remove(&oldest);
-                self.forgotten += 1;
-            }
-            self.order.push_back(key);
-        }
-        (self.seen.entry(key).or_insert(Seen { session, agent, usage: None }), is_new)
     }
 }
 

@@ -1,11 +1,15 @@
 //! What is known of every session, and the bounds of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{Files, Touch};
 use super::makers::{Concluded, Maker};
 use crate::projection::{Latest, Mark};
+
+pub use super::times::{Ran, Split};
+pub use super::usage::{Context, Messages, ModelUsage, Tokens};
 
 /// Sessions that the live state knows; the one seen least recently leaves first. About 1 KiB each.
 pub const SESSIONS_KEPT_MAX: usize = 16_384;
@@ -15,7 +19,7 @@ pub const SESSIONS_DETAILED_MAX: usize = 64;
 pub const CALLS_KEPT_MAX: usize = 256;
 /// Tool calls kept of a session that has ended.
 pub const CALLS_KEPT_ENDED_MAX: usize = 16;
-/// Of tool calls, requests and subagents alike, how many a session keeps once it is not among the recent ones.
+/// Of tool calls, requests, files and subagents alike, how many a session keeps once it is not among the recent ones.
 pub const KEPT_WITHOUT_DETAIL_MAX: usize = 16;
 /// Permission requests of a session kept while nobody has answered them.
 pub const WAITS_KEPT_MAX: usize = 64;
@@ -23,6 +27,10 @@ pub const WAITS_KEPT_MAX: usize = 64;
 pub const AGENTS_KEPT_MAX: usize = 256;
 /// Kinds of failure told apart in a session; later ones are counted together.
 pub const SIGNATURES_KEPT_MAX: usize = 64;
+/// Files kept of a session; the one touched least recently leaves first.
+pub const FILES_KEPT_MAX: usize = 256;
+/// Models told apart in a session; later ones are counted together.
+pub const MODELS_KEPT_MAX: usize = 16;
 /// Model messages remembered to count their tokens once. Lines of one message lie close together, copies of a
 /// resumed or forked session within one import.
 pub const MESSAGES_REMEMBERED_MAX: usize = 65_536;
@@ -75,6 +83,8 @@ pub struct Session {
     pub end: Option<Latest<End>>,
     /// The beginning of its first prompt.
     pub title: Option<Latest<String>>,
+    /// The process of the agent, as the latest start told it; none where that start told none.
+    pub process: Option<Latest<Option<Process>>>,
     /// What the agent last asked of the user.
     pub question: Option<Latest<String>>,
     /// The latest event that decides between working, waiting, idle and ended.
@@ -87,13 +97,19 @@ pub struct Session {
     pub counts: Counts,
     /// Tokens over all messages.
     pub tokens: Tokens,
-    /// Failures by signature.
-    pub failures: BTreeMap<String, u64>,
+    /// Tokens by model, under a fingerprint of its name.
+    pub usage: BTreeMap<u64, ModelUsage>,
+    /// How full the main agent's context was.
+    pub context: Context,
+    /// What was done to files.
+    pub files: Files,
+    /// Failures by tool and signature, under a fingerprint of both.
+    pub failures: BTreeMap<u64, Failure>,
     /// Failures of further signatures.
     pub failures_other: u64,
     /// Tool calls kept, by `tool_use_id`.
     pub calls: BTreeMap<String, Call>,
-    /// Permission requests that no call has answered yet.
+    /// Questions to the user that no call has answered yet.
     pub waits: Vec<Wait>,
     /// Subagents kept, by agent id.
     pub agents: BTreeMap<String, Agent>,
@@ -134,6 +150,32 @@ pub struct End {
     pub inferred: bool,
 }
 
+/// The process of an agent: enough to see whether that very process lives, on the machine that it ran on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// When it started, in ticks since the machine did: a process that has its id later is another.
+    pub start_ticks: u64,
+    /// The machine's name.
+    pub host: String,
+}
+
+/// Failures that have their tool and their signature in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The tool.
+    pub tool: String,
+    /// The error with what changes from run to run left out.
+    pub signature: String,
+    /// How often.
+    pub count: u64,
+    /// The first one, with the beginning of its error.
+    pub first: Latest<String>,
+    /// The last one.
+    pub last: Mark,
+}
+
 /// Counts of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -159,6 +201,10 @@ pub struct Counts {
     pub tool_ms_reported: u64,
     /// Milliseconds of the other ended calls: end minus start.
     pub tool_ms_derived: u64,
+    /// Milliseconds in which calls waited for the user, where that is known: see `times`.
+    pub wait_ms_derived: u64,
+    /// Milliseconds of hooks and of the agent's own work around calls, where that is known.
+    pub hook_ms_derived: u64,
     /// Permission requests.
     pub permissions_requested: u64,
     /// Requests that had to leave the state unanswered.
@@ -181,38 +227,6 @@ pub struct Counts {
     pub ends: u64,
 }
 
-/// Tokens as the agent's provider reported them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tokens {
-    /// Read without a cache.
-    pub input: u64,
-    /// Written by the model.
-    pub output: u64,
-    /// Read from a cache.
-    pub cache_read: u64,
-    /// Written into a cache.
-    pub cache_creation: u64,
-}
-
-impl Tokens {
-    /// Takes `old` out and `new` in.
-    pub(in crate::projection) fn replace(&mut self, old: Tokens, new: Tokens) {
-        let swap = |held: &mut u64, old: u64, new: u64| *held = held.saturating_sub(old).saturating_add(new);
-        swap(&mut self.input, old.input, new.input);
-        swap(&mut self.output, old.output, new.output);
-        swap(&mut self.cache_read, old.cache_read, new.cache_read);
-        swap(&mut self.cache_creation, old.cache_creation, new.cache_creation);
-    }
-
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.input
-            .saturating_add(self.output)
-            .saturating_add(self.cache_read)
-            .saturating_add(self.cache_creation)
-    }
-}
-
 /// One tool call. Its start and its end are joined by `tool_use_id`, whichever arrives first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
@@ -230,6 +244,8 @@ pub struct Call {
     pub reported_ms: Option<u64>,
     /// When permission was asked for it.
     pub asked: Option<Mark>,
+    /// The file that it works on.
+    pub(super) touch: Touch,
     /// A fingerprint of the input, to join a permission request, which carries no `tool_use_id`.
     pub(super) input: u64,
     /// The id of the event that started it, to join the subagent that it made.
@@ -252,50 +268,14 @@ pub enum Outcome {
     Denied,
 }
 
-/// How long a call ran, and who says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ran {
-    /// As the agent reported it.
-    Reported(u64),
-    /// The time of the end minus the time of the start: it holds waiting and hooks too.
-    Derived(u64),
-}
-
-impl Ran {
-    /// The milliseconds.
-    pub fn ms(self) -> u64 {
-        match self {
-            Ran::Reported(ms) | Ran::Derived(ms) => ms,
-        }
-    }
-
-    /// `reported` or `derived`.
-    pub fn origin(self) -> &'static str {
-        match self {
-            Ran::Reported(_) => "reported",
-            Ran::Derived(_) => "derived",
-        }
-    }
-}
-
 impl Call {
-    /// How long it ran, as far as its events tell. A call that was not allowed did not run.
-    pub fn ran(&self) -> Option<Ran> {
-        let ended = self.ended.as_ref().filter(|ended| ended.value != Outcome::Denied)?;
-        match (self.reported_ms, self.started) {
-            (Some(ms), _) => Some(Ran::Reported(ms)),
-            (None, Some(started)) => Some(Ran::Derived(ended.mark.millis_since(started))),
-            (None, None) => None,
-        }
-    }
-
     /// Both ends are known.
     pub(super) fn is_whole(&self) -> bool {
         self.started.is_some() && self.ended.is_some()
     }
 }
 
-/// A permission request that nothing has answered.
+/// A question to the user that nothing has answered: a permission request, or a call that is itself a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// When it was asked.
@@ -306,6 +286,8 @@ pub struct Wait {
     pub agent: Option<String>,
     /// For which call, if it was said.
     pub tool_use_id: Option<String>,
+    /// What is asked: the question, or what the tool would be given, on one line.
+    pub question: String,
     pub(super) input: u64,
 }
 
@@ -330,6 +312,8 @@ pub struct Agent {
     pub tools_failed: u64,
     /// Its model messages.
     pub messages: u64,
+    /// Of these, with a usage.
+    pub messages_with_usage: u64,
     /// Their tokens.
     pub tokens: Tokens,
     /// The event that started the tool call that made it, where the recorder knew.
@@ -352,6 +336,7 @@ impl Agent {
             tool_calls: 0,
             tools_failed: 0,
             messages: 0,
+            messages_with_usage: 0,
             tokens: Tokens::default(),
             cause: None,
             maker: None,
@@ -363,23 +348,6 @@ impl Agent {
     pub fn is_open(&self) -> bool {
         self.started.is_some() && self.stopped.is_none_or(|stopped| Some(stopped) < self.started)
     }
-}
-
-/// A window of model messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Messages {
-    pub(super) seen: BTreeMap<u64, Seen>,
-    pub(super) order: VecDeque<u64>,
-    /// Messages that left the window. A line of one of these would be counted again.
-    pub forgotten: u64,
-}
-
-/// The last word on the usage of one message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Seen {
-    pub(super) session: u64,
-    pub(super) agent: u64,
-    pub(super) usage: Option<Latest<Tokens>>,
 }
 
 impl Session {
@@ -399,12 +367,16 @@ impl Session {
             model: None,
             end: None,
             title: None,
+            process: None,
             question: None,
             decided: None,
             sign: None,
             settled: None,
             counts: Counts::default(),
             tokens: Tokens::default(),
+            usage: BTreeMap::new(),
+            context: Context::default(),
+            files: Files::default(),
             failures: BTreeMap::new(),
             failures_other: 0,
             calls: BTreeMap::new(),
@@ -430,7 +402,7 @@ impl Session {
         self.end.as_ref().filter(|_| self.phase() == Phase::Ended)
     }
 
-    /// Permission requests that are neither answered nor overtaken by the next prompt or the end of the turn.
+    /// Questions that are neither answered nor overtaken by the next prompt or the end of the turn.
     pub fn open_waits(&self) -> impl Iterator<Item = &Wait> {
         self.waits.iter().filter(|wait| self.settled.is_none_or(|settled| settled < wait.asked))
     }
@@ -446,10 +418,5 @@ impl Session {
             };
             call.ended.is_none() && settled.is_none_or(|settled| settled < call.seen) && !over
         })
-    }
-
-    /// Tokens, where at least one message reported its usage.
-    pub fn tokens_known(&self) -> Option<Tokens> {
-        (self.counts.messages_with_usage > 0).then_some(self.tokens)
     }
 }

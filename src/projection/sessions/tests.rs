@@ -8,7 +8,9 @@ use super::makers::Known;
 use super::state::*;
 use super::timeline::Builder;
 use super::view::{self, SessionView, resolve};
+use super::viewer::{Looking, SILENCE_PRESUMED_DEAD};
 use super::*;
+use crate::config::prices::Prices;
 use crate::event::{Event, Payload, Seq, Source, Timestamp, payload};
 use crate::projection::{Fold, snapshot};
 
@@ -89,9 +91,15 @@ fn task_done(id: &str, output: Value) -> Payload {
     payload::ToolCallCompleted { tool, tool_use_id, output, duration_ms: None }.into()
 }
 
+/// A look from a machine on which every process is gone but that of id 1.
+pub(crate) fn looking(now: Timestamp) -> Looking<'static> {
+    static NO_PRICES: std::sync::LazyLock<Prices> = std::sync::LazyLock::new(Prices::default);
+    Looking { now, host: "here", lives: |process| process.pid == 1, prices: &NO_PRICES }
+}
+
 /// Subagent, its call, its parent, how that is known.
 fn joined(stream: &Stream) -> Value {
-    let detail = view::detail("s", &stream.session(), Seq::new(99), Timestamp::EPOCH);
+    let detail = view::detail("s", &stream.session(), Seq::new(99), &looking(Timestamp::EPOCH));
     let agents = serde_json::to_value(detail.agents).unwrap();
     let one = |agent: &Value| {
         json!([agent["agent_id"], agent["tool_use_id"], agent["parent"], agent["parent_origin"]])
@@ -282,7 +290,9 @@ fn a_subagent_is_counted_apart_and_does_not_decide() {
     let (maker, known) = &session.makers()["a1"];
     assert_eq!((maker.tool_use_id.as_str(), *known), ("task", Known::Reported));
     assert_eq!(session.open_calls().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["t2"]);
-    assert_eq!(session.failures, [("Exit code #".to_owned(), 1)].into());
+    let failures: Vec<_> =
+        session.failures.values().map(|f| (f.tool.as_str(), f.signature.as_str(), f.count)).collect();
+    assert_eq!(failures, [("Bash", "Exit code #", 1)]);
     stream.push(9, "s", Some("a1"), subagent("a1", false));
     assert_eq!(stream.session().open_calls().count(), 0);
 }
@@ -426,8 +436,9 @@ fn a_silent_session_is_presumed_dead_by_the_viewer_alone() {
     let mut stream = Stream::default();
     stream.main(0, prompt("p"));
     let fold = stream.fold();
-    let silence = i64::try_from(view::SILENCE_PRESUMED_DEAD.as_micros()).unwrap();
-    let at = |micros| view::list(&fold, &view::ListQuery::default(), Timestamp::from_micros(micros));
+    let silence = i64::try_from(SILENCE_PRESUMED_DEAD.as_micros()).unwrap();
+    let at =
+        |micros| view::list(&fold, &view::ListQuery::default(), &looking(Timestamp::from_micros(micros)));
     assert!(at(silence - 1).viewer.presumed_dead.is_empty());
     assert_eq!(at(silence).viewer.presumed_dead, ["s"]);
     assert_eq!(at(silence).sessions[0].state, Phase::Working);
@@ -440,8 +451,8 @@ fn the_list_is_cut_by_its_limit_and_says_how_many_there_are() {
     for n in 0..5 {
         stream.push(n, &format!("s{n}"), None, prompt("p")).project = Some(format!("project:{}", n % 2));
     }
-    let query = view::ListQuery { project: Some("0".into()), limit: 2 };
-    let list = view::list(&stream.fold(), &query, Timestamp::EPOCH);
+    let query = view::ListQuery { project: Some("0".into()), limit: 2, ..view::ListQuery::default() };
+    let list = view::list(&stream.fold(), &query, &looking(Timestamp::EPOCH));
     assert_eq!(list.total, 3);
     assert_eq!(list.sessions.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["s4", "s2"]);
     let text = serde_json::to_string(&list).unwrap();
@@ -499,9 +510,9 @@ fn the_hash_of_a_small_stream_is_pinned() {
     stream.main(9, failed("t1", "Exit code 1")).main(10, said("m1", 7));
     stream.push(11, "s", Some("a1"), subagent("a1", true));
     stream.main(12, turn()).main(13, ended("logout"));
-    assert_eq!(SessionsProjection::SCHEMA, 2, "a new schema needs a new hash");
+    assert_eq!(SessionsProjection::SCHEMA, 3, "a new schema needs a new hash");
     let hash = stream.fold().hash().unwrap().to_string();
-    assert_eq!(hash, "ccafc8dab54cf125ca7f305141747ff95466b2e7d1bca2b5ac91b35e1d30b4bd");
+    assert_eq!(hash, "11619871a763ad7a19917099d941b7491e6b7cbcbfa0a73660e8e2367b9987d8");
 }
 
 /// A random event. Ids are few, so that ends meet starts; facts with a natural key come at most once a stream.
@@ -572,9 +583,9 @@ fn truths(events: &[StoredEvent]) -> Value {
     for event in events {
         fold.apply(event);
     }
-    let now = Timestamp::EPOCH;
+    let now = looking(Timestamp::EPOCH);
     let sessions = fold.state().sessions.iter();
-    let details: Vec<_> = sessions.map(|(id, session)| view::detail(id, session, fold.seq(), now)).collect();
+    let details: Vec<_> = sessions.map(|(id, session)| view::detail(id, session, fold.seq(), &now)).collect();
     let mut value = serde_json::to_value(details).unwrap();
     strip(&mut value);
     value

@@ -30,10 +30,15 @@ pub(in crate::projection) fn clip(text: &str) -> String {
 
 /// An id as a key of the state.
 pub(in crate::projection) fn id_key(id: &str) -> String {
-    if id.len() <= ID_BYTES_MAX {
-        id.to_owned()
+    bounded(id, ID_BYTES_MAX)
+}
+
+/// `text` if it has at most `bytes_max` bytes, else its hash.
+pub(super) fn bounded(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        text.to_owned()
     } else {
-        format!("blake3:{}", blake3::hash(id.as_bytes()).to_hex())
+        format!("blake3:{}", blake3::hash(text.as_bytes()).to_hex())
     }
 }
 

@@ -1,25 +1,24 @@
 //! The JSON forms of sessions: one definition for the routes, for `--json` and for the terminal's tables.
 //!
 //! Each form has a `version`, the seq that it speaks of, and what the state says. What depends on the moment of looking
-//! stands apart, under `viewer`: ages are the reader's own subtraction, and a session that is not over but has given
-//! no sign for [`SILENCE_PRESUMED_DEAD`] is *presumed* dead, which the state never claims.
-
-use std::time::Duration;
+//! stands apart, under `viewer` ([`Viewer`]); ages are the reader's own subtraction.
 
 use serde::{Deserialize, Serialize};
 
-use super::SessionsProjection;
+use super::files::{FileUse, Files, Lines};
 use super::makers::{Known, Maker};
-use super::state::{Agent, CALLS_KEPT_MAX, Call, Counts, Outcome, Phase, Session, Sessions, Tokens};
+use super::state::{
+    Agent, CALLS_KEPT_MAX, Call, Counts, FILES_KEPT_MAX, Failure, ModelUsage, Outcome, Phase, Process,
+    Session, Split, Tokens,
+};
+use super::viewer::{Looking, Viewer};
 use crate::event::{Seq, Timestamp};
-use crate::projection::{Fold, Latest, Mark};
+use crate::projection::{Latest, Mark};
+
+pub use super::list::{LIST_LIMIT_DEFAULT, ListQuery, SessionList, StateFilter, Unresolved, list, resolve};
 
 /// The version of every form here.
 pub const VERSION: u32 = 1;
-/// Sessions in a list unless another number is asked for.
-pub const LIST_LIMIT_DEFAULT: u64 = 50;
-/// After so long without a sign an unfinished session is presumed dead: its end was never reported.
-pub const SILENCE_PRESUMED_DEAD: Duration = Duration::from_hours(12);
 
 /// When and where something was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +68,41 @@ pub struct WaitingOn {
     pub seq: Seq,
     /// For permission to use this tool.
     pub tool: Option<String>,
-    /// What the agent asked.
+    /// What is asked: the question itself, or what the tool would be given.
     pub question: Option<String>,
+    /// The words of the agent's notification about it.
+    pub message: Option<String>,
+}
+
+/// How full the main agent's context was, as its messages report: tokens read, from a cache or not, and written into one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextView {
+    /// At its latest message.
+    pub last_tokens: u64,
+    /// At its fullest.
+    pub peak_tokens: u64,
+    /// When that was.
+    pub peak: At,
+}
+
+/// What was done to files, in all. What a shell command does to them is not seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesView {
+    /// Reads by the agent's file tools.
+    pub reads: u64,
+    /// Writes by them.
+    pub writes: u64,
+    /// Of the writes, those whose lines nobody told.
+    pub writes_unmeasured: u64,
+    /// Lines that the other writes added and removed, by the tools' own patches.
+    pub lines: Lines,
+}
+
+impl From<&Files> for FilesView {
+    fn from(files: &Files) -> FilesView {
+        let Files { reads, writes, writes_unmeasured, lines, .. } = *files;
+        FilesView { reads, writes, writes_unmeasured, lines }
+    }
 }
 
 /// One session, as a row of the list and as the head of its own page.
@@ -106,6 +138,14 @@ pub struct SessionView {
     pub counts: Counts,
     /// Tokens as the provider reported them, each message once; null where no message reported any.
     pub tokens: Option<Tokens>,
+    /// The same by model, the one that used most first.
+    pub models: Vec<ModelUsage>,
+    /// How full the context was; null where no message reported it.
+    pub context: Option<ContextView>,
+    /// What was done to files.
+    pub files: FilesView,
+    /// The agent's process, where it was told.
+    pub process: Option<Process>,
     /// Calls running now.
     pub open_calls: u64,
     /// Subagents running now.
@@ -141,18 +181,24 @@ impl SessionView {
             events: session.events,
             counts: session.counts.clone(),
             tokens: session.tokens_known(),
+            models: models(session),
+            context: session.context.last.as_ref().zip(session.context.peak.as_ref()).map(|(last, peak)| {
+                ContextView { last_tokens: last.value, peak_tokens: peak.value, peak: peak.mark.into() }
+            }),
+            files: (&session.files).into(),
+            process: session.process.as_ref().and_then(|process| process.value.clone()),
             open_calls: session.open_calls().count() as u64,
             open_agents: open_agents(session),
             partial: session.returned,
         }
     }
+}
 
-    /// Whether nobody will hear of it again, as far as silence tells.
-    pub fn is_presumed_dead(&self, now: Timestamp) -> bool {
-        let silence = i128::from(now.as_micros()) - i128::from(self.last_seen.time.as_micros());
-        self.state != Phase::Ended
-            && u128::try_from(silence).is_ok_and(|silence| silence >= SILENCE_PRESUMED_DEAD.as_micros())
-    }
+fn models(session: &Session) -> Vec<ModelUsage> {
+    let used = session.usage.values().filter(|usage| usage.messages > 0);
+    let mut models: Vec<_> = used.cloned().collect();
+    models.sort_by_key(|usage| std::cmp::Reverse(usage.tokens.total()));
+    models
 }
 
 fn open_agents(session: &Session) -> u64 {
@@ -164,94 +210,23 @@ fn waiting_on(session: &Session) -> Option<WaitingOn> {
     if session.phase() != Phase::Waiting {
         return None;
     }
-    let question = session.question.as_ref();
-    let waiting = |mark: Mark, tool, question: Option<&Latest<String>>| WaitingOn {
-        time: mark.time(),
-        seq: mark.seq(),
-        tool,
-        question: question.map(|question| question.value.clone()),
-    };
+    let words = |register: &Latest<String>| register.value.clone();
+    let told = session.question.as_ref();
     match session.open_waits().min_by_key(|wait| wait.asked) {
-        Some(wait) => {
-            let question = question.filter(|question| wait.asked <= question.mark);
-            Some(waiting(wait.asked, Some(wait.tool.clone()), question))
-        }
-        None => question.map(|asked| waiting(asked.mark, None, Some(asked))),
-    }
-}
-
-/// What depends on the moment of looking.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Viewer {
-    /// The moment.
-    pub now: Timestamp,
-    /// Shown sessions that are presumed dead.
-    pub presumed_dead: Vec<String>,
-}
-
-impl Viewer {
-    fn of<'a>(now: Timestamp, shown: impl IntoIterator<Item = &'a SessionView>) -> Viewer {
-        let dead = shown.into_iter().filter(|session| session.is_presumed_dead(now));
-        Viewer { now, presumed_dead: dead.map(|session| session.id.clone()).collect() }
-    }
-}
-
-/// What to list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListQuery {
-    /// Only sessions of this project, with or without `project:` before its name.
-    pub project: Option<String>,
-    /// At most so many.
-    pub limit: u64,
-}
-
-impl Default for ListQuery {
-    fn default() -> Self {
-        ListQuery { project: None, limit: LIST_LIMIT_DEFAULT }
-    }
-}
-
-/// The list of sessions, the one seen last first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionList {
-    /// See [`VERSION`].
-    pub version: u32,
-    /// The last event that this list knows.
-    pub seq: Seq,
-    /// How many match, shown or not.
-    pub total: u64,
-    /// Older sessions that are in the journal alone: the live state is bounded. `session ID` finds them.
-    pub departed: u64,
-    /// The sessions.
-    pub sessions: Vec<SessionView>,
-    /// What depends on the moment of looking.
-    pub viewer: Viewer,
-}
-
-/// The list at `now`.
-pub fn list(fold: &Fold<SessionsProjection>, query: &ListQuery, now: Timestamp) -> SessionList {
-    let bare = |name: &str| name.strip_prefix("project:").unwrap_or(name).to_owned();
-    let wanted = query.project.as_deref().map(bare);
-    let of_project = |session: &Session| match (&wanted, &session.project) {
-        (None, _) => true,
-        (Some(wanted), Some(project)) => *wanted == bare(&project.value),
-        (Some(_), None) => false,
-    };
-    let state = fold.state();
-    let mut found: Vec<_> = state.sessions.iter().filter(|(_, session)| of_project(session)).collect();
-    found.sort_by_key(|(_, session)| std::cmp::Reverse(session.last));
-    let total = found.len() as u64;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let sessions: Vec<_> =
-        found.into_iter().take(limit).map(|(id, session)| SessionView::of(id, session)).collect();
-    let viewer = Viewer::of(now, &sessions);
-    SessionList {
-        version: VERSION,
-        seq: fold.seq(),
-        total,
-        departed: state.departed.len() as u64,
-        sessions,
-        viewer,
+        Some(wait) => Some(WaitingOn {
+            time: wait.asked.time(),
+            seq: wait.asked.seq(),
+            tool: Some(wait.tool.clone()),
+            question: Some(wait.question.clone()),
+            message: told.filter(|told| wait.asked <= told.mark).map(words),
+        }),
+        None => told.map(|told| WaitingOn {
+            time: told.mark.time(),
+            seq: told.mark.seq(),
+            tool: None,
+            question: Some(words(told)),
+            message: Some(words(told)),
+        }),
     }
 }
 
@@ -276,6 +251,8 @@ pub struct CallView {
     pub duration_ms: Option<u64>,
     /// `reported` by the agent, or `derived` from its two ends.
     pub duration_origin: Option<String>,
+    /// Where its time went.
+    pub times: Split,
     /// When the user was asked for permission.
     pub asked: Option<At>,
 }
@@ -294,6 +271,7 @@ impl CallView {
             signature: outcome.and_then(Outcome::signature).map(str::to_owned),
             duration_ms: ran.map(super::state::Ran::ms),
             duration_origin: ran.map(|ran| ran.origin().to_owned()),
+            times: call.split(),
             asked: call.asked.map(At::from),
         }
     }
@@ -347,7 +325,7 @@ pub struct AgentView {
     pub tools_failed: u64,
     /// Its model messages.
     pub messages: u64,
-    /// Their tokens; null where it has no message on record.
+    /// Their tokens; null where none reported any.
     pub tokens: Option<Tokens>,
 }
 
@@ -367,18 +345,78 @@ impl AgentView {
             tool_calls: agent.tool_calls,
             tools_failed: agent.tools_failed,
             messages: agent.messages,
-            tokens: (agent.messages > 0).then_some(agent.tokens),
+            tokens: (agent.messages_with_usage > 0).then_some(agent.tokens),
         }
     }
 }
 
-/// How often a failure happened.
+/// Failures that have their tool and what their errors have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureView {
-    /// What the errors have in common; null counts those beyond the kept signatures together.
+    /// The same for the same tool and signature in every session, on every machine; null counts those beyond the kept ones
+    /// together, and then only `count` is known.
+    pub id: Option<String>,
+    /// The tool.
+    pub tool: Option<String>,
+    /// What the errors have in common.
     pub signature: Option<String>,
     /// How often.
     pub count: u64,
+    /// The first one.
+    pub first: Option<At>,
+    /// The last one.
+    pub last: Option<At>,
+    /// The beginning of the first one's error.
+    pub example: Option<String>,
+}
+
+impl FailureView {
+    pub(super) fn of(key: u64, failure: &Failure) -> FailureView {
+        FailureView {
+            id: Some(format!("{key:016x}")),
+            tool: Some(failure.tool.clone()),
+            signature: Some(failure.signature.clone()),
+            count: failure.count,
+            first: Some(failure.first.mark.into()),
+            last: Some(failure.last.into()),
+            example: Some(failure.first.value.clone()),
+        }
+    }
+}
+
+/// What was done to one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileView {
+    /// Its path as the tools name it.
+    pub path: String,
+    /// How often it was read.
+    pub reads: u64,
+    /// How often it was written.
+    pub writes: u64,
+    /// Of the writes, those whose lines nobody told.
+    pub writes_unmeasured: u64,
+    /// Lines that the other writes added and removed.
+    pub lines: Lines,
+    /// The first time.
+    pub first: At,
+    /// The last time.
+    pub last: At,
+}
+
+/// The files, those written first, by the order of their first use.
+pub(super) fn files_of(files: &Files) -> Vec<FileView> {
+    let mut sorted: Vec<(&String, &FileUse)> = files.by_path.iter().collect();
+    sorted.sort_by_key(|(_, file)| (file.writes == 0, file.first));
+    let view = |(path, file): (&String, &FileUse)| FileView {
+        path: path.clone(),
+        reads: file.reads,
+        writes: file.writes,
+        writes_unmeasured: file.writes_unmeasured,
+        lines: file.lines,
+        first: file.first.into(),
+        last: file.last.into(),
+    };
+    sorted.into_iter().map(view).collect()
 }
 
 /// One session with the detail that the live state keeps.
@@ -398,26 +436,37 @@ pub struct SessionDetail {
     pub calls: Vec<CallView>,
     /// At most so many calls are kept.
     pub calls_kept_max: u64,
+    /// The files that the live state keeps, those written first. The timeline has all.
+    pub files: Vec<FileView>,
+    /// Files that had to leave it; at most `files_kept_max` are kept.
+    pub files_lost: u64,
+    /// See `files_lost`.
+    pub files_kept_max: u64,
     /// What depends on the moment of looking.
     pub viewer: Viewer,
 }
 
-/// The detail of one session at `now`.
-pub fn detail(id: &str, session: &Session, seq: Seq, now: Timestamp) -> SessionDetail {
+/// The detail of one session, as it is looked at.
+pub fn detail(id: &str, session: &Session, seq: Seq, looking: &Looking<'_>) -> SessionDetail {
     let view = SessionView::of(id, session);
     let mut agents: Vec<_> = session.agents.iter().collect();
     agents.sort_by_key(|(_, agent)| agent.first);
     let mut calls: Vec<_> = session.calls.iter().collect();
     calls.sort_by_key(|(_, call)| call.seen);
     let mut makers = session.makers();
-    let mut failures: Vec<_> = session
-        .failures
-        .iter()
-        .map(|(signature, count)| FailureView { signature: Some(signature.clone()), count: *count })
-        .collect();
+    let mut failures: Vec<_> =
+        session.failures.iter().map(|(key, failure)| FailureView::of(*key, failure)).collect();
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     if session.failures_other > 0 {
-        failures.push(FailureView { signature: None, count: session.failures_other });
+        failures.push(FailureView {
+            id: None,
+            tool: None,
+            signature: None,
+            count: session.failures_other,
+            first: None,
+            last: None,
+            example: None,
+        });
     }
     SessionDetail {
         version: VERSION,
@@ -429,36 +478,10 @@ pub fn detail(id: &str, session: &Session, seq: Seq, now: Timestamp) -> SessionD
         failures,
         calls: calls.into_iter().map(|(id, call)| CallView::of(id, call)).collect(),
         calls_kept_max: CALLS_KEPT_MAX as u64,
-        viewer: Viewer::of(now, [&view]),
+        files: files_of(&session.files),
+        files_lost: session.files.lost,
+        files_kept_max: FILES_KEPT_MAX as u64,
+        viewer: Viewer::of(looking, [(&view, session)]),
         session: view,
-    }
-}
-
-/// Why an id or a prefix named no session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unresolved {
-    /// No session begins with it.
-    Unknown,
-    /// Several do; here are the first of them.
-    Ambiguous(Vec<String>),
-}
-
-/// The session that `given` names: its whole id, or the beginning of it that no other id shares.
-pub fn resolve<'a>(state: &'a Sessions, given: &str) -> Result<(&'a str, &'a Session), Unresolved> {
-    if let Some((id, session)) = state.sessions.get_key_value(given) {
-        return Ok((id, session));
-    }
-    if given.is_empty() {
-        return Err(Unresolved::Unknown);
-    }
-    let from = state.sessions.range::<str, _>((std::ops::Bound::Included(given), std::ops::Bound::Unbounded));
-    let mut matching = from.take_while(|(id, _)| id.starts_with(given));
-    match (matching.next(), matching.next()) {
-        (None, _) => Err(Unresolved::Unknown),
-        (Some((id, session)), None) => Ok((id, session)),
-        (Some((first, _)), Some((second, _))) => {
-            let rest = matching.take(3).map(|(id, _)| id.clone());
-            Err(Unresolved::Ambiguous([first.clone(), second.clone()].into_iter().chain(rest).collect()))
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Where transcripts are.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,7 +23,8 @@ pub fn default_directory(config_dir: Option<&Path>, home: Option<&Path>) -> Opti
 
 /// The transcripts at these paths: a file as it is, a directory with every `.jsonl` under it. Sessions come before
 /// subagents, and older ones before newer: who made what is said by the parent, and a copied line is the older file's.
-/// Symbolic links are followed where they are named, not inside a directory. What cannot be read is told in the report.
+/// Symbolic links are followed where they are named, not inside a directory: what stands there under a transcript's
+/// name and is no regular file is passed over, and told. What cannot be read is told in the report.
 pub fn find(paths: &[PathBuf], report: &mut Report) -> Vec<Found> {
     let mut found = Vec::new();
     for path in paths {
@@ -45,6 +47,16 @@ fn entry(path: PathBuf, metadata: &std::fs::Metadata) -> Ranked {
     (subagent, metadata.modified().ok(), metadata.len(), path)
 }
 
+/// What it is, if it is no regular file.
+fn sort_of(kind: std::fs::FileType) -> &'static str {
+    match kind {
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
 fn walk(directory: &Path, found: &mut Vec<Ranked>, report: &mut Report) {
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -63,6 +75,9 @@ fn walk(directory: &Path, found: &mut Vec<Ranked>, report: &mut Report) {
                 Ok(metadata) if metadata.is_dir() => directories.push(path),
                 Ok(metadata) if metadata.is_file() && path.extension().is_some_and(|end| end == "jsonl") => {
                     found.push(entry(path, &metadata));
+                }
+                Ok(metadata) if path.extension().is_some_and(|end| end == "jsonl") => {
+                    report.passed_over.push((path, sort_of(metadata.file_type())));
                 }
                 Ok(_) => {}
                 Err(error) => report.unreadable.push((path, error.to_string())),

@@ -31,6 +31,9 @@ pub struct Report {
     pub unfinished: Vec<PathBuf>,
     /// Files and directories that could not be read, with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// What has a transcript's name in an imported directory and is no regular file (a link, a pipe, a socket, a device),
+    /// with what it is: never opened.
+    pub passed_over: Vec<(PathBuf, &'static str)>,
 }
 
 /// A line that is no JSON object.

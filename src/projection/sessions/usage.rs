@@ -1,0 +1,192 @@
+//! Tokens of model messages: each message once, as its last line says, by model; and how full the context was.
+//!
+//! Every figure here is as the agent's provider reported it. A message without a usage adds nothing and is counted as such, so
+//! that what is unknown can be told from nothing. Cost is no part of the state: it follows from prices, which the viewer has.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{MESSAGES_REMEMBERED_MAX, MODELS_KEPT_MAX, Phase, Session};
+use super::text::{clip, fingerprint};
+use super::{Now, Spoken};
+use crate::event::payload;
+use crate::projection::{Latest, Mark};
+
+/// Tokens as the agent's provider reported them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Read without a cache.
+    pub input: u64,
+    /// Written by the model.
+    pub output: u64,
+    /// Read from a cache.
+    pub cache_read: u64,
+    /// Written into a cache.
+    pub cache_creation: u64,
+}
+
+impl Tokens {
+    /// Takes `old` out and `new` in.
+    pub(in crate::projection) fn replace(&mut self, old: Tokens, new: Tokens) {
+        let swap = |held: &mut u64, old: u64, new: u64| *held = held.saturating_sub(old).saturating_add(new);
+        swap(&mut self.input, old.input, new.input);
+        swap(&mut self.output, old.output, new.output);
+        swap(&mut self.cache_read, old.cache_read, new.cache_read);
+        swap(&mut self.cache_creation, old.cache_creation, new.cache_creation);
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.context().saturating_add(self.output)
+    }
+
+    /// What the model had before it when it wrote: everything but the output.
+    pub fn context(&self) -> u64 {
+        self.input.saturating_add(self.cache_read).saturating_add(self.cache_creation)
+    }
+}
+
+impl From<&payload::Usage> for Tokens {
+    fn from(usage: &payload::Usage) -> Tokens {
+        Tokens {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cache_read: usage.cache_read_tokens,
+            cache_creation: usage.cache_creation_tokens,
+        }
+    }
+}
+
+/// What one model was used for in a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelUsage {
+    /// Its name; empty for all models beyond the kept ones together.
+    pub model: String,
+    /// Its messages that reported a usage.
+    pub messages: u64,
+    /// Their tokens.
+    pub tokens: Tokens,
+}
+
+/// How full the main agent's context was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// At its latest message, in tokens.
+    pub last: Option<Latest<u64>>,
+    /// At its fullest, in tokens.
+    pub peak: Option<Latest<u64>>,
+}
+
+impl Context {
+    fn take(&mut self, mark: Mark, tokens: u64) {
+        Latest::set(&mut self.last, mark, tokens);
+        let is_peak = |held: &Latest<u64>| (held.value, mark) < (tokens, held.mark);
+        if self.peak.as_ref().is_none_or(is_peak) {
+            self.peak = Some(Latest { mark, value: tokens });
+        }
+    }
+}
+
+/// A window of model messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    seen: BTreeMap<u64, Seen>,
+    order: VecDeque<u64>,
+    /// Messages that left the window. A line of one of these would be counted again.
+    pub forgotten: u64,
+}
+
+/// The last word on the usage of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    session: u64,
+    agent: u64,
+    usage: Option<Latest<Spent>>,
+}
+
+/// What a message cost, and which model wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Spent {
+    tokens: Tokens,
+    model: u64,
+}
+
+impl Messages {
+    /// What is remembered of a message, which is new where it was not, or not any more.
+    fn seen(&mut self, key: u64, (session, agent): (u64, u64)) -> (&mut Seen, bool) {
+        let is_new = !self.seen.contains_key(&key);
+        if is_new {
+            if self.order.len() >= MESSAGES_REMEMBERED_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.seen.remove(&oldest);
+                self.forgotten += 1;
+            }
+            self.order.push_back(key);
+        }
+        (self.seen.entry(key).or_insert(Seen { session, agent, usage: None }), is_new)
+    }
+}
+
+impl Session {
+    /// One line of a model message. Lines of one message repeat its usage, each with what was known by then: the last
+    /// one counts, and it counts once, in the session that was the first to bring it.
+    pub(super) fn message(&mut self, now: &Now<'_>, line: &Spoken<'_>, messages: &mut Messages) {
+        self.decide(now, Phase::Working);
+        if now.by_main_agent() {
+            Latest::set(&mut self.model, now.mark, clip(&line.model));
+        }
+        let here = (fingerprint(now.session_id), now.agent().map_or(0, fingerprint));
+        let (seen, is_new) = messages.seen(fingerprint(&line.id), here);
+        if (seen.session, seen.agent) != here {
+            self.counts.messages_copied += u64::from(seen.session != here.0);
+            return;
+        }
+        let before = seen.usage.as_ref().map(|usage| usage.value);
+        if let Some(usage) = &line.usage {
+            let spent = Spent { tokens: usage.into(), model: fingerprint(&line.model) };
+            Latest::set(&mut seen.usage, now.mark, spent);
+        }
+        let after = seen.usage.as_ref().map(|usage| usage.value);
+        self.counts.messages += u64::from(is_new);
+        self.counts.messages_with_usage += u64::from(before.is_none() && after.is_some());
+        let tokens = |spent: Option<Spent>| spent.map(|spent| spent.tokens).unwrap_or_default();
+        let (old, new) = (tokens(before), tokens(after));
+        self.tokens.replace(old, new);
+        if let Some(before) = before {
+            let usage = self.of_model(before.model, "");
+            usage.messages = usage.messages.saturating_sub(1);
+            usage.tokens.replace(before.tokens, Tokens::default());
+        }
+        if let Some(after) = after {
+            let usage = self.of_model(after.model, &line.model);
+            usage.messages += 1;
+            usage.tokens.replace(Tokens::default(), after.tokens);
+        }
+        if let (Some(usage), true) = (&line.usage, now.by_main_agent()) {
+            self.context.take(now.mark, Tokens::from(usage).context());
+        }
+        if let Some(agent) = now.agent() {
+            let agent = self.agent(agent, now.mark);
+            agent.messages += u64::from(is_new);
+            agent.messages_with_usage += u64::from(before.is_none() && after.is_some());
+            agent.tokens.replace(old, new);
+        }
+    }
+
+    /// The entry of a model. One that was made stays, so that what goes in under a key comes out under it.
+    fn of_model(&mut self, key: u64, name: &str) -> &mut ModelUsage {
+        let is_kept = self.usage.contains_key(&key) || self.usage.len() < MODELS_KEPT_MAX;
+        let key = if is_kept { key } else { 0 };
+        self.usage.entry(key).or_insert_with(|| ModelUsage {
+            model: if is_kept { clip(name) } else { String::new() },
+            ..ModelUsage::default()
+        })
+    }
+
+    /// Tokens, where at least one message reported its usage.
+    pub fn tokens_known(&self) -> Option<Tokens> {
+        (self.counts.messages_with_usage > 0).then_some(self.tokens)
+    }
+}
