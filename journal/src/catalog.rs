@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::segment::{segment_base, segment_name};
 use crate::format::{FOOTER_BYTES, Fault, Footer};
 use crate::segments::{OpenSegment, Segments};
+use crate::stats::Tally;
 use crate::types::{JournalId, Level, Seq};
 use crate::watch::Progress;
 
@@ -16,6 +17,7 @@ pub(crate) struct Catalog {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) journal: JournalId,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) tally: Tally,
     bases: Mutex<Arc<[Seq]>>,
     segments: Segments,
 }
@@ -27,7 +29,14 @@ impl Catalog {
         progress: Arc<Progress>,
         bases: Vec<Seq>,
     ) -> Catalog {
-        Catalog { disk, journal, progress, bases: Mutex::new(bases.into()), segments: Segments::default() }
+        Catalog {
+            disk,
+            journal,
+            progress,
+            tally: Tally::default(),
+            bases: Mutex::new(bases.into()),
+            segments: Segments::default(),
+        }
     }
 
     /// First seqs of the segments, ascending.

@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::pending::{Arena, Pending, body_bytes};
 use crate::reader::Reader;
 use crate::recovered::Recovery;
+use crate::stats::Stats;
 use crate::ticket::Ticket;
 use crate::types::{JournalId, Level, Micros, Seq};
 use crate::watch::{Progress, TailWatch};
@@ -160,6 +161,11 @@ impl Journal {
     /// Whether a failed flush has ended writing, and why.
     pub fn poisoned(&self) -> Option<Error> {
         self.core().ended().filter(|error| matches!(error, Error::Poisoned { .. }))
+    }
+
+    /// What was written since the journal was opened.
+    pub fn stats(&self) -> Stats {
+        self.core().catalog.tally.stats()
     }
 
     /// A watch of the durable tail.

@@ -77,6 +77,7 @@ pub mod scan;
 mod segments;
 pub mod sim;
 mod source;
+mod stats;
 #[cfg(test)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -101,6 +102,7 @@ pub use options::{Options, SEGMENT_BYTES_TARGET};
 pub use reader::Reader;
 pub use recovered::{Damage, Recovery, TornTail};
 pub use retention::{Dropped, SegmentInfo};
+pub use stats::Stats;
 pub use ticket::{Ack, Ticket};
 pub use types::{Hash, JournalId, Level, Micros, Seq};
 pub use view::{View, Writer};

@@ -149,6 +149,7 @@ impl Writer {
         }
         (self.link, self.recorded, self.dirty, self.proved) = (chain, last.recorded, true, false);
         self.next = last.first.plus(last.count.into());
+        self.catalog.tally.written(run, written);
         self.catalog.progress.publish(Level::Os, self.next.prev());
         Ok(())
     }
@@ -216,7 +217,9 @@ impl Writer {
 
     /// The only flush of file data in the journal's writing path. One that fails is not tried again.
     fn sync(&mut self, file: &dyn DiskFile, name: &str) -> Result<()> {
-        file.sync_data().map_err(|error| self.poisoned("flush", name, error))
+        file.sync_data().map_err(|error| self.poisoned("flush", name, error))?;
+        self.catalog.tally.flushed();
+        Ok(())
     }
 
     fn sync_names(&mut self) -> Result<()> {

@@ -48,6 +48,8 @@ pub enum Error {
         field: Option<String>,
         /// The true value where the request assumed another.
         actual: Option<u64>,
+        /// When it says that it is worth trying again.
+        retry_after: Option<Duration>,
     },
     /// An answer that is not of our protocol.
     #[error("the server at {addr} gave an answer that is not understood: {reason}")]
@@ -78,6 +80,17 @@ impl Error {
     /// Whether the server refused with `code`.
     pub fn is(&self, code: ErrorCode) -> bool {
         matches!(self, Error::Refused { code: said, .. } if said == code.code())
+    }
+
+    /// How long to wait before sending the same again, if the server said that it came too fast. At least a moment, so that a
+    /// header of 0 makes no loop without a pause.
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            Error::Refused { retry_after, .. } if self.is(ErrorCode::RateLimited) => {
+                Some(retry_after.unwrap_or(Duration::from_secs(1)).max(Duration::from_millis(100)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the request may have had its effect although no answer says so. Repeating it is safe when its

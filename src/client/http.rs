@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -56,9 +56,9 @@ pub(super) async fn exchange(
     if response.status().is_success() {
         return Ok(response);
     }
-    let status = response.status();
+    let (status, retry_after) = (response.status(), retry_after(&response));
     let body = read(addr, response, limit).await?;
-    Err(refusal(addr, status, &body))
+    Err(refusal(addr, status, retry_after, &body))
 }
 
 /// Reads the whole body, at most [`ANSWER_BYTES_MAX`] bytes of it, for at most `limit`.
@@ -101,7 +101,13 @@ async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Result<Respons
     sender.send_request(request).await.map_err(broken)
 }
 
-fn refusal(addr: SocketAddr, status: StatusCode, body: &[u8]) -> Error {
+/// In whole seconds, which is the form that our server uses.
+fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn refusal(addr: SocketAddr, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Error {
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(ErrorBody { error }) => Error::Refused {
             status: status.as_u16(),
@@ -109,6 +115,7 @@ fn refusal(addr: SocketAddr, status: StatusCode, body: &[u8]) -> Error {
             message: error.message,
             field: error.field,
             actual: error.actual,
+            retry_after,
         },
         Err(_) => Error::Protocol { addr, reason: format!("status {status} without an error object") },
     }

@@ -31,10 +31,13 @@ pub use stream::{Next, Stream};
 
 use crate::config::{DataDir, guard};
 use crate::store;
-use crate::wire::{Durability, Emitted, Runtime, path};
+use crate::wire::{Counters, Durability, Emitted, Runtime, path};
 
 /// How long an answer may take: a durable emit on a slow disk is far under a second.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an emit waits in all for a server that answers that it comes too fast.
+const RATE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// No runtime file of ours is larger.
 const RUNTIME_BYTES_MAX: u64 = 64 * 1024;
@@ -82,7 +85,8 @@ impl Server {
         self.text(body)
     }
 
-    /// Appends events: `events` is the JSON of one emit request or of an array of them.
+    /// Appends events: `events` is the JSON of one emit request or of an array of them. A server that says that they
+    /// come too fast is asked again when it says so, for at most 30 seconds in all; nothing of a refused request was stored.
     ///
     /// # Errors
     /// [`Error::outcome_unknown`] says when the events may have been stored; with ids in them, emitting them again
@@ -92,8 +96,28 @@ impl Server {
         if let Some(seq) = expected_seq {
             let _ = write!(target, "&expected_seq={seq}");
         }
-        let body = self.post(&target, events)?;
+        let mut waited = Duration::ZERO;
+        let body = loop {
+            let refused = match self.post(&target, events) {
+                Ok(body) => break body,
+                Err(error) => error,
+            };
+            let Some(pause) = refused.pause().filter(|pause| waited + *pause <= RATE_WAIT_MAX) else {
+                return Err(refused);
+            };
+            std::thread::sleep(pause);
+            waited += pause;
+        };
         serde_json::from_str(&body).map_err(|error| self.protocol(&error))
+    }
+
+    /// What the server has counted since it started.
+    ///
+    /// # Errors
+    /// As any request; an answer of a server of another version may not be understood.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let text = self.get_json(&target(path::METRICS, [("format", "json")]))?;
+        serde_json::from_str(&text).map_err(|error| self.protocol(&error))
     }
 
     /// Asks for the safe stop. The answer comes before the server has stopped.

@@ -19,6 +19,10 @@ use crate::error::Error;
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Bounds of `journal.segment_bytes`: below, headers outweigh events; above, one file is too much to lose or to copy.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
+/// Bounds of `emit.burst`: below, a whole batch could never get in.
+const EMIT_BURST: std::ops::RangeInclusive<u32> = 1_000..=100_000_000;
+/// More than any machine emits.
+const EMIT_RATE_MAX: u32 = 100_000_000;
 
 /// How durable an event must be before the command that emitted it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -37,6 +41,10 @@ pub struct Settings {
     pub server_addr: SocketAddr,
     /// `emit.durability`: what commands (never hooks) wait for.
     pub emit_durability: Durability,
+    /// `emit.rate_per_second`: events a second that a server takes from one source, in the long run; 0 is no limit.
+    pub emit_rate_per_second: u32,
+    /// `emit.burst`: events that it takes from one source at once, after a rest.
+    pub emit_burst: u32,
     /// `journal.segment_bytes`: size at which a segment is sealed.
     pub segment_bytes: u64,
     /// `journal.chain`: whether batches carry the hash chain.
@@ -52,6 +60,8 @@ impl Default for Settings {
         Settings {
             server_addr: SocketAddr::from(([127, 0, 0, 1], 3000)),
             emit_durability: Durability::Os,
+            emit_rate_per_second: 10_000,
+            emit_burst: 20_000,
             segment_bytes: 64 << 20,
             chain: true,
             registered: Vec::new(),
@@ -100,6 +110,21 @@ impl Settings {
         }
         if let Some(durability) = file.emit.durability {
             self.emit_durability = durability;
+        }
+        if let Some(rate) = file.emit.rate_per_second {
+            if rate > EMIT_RATE_MAX {
+                return Err(format!(
+                    "emit.rate_per_second: {rate} is not between 0 (no limit) and {EMIT_RATE_MAX}"
+                ));
+            }
+            self.emit_rate_per_second = rate;
+        }
+        if let Some(burst) = file.emit.burst {
+            if !EMIT_BURST.contains(&burst) {
+                let (least, most) = (EMIT_BURST.start(), EMIT_BURST.end());
+                return Err(format!("emit.burst: {burst} is not between {least} (a whole batch) and {most}"));
+            }
+            self.emit_burst = burst;
         }
         if let Some(bytes) = file.journal.segment_bytes {
             if !SEGMENT_BYTES.contains(&bytes) {
@@ -156,6 +181,8 @@ struct Server {
 #[serde(deny_unknown_fields, default)]
 struct Emit {
     durability: Option<Durability>,
+    rate_per_second: Option<u32>,
+    burst: Option<u32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -220,6 +247,9 @@ mod tests {
             ("[server]\nadress = \"x\"", "adress"),
             ("[server]\naddr = \"localhost\"", "localhost"),
             ("[emit]\ndurability = \"fast\"", "fast"),
+            ("[emit]\nburst = 999", "emit.burst"),
+            ("[emit]\nrate_per_second = -1", "rate_per_second"),
+            ("[emit]\nrate_per_second = 100000001", "emit.rate_per_second"),
             ("[journal]\nsegment_bytes = 10", "segment_bytes"),
             ("[journal]\nsegment_bytes = -1", "segment_bytes"),
             ("[data]\nregistered = [\"/x\"]", "registered"),

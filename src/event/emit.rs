@@ -145,6 +145,14 @@ impl EmitRequest {
         }
     }
 
+    /// How many events a body asks for, whether they are valid or not: at least one, and one for a body that is no JSON.
+    pub fn count(body: &[u8]) -> u64 {
+        match json::parse(body) {
+            Ok(Json::Array(elements)) => elements.len().max(1) as u64,
+            _ => 1,
+        }
+    }
+
     /// The event that is asked for.
     pub fn into_event(self, defaults: EmitDefaults) -> Event {
         let instance = self.session.clone().unwrap_or(defaults.instance);

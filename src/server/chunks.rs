@@ -25,8 +25,17 @@ pub(crate) struct Chunk {
     pub(crate) after: Seq,
     /// to this one, included,
     pub(crate) through: Seq,
-    /// these are the frames.
+    /// these are the frames,
     pub(crate) bytes: Bytes,
+    /// and so many of them are events and gaps.
+    pub(crate) deliveries: Deliveries,
+}
+
+/// What is counted as delivered with a chunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Deliveries {
+    pub(crate) events: u64,
+    pub(crate) gaps: u64,
 }
 
 /// See the module.
@@ -42,11 +51,11 @@ impl Default for ChunkCache {
 
 impl ChunkCache {
     /// What comes after `after`, if somebody with the same filter has built it.
-    pub(crate) fn get(&self, filter: &Arc<str>, after: Seq) -> Option<(Bytes, Seq)> {
+    pub(crate) fn get(&self, filter: &Arc<str>, after: Seq) -> Option<(Bytes, Seq, Deliveries)> {
         let slot = self.slot(filter, after)?;
         let chunk = slot.as_ref()?;
         let same = chunk.after == after && (Arc::ptr_eq(&chunk.filter, filter) || chunk.filter == *filter);
-        same.then(|| (chunk.bytes.clone(), chunk.through))
+        same.then(|| (chunk.bytes.clone(), chunk.through, chunk.deliveries))
     }
 
     pub(crate) fn put(&self, chunk: Chunk) {
@@ -78,6 +87,7 @@ mod tests {
             after: Seq::new(4),
             through: Seq::new(9),
             bytes: bytes.clone(),
+            deliveries: Deliveries { events: 5, gaps: 0 },
         });
         let found = cache.get(&same, Seq::new(4)).expect("the chunk");
         assert_eq!(
@@ -99,6 +109,7 @@ mod tests {
                 after: Seq::new(seq),
                 through: Seq::new(seq + 1),
                 bytes: Bytes::new(),
+                deliveries: Deliveries::default(),
             });
         }
         let kept = cache.slots.iter().filter(|slot| slot.lock().unwrap().is_some()).count();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -28,8 +29,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Service;
 
-use super::App;
 use super::error::Refusal;
+use super::{App, admission};
 use crate::wire::{CONNECTIONS_MAX, ErrorBody, ErrorCode, HEADER_READ_TIMEOUT, HOOK_BODY_BYTES_MAX};
 
 /// hyper's read and write buffer of one connection; a header must fit into it. A stream's body is asked for more while less than
@@ -71,6 +72,7 @@ pub(super) async fn accept(
         if let Ok(permit) = free.clone().try_acquire_owned() {
             connections.spawn(serve_connection(stream, permit, app.clone(), router.clone(), stop.clone()));
         } else if let Ok(permit) = turned_away.clone().try_acquire_owned() {
+            app.counts.turned_away();
             connections.spawn(turn_away(stream, permit));
         }
     }
@@ -83,6 +85,7 @@ async fn serve_connection(
     router: axum::Router,
     mut stop: watch::Receiver<bool>,
 ) {
+    let _open = app.counts.connection();
     let service = service_fn(move |request| answer(app.clone(), router.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -108,23 +111,36 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// One request: counted, checked, routed.
+/// One request: checked, routed, counted.
 async fn answer(
     app: Arc<App>,
-    mut router: axum::Router,
+    router: axum::Router,
     request: Request<Incoming>,
 ) -> Result<axum::response::Response, Infallible> {
     app.count_request();
     let _in_flight = app.in_flight();
     let (parts, body) = request.into_parts();
-    let checked = app.settings.guard.check(&parts).and_then(|()| app.check_running());
-    match checked {
-        Ok(()) => router.call(Request::from_parts(parts, Body::new(body))).await,
-        Err(refusal) => {
-            discard(body).await;
-            Ok(refusal.into_response())
-        }
-    }
+    let uri = parts.uri.clone();
+    let response = checked(&app, router, parts, body).await?;
+    app.counts.answered(uri.path(), response.status().as_u16());
+    Ok(response)
+}
+
+async fn checked(
+    app: &App,
+    mut router: axum::Router,
+    parts: Parts,
+    body: Incoming,
+) -> Result<axum::response::Response, Infallible> {
+    let Err(refusal) = app.settings.guard.check(&parts).and_then(|()| app.check_running()) else {
+        return router.call(Request::from_parts(parts, Body::new(body))).await;
+    };
+    let refusal = match admission::way_of(&parts) {
+        Some(way) => app.turn_down(way, refusal),
+        None => refusal,
+    };
+    discard(body).await;
+    Ok(refusal.into_response())
 }
 
 /// Reads the whole body, at most `bytes_max` of it.

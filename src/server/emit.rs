@@ -9,19 +9,29 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 
+use super::admission::Unread;
 use super::connections::read_body;
 use super::error::Refusal;
 use super::params::Params;
 use super::{App, json_response};
 use crate::event::{EmitDefaults, EmitRequest, Event, FieldError, Seq};
-use crate::store::Level;
+use crate::store::{Level, Way};
 use crate::wire::{BODY_BYTES_MAX, Durability, Emitted, ErrorCode};
 
 /// Bodies above this are parsed off the threads that serve sockets.
 const PARSED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) async fn emit(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Refusal> {
-    let mut params = Params::of(&uri)?;
+    let asked = read(&app, &uri, body).await;
+    let (events, durability, expected) = asked.map_err(|unread| app.turn_down(Way::Http, unread))?;
+    app.admit(Way::Http, &events)?;
+    append(&app, events, durability, expected).await
+}
+
+type Asked = (Vec<Event>, Durability, Option<Seq>);
+
+async fn read(app: &Arc<App>, uri: &Uri, body: Body) -> Result<Asked, Unread> {
+    let mut params = Params::of(uri)?;
     let durability = durability(&mut params)?;
     let expected = params.cursor("expected_seq")?;
     params.finish()?;
@@ -31,9 +41,9 @@ pub(super) async fn emit(State(app): State<Arc<App>>, uri: Uri, body: Body) -> R
         let parsed = tokio::task::spawn_blocking(move || events(&app, &body)).await;
         parsed.map_err(|_| Refusal::new(ErrorCode::Internal, "the request could not be read"))??
     } else {
-        events(&app, &body)?
+        events(app, &body)?
     };
-    append(&app, events, durability, expected).await
+    Ok((events, durability, expected))
 }
 
 /// Takes the `durability` parameter out.
@@ -44,7 +54,7 @@ pub(super) fn durability(params: &mut Params) -> Result<Durability, Refusal> {
 }
 
 /// Appends `events` as one batch and says what became of them.
-pub(super) async fn append(
+async fn append(
     app: &App,
     events: Vec<Event>,
     durability: Durability,
@@ -54,7 +64,7 @@ pub(super) async fn append(
         Durability::Disk => Level::Disk,
         Durability::Os => Level::Os,
     };
-    let emitted = app.store.emit(events, level, expected)?.await?;
+    let emitted = app.store.emit_from(Way::Http, events, level, expected)?.await?;
     let emitted = Emitted {
         seqs: emitted.seqs.iter().map(|seq| seq.get()).collect(),
         durability: match emitted.durability {
@@ -73,8 +83,9 @@ pub(super) fn refusal(error: FieldError) -> Refusal {
     if error.field.is_empty() { refusal } else { refusal.field(error.field) }
 }
 
-fn events(app: &App, body: &Bytes) -> Result<Vec<Event>, Refusal> {
-    let requests = EmitRequest::parse(body).map_err(refusal)?;
+fn events(app: &App, body: &Bytes) -> Result<Vec<Event>, Unread> {
+    let requests = EmitRequest::parse(body)
+        .map_err(|error| Unread { refusal: refusal(error), events: EmitRequest::count(body) })?;
     let own = |request: EmitRequest| {
         let clock = &*app.settings.clock;
         let id = crate::clock::new_id(clock);

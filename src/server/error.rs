@@ -17,11 +17,20 @@ pub(crate) struct Refusal {
     message: String,
     field: Option<String>,
     actual: Option<u64>,
+    /// Seconds after which it is worth trying again.
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into(), field: None, actual: None }
+        let retry_after = matches!(code, ErrorCode::Stopping | ErrorCode::TooManyConnections).then_some(1);
+        Refusal { code, message: message.into(), field: None, actual: None, retry_after }
+    }
+
+    /// Says when it is worth trying again.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Refusal {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// Says which field or parameter is meant.
@@ -49,8 +58,8 @@ impl IntoResponse for Refusal {
         body.error.actual = self.actual;
         let mut response = super::json_response(status, &body);
         let headers = response.headers_mut();
-        if matches!(self.code, ErrorCode::Stopping | ErrorCode::TooManyConnections) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

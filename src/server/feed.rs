@@ -23,7 +23,8 @@ use hyper::body::Frame;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::chunks::Chunk;
+use super::chunks::{Chunk, Deliveries};
+use super::counts::OneOf;
 use super::events::{undecodable_gap, wire_gap};
 use super::params::Place;
 use super::{App, Phase};
@@ -61,6 +62,9 @@ pub(super) struct Feed {
     /// Goes out last, and breaks the connection, so that the client does not take it for the end.
     failed: Option<Error>,
     ended: bool,
+    _open: OneOf,
+    /// There while it is behind the live end that it had reached.
+    lagging: Option<OneOf>,
 }
 
 /// A chunk that is being filled.
@@ -72,6 +76,7 @@ struct Filling {
     /// Whether it depends on more than the filter and the journal.
     is_own: bool,
     is_full: bool,
+    deliveries: Deliveries,
 }
 
 impl Feed {
@@ -100,6 +105,8 @@ impl Feed {
             sent: 0,
             failed: None,
             ended: false,
+            _open: app.counts.stream(),
+            lagging: None,
         }
     }
 
@@ -158,7 +165,8 @@ impl Feed {
         if !self.opening.is_empty() || self.until.is_some() || self.sent > 0 || self.is_at_end() {
             return None;
         }
-        let (bytes, through) = self.app.chunks.get(&self.filter, self.subscription.cursor())?;
+        let (bytes, through, deliveries) = self.app.chunks.get(&self.filter, self.subscription.cursor())?;
+        self.app.counts.delivered(deliveries.events, deliveries.gaps);
         self.subscription.go_to(through);
         self.quiet_until = Instant::now() + self.app.settings.keep_alive;
         Some(bytes)
@@ -168,7 +176,10 @@ impl Feed {
     fn poll_fill(&mut self, filling: &mut Filling, context: &mut Context<'_>) -> Result<(), Error> {
         while !filling.is_full && !self.is_at_end() {
             match self.subscription.poll_next(context) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.lagging = None;
+                    return Ok(());
+                }
                 // The store was closed: everything durable is out.
                 Poll::Ready(Ok(None)) => self.ended = true,
                 Poll::Ready(Ok(Some(delivery))) => self.take(delivery, filling)?,
@@ -214,12 +225,13 @@ impl Feed {
 
     fn chunk(&mut self, filling: Filling) -> Bytes {
         self.quiet_until = Instant::now() + self.app.settings.keep_alive;
-        let Filling { text, after, is_own, .. } = filling;
+        let Filling { text, after, is_own, deliveries, .. } = filling;
+        self.app.counts.delivered(deliveries.events, deliveries.gaps);
         // It may lie there for long: without the room that it was filled in.
         let bytes = Bytes::from(text.into_boxed_str().into_boxed_bytes());
         if !is_own {
             let (filter, through) = (self.filter.clone(), self.subscription.cursor());
-            self.app.chunks.put(Chunk { filter, after, through, bytes: bytes.clone() });
+            self.app.chunks.put(Chunk { filter, after, through, bytes: bytes.clone(), deliveries });
         }
         bytes
     }
@@ -238,6 +250,10 @@ impl Feed {
         if self.sent > 0 && !matches!(delivery, Delivery::Event(_) | Delivery::Lag { .. }) {
             return Err(Error::failed("an event became unreadable while it was sent"));
         }
+        if let Delivery::Lag { behind } = delivery {
+            self.lagging = Some(self.app.counts.lagging());
+            self.app.untold.add_lag(behind, self.subscription.cursor().get());
+        }
         if self.is_beyond_until(&delivery) {
             self.ended = true;
             return Ok(());
@@ -254,8 +270,14 @@ impl Feed {
         }
         match delivery {
             Delivery::Event(_) => {}
-            Delivery::Gap(gap) => sse::gap_frame(out, &wire_gap(gap)),
-            Delivery::Undecodable(record) => sse::gap_frame(out, &undecodable_gap(record.seq)),
+            Delivery::Gap(gap) => {
+                filling.deliveries.gaps += 1;
+                sse::gap_frame(out, &wire_gap(gap));
+            }
+            Delivery::Undecodable(record) => {
+                filling.deliveries.gaps += 1;
+                sse::gap_frame(out, &undecodable_gap(record.seq));
+            }
             Delivery::Checkpoint { seq } => {
                 // Where it stands depends on where the stream began.
                 filling.is_own = true;
@@ -293,6 +315,7 @@ impl Feed {
             self.subscription.go_to(event.seq.prev());
         } else {
             self.sent = 0;
+            filling.deliveries.events += 1;
         }
     }
 

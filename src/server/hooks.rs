@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
+use bytes::Bytes;
 
 use super::connections::read_body;
 use super::emit::durability;
@@ -18,23 +19,19 @@ use super::{App, json_text_response};
 use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HookError};
 use crate::event::Event;
-use crate::store::Level;
+use crate::store::{Level, Way};
 use crate::wire::{Durability, ErrorCode, HOOK_BODY_BYTES_MAX, header};
 
 pub(super) async fn claude(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Refusal> {
-    let mut params = Params::of(&uri)?;
-    let level = match durability(&mut params)? {
-        Durability::Disk => Level::Disk,
-        Durability::Os => Level::Os,
-    };
-    params.finish()?;
-    let body = read_body(body, HOOK_BODY_BYTES_MAX, app.settings.body_read_timeout).await?;
+    let asked = read(&app, &uri, body).await;
+    let (body, level) = asked.map_err(|refusal| app.turn_down(Way::Hook, refusal))?;
     // A tool's answer may be megabytes: read and redacted off the threads that serve sockets.
     let pending = {
         let app = app.clone();
         tokio::task::spawn_blocking(move || -> Result<_, Refusal> {
-            let event = event(&app, &body)?;
-            Ok(app.store.emit(vec![event], level, None)?)
+            let event = event(&app, &body).map_err(|refusal| app.turn_down(Way::Hook, refusal))?;
+            app.admit(Way::Hook, std::slice::from_ref(&event))?;
+            Ok(app.store.emit_from(Way::Hook, vec![event], level, None)?)
         })
     };
     let pending =
@@ -45,6 +42,16 @@ pub(super) async fn claude(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
         response.headers_mut().insert(header::SEQ, HeaderValue::from(seq.get()));
     }
     Ok(response)
+}
+
+async fn read(app: &App, uri: &Uri, body: Body) -> Result<(Bytes, Level), Refusal> {
+    let mut params = Params::of(uri)?;
+    let level = match durability(&mut params)? {
+        Durability::Disk => Level::Disk,
+        Durability::Os => Level::Os,
+    };
+    params.finish()?;
+    Ok((read_body(body, HOOK_BODY_BYTES_MAX, app.settings.body_read_timeout).await?, level))
 }
 
 fn event(app: &App, body: &[u8]) -> Result<Event, Refusal> {

@@ -17,8 +17,10 @@
 //! [`serve`] takes its listener and its shutdown, so tests bind port 0 and stop it; [`run()`] adds what
 //! `api-server` needs: the lock, the runtime file, signals, the inbox watcher.
 
+mod admission;
 mod chunks;
 mod connections;
+mod counts;
 mod emit;
 mod error;
 mod events;
@@ -29,14 +31,18 @@ mod guard;
 mod health;
 mod hooks;
 mod logging;
+mod metrics;
+mod metrics_text;
 mod params;
 mod pump;
+mod rate;
 mod replay;
 mod routes;
 mod run;
 mod runtime_file;
 mod sessions;
 mod stream;
+mod telling;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -92,11 +98,16 @@ pub struct Settings {
     pub body_read_timeout: Duration,
     /// Whether transcripts are imported while their sessions live.
     pub imports_live: bool,
+    /// Events a second that one source may emit in the long run; 0 is no limit.
+    pub emit_rate_per_second: u32,
+    /// Events that one source may emit at once.
+    pub emit_burst: u32,
 }
 
 impl Settings {
     /// The usual limits.
     pub fn new(guard: Guard, instance_id: String, source: Source, clock: Arc<dyn Clock>) -> Settings {
+        let configured = crate::config::Settings::default();
         Settings {
             guard,
             instance_id,
@@ -108,6 +119,8 @@ impl Settings {
             keep_alive: KEEP_ALIVE,
             body_read_timeout: BODY_READ_TIMEOUT,
             imports_live: false,
+            emit_rate_per_second: configured.emit_rate_per_second,
+            emit_burst: configured.emit_burst,
         }
     }
 }
@@ -139,6 +152,12 @@ pub(crate) struct App {
     pub(crate) chunks: chunks::ChunkCache,
     /// The sessions projection, which `sessions.rs` keeps at the live end.
     pub(crate) sessions: Arc<Runner<SessionsProjection>>,
+    /// How many events a source may emit.
+    rates: rate::Rates,
+    /// Requests, connections and streams so far.
+    counts: counts::Counts,
+    /// What has to be told in the journal and was not yet.
+    untold: telling::Untold,
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
@@ -152,9 +171,13 @@ impl App {
         let journal = store.journal_id().to_bytes();
         let files = settings.snapshots.as_ref().map(|dir| snapshot::Files::new(dir, journal));
         let sessions = Arc::new(Runner::restore(files, store.durable()));
+        let rates = rate::Rates::new(settings.emit_rate_per_second, settings.emit_burst);
         App {
             store,
             settings,
+            rates,
+            counts: counts::Counts::default(),
+            untold: telling::Untold::default(),
             sessions,
             frames: frames::FrameCache::default(),
             chunks: chunks::ChunkCache::default(),
@@ -226,6 +249,7 @@ pub async fn serve(
     tracing::info!(%addr, instance = app.settings.instance_id, "serving");
 
     let followers = Followers::start(&app);
+    let telling = telling::Telling::start(&app);
     let stop = watch::Sender::new(false);
     let router = routes::router(app.clone());
     let accepting = tokio::spawn(connections::accept(listener, app.clone(), router, stop.subscribe()));
@@ -240,6 +264,7 @@ pub async fn serve(
     let connections = accepting.await;
     wait_for_requests(&app).await;
     followers.end().await;
+    telling.end(&app).await;
     let stopped = emit_stopped(&app).await;
     let last = stopped.as_ref().map_or_else(|_| app.store.durable(), |seq| *seq);
     app.phase.send_replace(Phase::Ending(last));

@@ -8,7 +8,7 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 
 use super::error::Refusal;
-use super::{App, emit, events, health, hooks, replay, sessions, stream};
+use super::{App, emit, events, health, hooks, metrics, replay, sessions, stream};
 use crate::wire::{ErrorCode, path};
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -20,6 +20,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(path::REPLAY, get(replay::replay))
         .route(path::EVENT, get(events::one))
         .route(path::HOOK_CLAUDE, post(hooks::claude))
+        .route(path::METRICS, get(metrics::metrics))
         .route(path::SHUTDOWN, post(health::shutdown))
         .merge(sessions::routes())
         .method_not_allowed_fallback(method_not_allowed)

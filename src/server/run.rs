@@ -103,6 +103,8 @@ async fn run_on(
     settings.snapshots = Some(options.dir.snapshots());
     settings.prices = options.settings.prices.clone();
     settings.imports_live = true;
+    settings.emit_rate_per_second = options.settings.emit_rate_per_second;
+    settings.emit_burst = options.settings.emit_burst;
     let served = serve(listener, store.clone(), settings, shutdown).await;
     drop(file);
     served

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Seq};
+use crate::store::counters::{Offer, Way};
 use crate::store::ids::{self, Hit};
-use crate::store::log::{Appending, Level, TailWatch};
+use crate::store::log::{Appended, Appending, Level, TailWatch};
 use crate::store::open::{Inner, Store, Writer};
 
 /// Most events in one batch.
@@ -52,21 +53,53 @@ impl Store {
     /// [`Error::BatchSize`], [`Error::Conflict`], [`Error::LevelUnsupported`], [`Error::JournalPoisoned`], [`Error::StorageFull`],
     /// [`Error::Closed`]. Nothing of the batch was kept then.
     pub fn emit(&self, events: Vec<Event>, level: Level, expected: Option<Seq>) -> Result<Pending> {
-        self.emit_after(events, level, expected, Writer::drain_before_batch)
+        self.emit_from(Way::Own, events, level, expected)
+    }
+
+    /// [`Store::emit`] for events that came on this way: what becomes of them is entered there in the [books](Store::books).
+    ///
+    /// # Errors
+    /// As [`Store::emit`].
+    pub fn emit_from(
+        &self,
+        way: Way,
+        events: Vec<Event>,
+        level: Level,
+        expected: Option<Seq>,
+    ) -> Result<Pending> {
+        self.emit_after(way, events, level, expected, Writer::drain_before_batch)
     }
 
     /// The store's own events at an opening: they go before the backlog.
     pub(super) fn emit_without_drain(&self, events: Vec<Event>, level: Level) -> Result<Pending> {
-        self.emit_after(events, level, None, |_, _| Ok(()))
+        self.emit_after(Way::Own, events, level, None, |_, _| Ok(()))
     }
 
     fn emit_after(
+        &self,
+        way: Way,
+        events: Vec<Event>,
+        level: Level,
+        expected: Option<Seq>,
+        before: impl Fn(&mut Writer, &Inner) -> Result<()>,
+    ) -> Result<Pending> {
+        let mut offer = self.inner.counters.offer(way, events.len() as u64);
+        match self.append_after(events, level, expected, before) {
+            Ok(batch) => Ok(Pending { run: Some(batch.into_run(self.inner.clone(), offer)) }),
+            Err(error) => {
+                offer.rest_is_refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn append_after(
         &self,
         mut events: Vec<Event>,
         level: Level,
         expected: Option<Seq>,
         before: impl Fn(&mut Writer, &Inner) -> Result<()>,
-    ) -> Result<Pending> {
+    ) -> Result<Batch> {
         let inner = &self.inner;
         inner.log.promises().check(level)?;
         let encoded: Vec<(Uuid, Vec<u8>)> = events
@@ -82,8 +115,8 @@ impl Store {
         for _ in 0..APPEND_TRIES {
             writer.ids.begin();
             before(&mut writer, inner)?;
-            if let Some(pending) = writer.append(inner, &encoded, level, expected)? {
-                return Ok(pending);
+            if let Some(batch) = writer.append(inner, &encoded, level, expected)? {
+                return Ok(batch);
             }
         }
         Err(Error::StorageFull { cause: "what was to go before could not be kept".into() })
@@ -102,12 +135,12 @@ fn check_size(encoded: &[(Uuid, Vec<u8>)]) -> Result<()> {
 impl Writer {
     fn append(
         &mut self,
-        inner: &Arc<Inner>,
+        inner: &Inner,
         encoded: &[(Uuid, Vec<u8>)],
         level: Level,
         expected: Option<Seq>,
-    ) -> Result<Option<Pending>> {
-        let sorted = self.sort_out(encoded)?;
+    ) -> Result<Option<Batch>> {
+        let mut sorted = self.sort_out(encoded)?;
         let fresh: Vec<&[u8]> = sorted.fresh.iter().map(|index| encoded[*index].1.as_slice()).collect();
         let appending = match fresh.as_slice() {
             [] => None,
@@ -123,21 +156,14 @@ impl Writer {
             }
         };
         let mut seq = appending.as_ref().map_or(Seq::ZERO, Appending::first);
-        let mut pending = Pending {
-            inner: inner.clone(),
-            appending,
-            awaited: sorted.awaited,
-            watch: None,
-            emitted: Emitted { seqs: sorted.seqs, durability: Level::Disk, duplicates: sorted.duplicates },
-        };
-        for index in sorted.fresh {
-            pending.emitted.seqs[index] = seq;
+        for index in &sorted.fresh {
+            sorted.seqs[*index] = seq;
             seq = seq.next();
         }
-        for (index, first) in sorted.twice {
-            pending.emitted.seqs[index] = pending.emitted.seqs[first];
+        for (index, first) in &sorted.twice {
+            sorted.seqs[*index] = sorted.seqs[*first];
         }
-        Ok(Some(pending))
+        Ok(Some(Batch { appending, sorted }))
     }
 
     fn sort_out(&mut self, encoded: &[(Uuid, Vec<u8>)]) -> Result<Sorted> {
@@ -164,6 +190,21 @@ impl Writer {
     }
 }
 
+/// A batch that has its seqs.
+struct Batch {
+    appending: Option<Appending>,
+    sorted: Sorted,
+}
+
+impl Batch {
+    fn into_run(self, inner: Arc<Inner>, offer: Offer) -> Run {
+        let Sorted { fresh, duplicates, awaited, seqs, .. } = self.sorted;
+        let emitted = Emitted { seqs, durability: Level::Disk, duplicates };
+        let (fresh, appending) = (fresh.len() as u64, self.appending);
+        Run { inner, offer, fresh, appending, awaited, watch: None, emitted }
+    }
+}
+
 /// A batch, told apart by index.
 #[derive(Default)]
 struct Sorted {
@@ -181,7 +222,16 @@ struct Sorted {
 /// A batch on its way: a future, or [`Pending::wait`]. Dropping it does not take the batch back.
 #[must_use = "without waiting, nothing is known about the fate of the events"]
 pub struct Pending {
+    /// `None` once it was decided.
+    run: Option<Run>,
+}
+
+/// A batch until it is decided.
+pub(super) struct Run {
     inner: Arc<Inner>,
+    pub(super) offer: Offer,
+    /// How many of the events are new.
+    fresh: u64,
     appending: Option<Appending>,
     /// Duplicates of events on their way.
     awaited: Vec<(Uuid, Seq)>,
@@ -192,7 +242,7 @@ pub struct Pending {
 impl Pending {
     /// The seqs, as they were given; theirs for good once the level is reached.
     pub fn seqs(&self) -> &[Seq] {
-        &self.emitted.seqs
+        self.run.as_ref().map_or(&[], |run| &run.emitted.seqs)
     }
 
     /// Blocks until the level is reached.
@@ -200,21 +250,88 @@ impl Pending {
     /// # Errors
     /// When the batch was not kept, or the event that it duplicates was not.
     pub fn wait(mut self) -> Result<Emitted> {
+        self.run.take().map_or(Err(Error::Closed { reason: "the batch was decided before" }), Run::wait)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // The log decides on it whether anybody waits or not, and the books want to know.
+        if let Some(run) = self.run.take() {
+            Offer::adopt(run);
+        }
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Emitted>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(run) = &mut self.run else {
+            return Poll::Ready(Err(Error::Closed { reason: "the batch was decided before" }));
+        };
+        let outcome = ready!(run.poll(context));
+        self.run = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Run {
+    fn wait(mut self) -> Result<Emitted> {
         if let Some(appending) = self.appending.take() {
-            self.emitted.durability = appending.wait()?.level;
+            let outcome = appending.wait();
+            self.appended(outcome)?;
         }
         if self.awaited_last().is_some_and(|last| self.inner.log.durable() < last) {
-            self.inner.log.flush(Level::Disk)?;
+            self.inner.log.flush(Level::Disk).inspect_err(|error| self.offer.rest_is_refused(error))?;
         }
         self.confirm_awaited()?;
         Ok(self.emitted)
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Emitted>> {
+        if let Some(appending) = &mut self.appending {
+            let outcome = ready!(Pin::new(appending).poll(context));
+            self.appending = None;
+            self.appended(outcome)?;
+        }
+        if let Some(last) = self.awaited_last() {
+            let watch = self.watch.get_or_insert_with(|| self.inner.log.watch());
+            let reached = watch.poll_beyond(last.prev(), context.waker());
+            // Nothing will move the tail if the log took the first one back; it wakes whoever waits all the same.
+            let log = &self.inner.log;
+            if reached.is_pending() && last < log.tail() && log.poisoned().is_none() {
+                return Poll::Pending;
+            }
+        }
+        self.confirm_awaited()?;
+        let emitted =
+            Emitted { seqs: Vec::new(), durability: self.emitted.durability, duplicates: Vec::new() };
+        Poll::Ready(Ok(std::mem::replace(&mut self.emitted, emitted)))
+    }
+
+    fn appended(&mut self, outcome: Result<Appended>) -> Result<()> {
+        let appended = outcome.inspect_err(|error| self.offer.rest_is_refused(error))?;
+        self.emitted.durability = appended.level;
+        self.offer.committed(appended.level, self.fresh);
+        Ok(())
     }
 
     fn awaited_last(&self) -> Option<Seq> {
         self.awaited.iter().map(|(_, seq)| *seq).max()
     }
 
-    fn confirm_awaited(&self) -> Result<()> {
+    /// Enters what is left: the duplicates.
+    fn confirm_awaited(&mut self) -> Result<()> {
+        let confirmed = self.awaited_are_held();
+        match &confirmed {
+            Ok(()) => self.offer.rest_is_known(),
+            Err(error) => self.offer.rest_is_refused(error),
+        }
+        confirmed
+    }
+
+    fn awaited_are_held(&self) -> Result<()> {
         for (id, seq) in &self.awaited {
             if !ids::holds(&*self.inner.log, *seq, *id)? {
                 return Err(self.inner.log.poisoned().unwrap_or_else(|| Error::StorageFull {
@@ -223,32 +340,6 @@ impl Pending {
             }
         }
         Ok(())
-    }
-}
-
-impl Future for Pending {
-    type Output = Result<Emitted>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(appending) = &mut this.appending {
-            let outcome = ready!(Pin::new(appending).poll(context));
-            this.appending = None;
-            this.emitted.durability = outcome?.level;
-        }
-        if let Some(last) = this.awaited_last() {
-            let watch = this.watch.get_or_insert_with(|| this.inner.log.watch());
-            let reached = watch.poll_beyond(last.prev(), context.waker());
-            // Nothing will move the tail if the log took the first one back; it wakes whoever waits all the same.
-            let log = &this.inner.log;
-            if reached.is_pending() && last < log.tail() && log.poisoned().is_none() {
-                return Poll::Pending;
-            }
-            this.confirm_awaited()?;
-        }
-        let emitted =
-            Emitted { seqs: Vec::new(), durability: this.emitted.durability, duplicates: Vec::new() };
-        Poll::Ready(Ok(std::mem::replace(&mut this.emitted, emitted)))
     }
 }
 

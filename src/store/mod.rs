@@ -13,9 +13,10 @@
 //! ```
 //!
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
-//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`].
+//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`].
 
 mod commands;
+pub mod counters;
 pub mod emit;
 #[cfg(test)]
 mod faults;
@@ -31,10 +32,11 @@ pub(crate) mod testing;
 pub mod view;
 pub mod watch;
 
+pub use counters::{Account, Books, InboxState, Way};
 pub use emit::{Emitted, Pending};
 pub use inbox::drain::Drained;
 pub use lock::{Holder, Role, holder};
-pub use log::{Gap, GapReason, JournalId, Level, Log, MemoryLog, level_name};
+pub use log::{Gap, GapReason, JournalId, Level, Log, MemoryLog, Stats, level_name};
 pub use open::{Opened, Opening, Store};
 pub use replay::{Item, Replay, SessionOrder, Undecodable};
 pub use subscribe::{Delivery, Subscription};

@@ -15,6 +15,7 @@ use crate::config::{DataDir, Settings, guard};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventRef, Kind, Redactor, Seq, payload};
 use crate::store::commands::Commands;
+use crate::store::counters::Counters;
 use crate::store::ids::Ids;
 use crate::store::inbox::drain::{Drain, Drained};
 use crate::store::inbox::{running, untold};
@@ -95,6 +96,7 @@ pub(super) struct Inner {
     pub(super) instance: String,
     pub(super) dir: Option<DataDir>,
     pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
     writer: Mutex<Writer>,
 }
 
@@ -188,9 +190,10 @@ impl Store {
 
     fn assemble(log: Arc<dyn Log>, dir: Option<(DataDir, Held)>, opening: &Opening) -> Store {
         let (dir, held) = dir.unzip();
+        let counters = Arc::new(Counters::new(log.tail().prev()));
         let writer = Writer {
             ids: Ids::new(log.clone(), dir.as_ref().map(DataDir::index)),
-            drain: dir.as_ref().map(Drain::new),
+            drain: dir.as_ref().map(|dir| Drain::new(dir, counters.clone())),
             wake: None,
             held,
             closed: false,
@@ -202,6 +205,7 @@ impl Store {
             instance: opening.instance.clone(),
             dir,
             shared: Arc::new(Shared::new()),
+            counters,
             writer: Mutex::new(writer),
         };
         Store { inner: Arc::new(inner) }
@@ -310,6 +314,7 @@ impl Store {
             drain.save(&*inner.log);
         }
         let closed = inner.log.close();
+        inner.counters.settle();
         writer.held = None;
         flushed.and(closed)
     }

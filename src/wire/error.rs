@@ -59,6 +59,7 @@ error_codes! {
     BodyTooLarge "body_too_large" 413 "The body is over 1 MiB (16 MiB for a hook); nothing was stored.";
     UnsupportedMediaType "unsupported_media_type" 415 "Only application/json is taken.";
     UnsupportedEncoding "unsupported_encoding" 415 "Compressed bodies are not taken.";
+    RateLimited "rate_limited" 429 "The source emits more than `emit.rate_per_second` lets in; nothing was stored. Send it again after `Retry-After` seconds.";
     Internal "internal" 500 "The server failed; its log says why. An emit may or may not have been stored: send it again with the same ids.";
     JournalPoisoned "journal_poisoned" 503 "A flush failed, so nothing more is written until the server restarts; reading goes on.";
     Stopping "stopping" 503 "The server is stopping; try again, or go without it.";

@@ -4,6 +4,7 @@
 //! Nothing here opens a socket or reads a clock: everything is a function of values, so the server, the client
 //! and the tests cannot disagree about a name or a number.
 
+pub mod counters;
 pub mod error;
 pub mod sse;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use counters::Counters;
 pub use error::{ErrorBody, ErrorCode};
 
 /// Where each route lives. Templates use axum's `{name}` form; [`path::event`] and friends fill them in.
@@ -36,6 +38,8 @@ pub mod path {
     pub const SESSION: &str = "/sessions/{id}";
     /// What happened in one session, in the order in which it happened.
     pub const SESSION_TIMELINE: &str = "/sessions/{id}/timeline";
+    /// What the server counts.
+    pub const METRICS: &str = "/metrics";
     /// The safe stop.
     pub const SHUTDOWN: &str = "/admin/shutdown";
 
@@ -51,6 +55,7 @@ pub mod path {
         (SESSIONS, "GET,HEAD"),
         (SESSION, "GET,HEAD"),
         (SESSION_TIMELINE, "GET,HEAD"),
+        (METRICS, "GET,HEAD"),
         (SHUTDOWN, "POST"),
     ];
 

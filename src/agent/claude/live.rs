@@ -21,7 +21,7 @@ use super::transcript::{self, ImportError, Known, Report, Sink, SinkError, Taken
 use crate::agent::Origin;
 use crate::clock::{Clock, SystemClock};
 use crate::event::{Event, Filter, Kind, Redactor, Seq, Source};
-use crate::store::{Delivery, Item, Level, Store};
+use crate::store::{Delivery, Item, Level, Store, Way};
 
 /// The newest events that are folded into what is known.
 pub const FOLDED_EVENTS_MAX: u64 = 4_194_304;
@@ -170,7 +170,7 @@ pub struct StoreSink<'a>(pub &'a Store);
 impl Sink for StoreSink<'_> {
     fn emit(&mut self, events: Vec<Event>) -> Result<Taken, SinkError> {
         let sent = events.len() as u64;
-        let emitted = self.0.emit(events, Level::Disk, None)?.wait()?;
+        let emitted = self.0.emit_from(Way::Import, events, Level::Disk, None)?.wait()?;
         let known = emitted.duplicates.len() as u64;
         Ok(Taken { added: sent - known, known })
     }

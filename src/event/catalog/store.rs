@@ -31,7 +31,7 @@ SubscriberLagged subscriber_lagged Store 5 v1 produced "the store, when a follow
     cursor_seq: u64 = 400 => "Where it stands.",
     behind: u64 = 12000 => "How many events it is behind the durable tail.",
 }
-RateLimited rate_limited Store 5 v1 reserved "the server, at most once a minute, when it refused emits for their rate" ~ "{refused} refused on {route}" {
+RateLimited rate_limited Store 5 v1 produced "the server, at most once a minute, when it refused emits for their rate" ~ "{refused} refused on {route}" {
     route: String = "/events/emit" => "Where.",
     refused: u64 = 210 => "Requests refused since the last such event.",
     limit_per_second: u64 = 1000 => "The limit.",

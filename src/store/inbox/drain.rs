@@ -16,6 +16,7 @@
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +29,7 @@ use crate::config::{DataDir, guard};
 use crate::error::{Error, Result};
 use crate::event::{EventRef, Seq, Timestamp};
 use crate::store::commands::Commands;
+use crate::store::counters::{Counters, Way};
 use crate::store::ids::{Hit, Ids};
 use crate::store::log::{Appending, Level, Log};
 
@@ -98,6 +100,7 @@ pub(in crate::store) struct Drain {
     /// Present once asked for: what began and has not ended.
     commands: Option<Commands>,
     commands_file: Option<PathBuf>,
+    counters: Arc<Counters>,
 }
 
 /// One batch whose files still lie in the inbox.
@@ -107,6 +110,9 @@ struct Taken {
     appending: Option<Appending>,
     /// Duplicates of events that were on their way.
     awaits: Vec<(Uuid, Seq)>,
+    /// How many of them were appended, and how many the journal held already.
+    committed: u64,
+    duplicates: u64,
 }
 
 /// What became of the events of a batch.
@@ -145,7 +151,7 @@ struct Quiet {
 }
 
 impl Drain {
-    pub(in crate::store) fn new(dir: &DataDir) -> Drain {
+    pub(in crate::store) fn new(dir: &DataDir, counters: Arc<Counters>) -> Drain {
         Drain {
             inbox: dir.inbox(),
             quarantine: dir.quarantine(),
@@ -160,6 +166,7 @@ impl Drain {
             room: true,
             own_pids: [std::process::id(), parent_id()],
             quiet: None,
+            counters,
         }
     }
 
@@ -218,7 +225,9 @@ impl Drain {
         }
         if !batch.names.is_empty() {
             self.passed.extend(batch.names.iter().cloned());
-            self.taken.push_back(Taken { names: batch.names, appending, awaits: batch.awaits });
+            let Batch { names, awaits, drained: Drained { events, duplicates, .. }, .. } = batch;
+            self.taken.push_back(Taken { names, appending, awaits, committed: events, duplicates });
+            return Ok(Some(batch.drained));
         }
         Ok(Some(batch.drained))
     }
@@ -240,7 +249,7 @@ impl Drain {
                     self.list_anew();
                     continue;
                 }
-                Fate::Kept => {}
+                Fate::Kept => self.counters.drained(taken.committed, taken.duplicates),
             }
             cut_point("durable");
             for name in taken.names.drain(..) {
@@ -271,7 +280,9 @@ impl Drain {
         self.trouble = None;
         if !self.stuck.is_empty() {
             let names = std::mem::take(&mut self.stuck);
-            self.taken.push_back(Taken { names, appending: None, awaits: Vec::new() });
+            let (appending, awaits) = (None, Vec::new());
+            // What became of their events was entered before.
+            self.taken.push_back(Taken { names, appending, awaits, committed: 0, duplicates: 0 });
         }
     }
 
@@ -370,6 +381,7 @@ impl Drain {
             };
             // Counted here, so that it is told even if this batch fails.
             self.quarantined += 1;
+            self.counters.refused(Way::Inbox, "quarantined", 1);
             self.set_aside(&path, &name, damage);
         }
         cut_point("read");

@@ -94,6 +94,10 @@ impl Log for LocalLog {
         self.journal.poisoned().map(Error::from)
     }
 
+    fn stats(&self) -> Option<journal::Stats> {
+        Some(self.journal.stats())
+    }
+
     fn close(&self) -> Result<()> {
         Ok(self.journal.clone().close()?)
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use local::{LocalLog, LocalView};
 pub use memory::MemoryLog;
-pub use mnemosyne_journal::{GapReason, JournalId, Level};
+pub use mnemosyne_journal::{GapReason, JournalId, Level, Stats};
 
 use crate::error::{Error, Result};
 use crate::event::{Seq, Timestamp};
@@ -72,6 +72,11 @@ pub trait Log: Send + Sync + 'static {
 
     /// Why nothing more can be appended, if that is so.
     fn poisoned(&self) -> Option<Error> {
+        None
+    }
+
+    /// What was written since it was opened; `None` where that is another's business.
+    fn stats(&self) -> Option<Stats> {
         None
     }
 
