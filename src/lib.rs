@@ -6,6 +6,9 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod projection;
 pub mod server;
 pub mod store;

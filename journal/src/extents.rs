@@ -72,7 +72,7 @@ impl View {
         file.sync_data().map_err(|error| Error::io("flush", &name, error))?;
         let told = Before::read(disk, before)?;
         let journal = Some(self.catalog.journal);
-        let around = Surroundings { base, journal, previous: told.link, proven: None };
+        let around = Surroundings { base, journal, previous: told.link, footer: None, proven: None };
         let verdict = judge(&read_all(&*file, &name)?, around).map_err(|fault| {
             let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
             refusal(fault, &name).unwrap_or_else(damaged)

@@ -249,7 +249,8 @@ fn recover(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], now: Micros) ->
     let (file, name) = open_segment(&*disk, base, Access::Read)?;
     let bytes = read_all(&*file, &name)?;
     drop(file);
-    let around = Surroundings { base, journal: told.journal, previous: told.link, proven: None };
+    let around =
+        Surroundings { base, journal: told.journal, previous: told.link, footer: None, proven: None };
     let verdict = match judge(&bytes, around) {
         Ok(verdict) => verdict,
         Err(fault) => {
@@ -418,7 +419,8 @@ fn seal_behind(writer: &Writer, previous: Seq, next: Seq) -> Result<()> {
     }
     let bytes = read_all(&*file, &name)?;
     let journal = Some(writer.catalog.journal);
-    let around = Surroundings { base: previous, journal, previous: None, proven: Some(next.prev()) };
+    let around =
+        Surroundings { base: previous, journal, previous: None, footer: None, proven: Some(next.prev()) };
     match judge(&bytes, around) {
         Ok(verdict) => seal_judged(&*writer.disk, previous, &verdict),
         Err(fault) => refusal(fault, &name).map_or(Ok(()), Err),

@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub journal: Option<JournalId>,
     /// The chain's link before the segment, if another segment told it; used only if the header is damaged.
     pub previous: Option<Hash>,
+    /// What the segment's footer says of it, if the bytes are given without their footer; used only if the header is damaged.
+    pub footer: Option<Identity>,
     /// How far everything is known to be durable from elsewhere: up to the next segment's base, if there is one.
     pub proven: Option<Seq>,
 }
@@ -81,7 +83,8 @@ pub fn judge(bytes: &[u8], around: Surroundings) -> Result<Verdict, Fault> {
         Err(fault @ (Fault::Version { .. } | Fault::Features { .. })) => return Err(fault),
         Ok(_) | Err(_) => None,
     };
-    let identity = header.as_ref().map(Identity::of).or_else(|| Identity::find(bytes, around.journal));
+    let identity =
+        header.as_ref().map(Identity::of).or_else(|| Identity::find(bytes, around.journal)).or(around.footer);
     let mut verdict = Verdict {
         header,
         identity,

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::format::record::{self, Found, Parsed};
 use crate::format::{
-    ALIGN, BATCH_HEADER_BYTES, BatchHeader, Key, SEGMENT_HEADER_BYTES, SegmentHeader, is_zero,
+    ALIGN, BATCH_HEADER_BYTES, BatchHeader, Footer, Key, SEGMENT_HEADER_BYTES, SegmentHeader, is_zero,
 };
 use crate::types::{JournalId, Seq};
 
@@ -28,14 +28,25 @@ impl Identity {
         Identity { journal: header.journal, salt: header.salt }
     }
 
-    /// As the first whole frame says, for a segment whose header is damaged. With `journal`, frames of another are
-    /// passed over.
+    /// As the first whole frame says, or the footer at the end, for a segment whose header is damaged. With `journal`,
+    /// those of another are passed over.
     pub fn find(bytes: &[u8], journal: Option<JournalId>) -> Option<Identity> {
+        let ours = |id: &JournalId| journal.is_none_or(|journal| journal == *id);
         (SEGMENT_HEADER_BYTES..bytes.len())
             .step_by(ALIGN)
             .filter_map(|at| BatchHeader::decode(&bytes[at..], at as u64).ok())
-            .find(|header| journal.is_none_or(|journal| journal == header.journal))
+            .find(|header| ours(&header.journal))
             .map(|header| Identity { journal: header.journal, salt: header.salt })
+            .or_else(|| {
+                Footer::at_end_of(bytes)
+                    .filter(|footer| ours(&footer.journal))
+                    .map(|footer| Identity::of_footer(&footer))
+            })
+    }
+
+    /// As the segment's footer says.
+    pub fn of_footer(footer: &Footer) -> Identity {
+        Identity { journal: footer.journal, salt: footer.salt }
     }
 
     /// The key of its records' checksums.

@@ -13,7 +13,7 @@ use crate::format::chain::{digest_of, link};
 use crate::format::segment::segment_name;
 use crate::format::{BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::recovery::{Surroundings, Verdict, judge};
-use crate::scan::{Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
+use crate::scan::{Identity, Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
 
 /// What was found wrong in one place.
@@ -178,8 +178,13 @@ pub fn check_parts(bytes: &[u8], around: &Around, see: &mut dyn FnMut(Part)) -> 
         Some(last) => Some(next_base.map_or(last, |end| end.min(last))),
         None => next_base,
     };
-    let surroundings =
-        Surroundings { base: around.base, journal: around.journal, previous: around.previous, proven: ends };
+    let surroundings = Surroundings {
+        base: around.base,
+        journal: around.journal,
+        previous: around.previous,
+        footer: footer.as_ref().map(Identity::of_footer),
+        proven: ends,
+    };
     let verdict = judge(content, surroundings)?;
     let mut check = Check {
         name: segment_name(around.base),

@@ -182,7 +182,13 @@ fn look(disk: &dyn Disk, bases: &[Seq], journal: Option<JournalId>) -> Result<(F
     let told = Before::read(disk, before)?;
     let (file, name) = open_segment(disk, base, Access::Read)?;
     let bytes = read_all(&*file, &name)?;
-    let around = Surroundings { base, journal: journal.or(told.journal), previous: told.link, proven: None };
+    let around = Surroundings {
+        base,
+        journal: journal.or(told.journal),
+        previous: told.link,
+        footer: None,
+        proven: None,
+    };
     let verdict = judge(&bytes, around).map_err(|fault| {
         let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
         refusal(fault, &name).unwrap_or_else(damaged)

@@ -97,9 +97,13 @@ impl Settings {
         let Some(bytes) = read_config(path, users)? else { return Ok(()) };
         let config = |message: String| Error::Config { path: path.into(), message };
         let text = String::from_utf8(bytes).map_err(|_| config("it is not UTF-8 text".into()))?;
-        let file: File =
-            toml::from_str(&text).map_err(|error| config(error.to_string().trim_end().into()))?;
-        self.apply(file, users).map_err(config)
+        self.apply_text(&text, users).map_err(config)
+    }
+
+    /// Takes what the text of a file says; `users` where the file is the user's own.
+    pub(crate) fn apply_text(&mut self, text: &str, users: bool) -> Result<(), String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        self.apply(file, users)
     }
 
     fn apply(&mut self, file: File, users: bool) -> Result<(), String> {

@@ -18,7 +18,7 @@ pub fn events_md() -> String {
 }
 
 /// An event of a kind as a reader gets it, the same on every run.
-pub(super) fn example(kind: Kind) -> StoredEvent {
+pub(crate) fn example(kind: Kind) -> StoredEvent {
     const SESSION: &str = "258c7280-ae70-4798-800f-63464d01a85d";
     const SERVER: &str = "0190a5c2-7d1e-7000-8000-0000000000aa";
     let time = Timestamp::from_micros(1_767_323_045_000_006);

@@ -33,7 +33,7 @@ mod hooks;
 mod logging;
 mod metrics;
 mod metrics_text;
-mod params;
+pub(crate) mod params;
 mod pump;
 mod rate;
 mod replay;

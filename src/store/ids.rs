@@ -13,7 +13,7 @@
 //!
 //! Nothing is loaded before the first lookup: a command that only reads pays nothing.
 
-mod block;
+pub(crate) mod block;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;

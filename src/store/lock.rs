@@ -49,11 +49,18 @@ pub struct Holder {
     pub journal_id: Option<String>,
 }
 
+impl Holder {
+    /// What a lock file says; nothing where it names nobody.
+    pub(crate) fn parse(content: &[u8]) -> Option<Holder> {
+        serde_json::from_slice(content).ok()
+    }
+}
+
 /// The live process that holds the journal of `dir`, if one does. Takes no lock. A process that is just starting or just
 /// ending may be told either way.
 pub fn holder(dir: &DataDir) -> Option<Holder> {
     let content = Lock::read_holder(&dir.lock())?;
-    let holder: Holder = serde_json::from_slice(&content).ok()?;
+    let holder = Holder::parse(&content)?;
     holder.process.is_alive().then_some(holder)
 }
 

@@ -20,7 +20,7 @@ pub mod counters;
 pub mod emit;
 #[cfg(test)]
 mod faults;
-mod ids;
+pub(crate) mod ids;
 pub mod inbox;
 pub mod lock;
 pub mod log;

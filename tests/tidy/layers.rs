@@ -71,6 +71,8 @@ const LAYERS: &[Layer] = &[
         never: &["mnemosyne_journal", "axum", "clap"],
     },
     Layer { at: "src/cli/", may: &["*"], never: &["mnemosyne_journal", "axum"] },
+    // Properties of every parser, at whatever level it stands; not in a build for users.
+    Layer { at: "src/fuzzing/", may: &["*"], never: &[] },
     Layer { at: "src/main.rs", may: &["*"], never: &["mnemosyne_journal", "axum"] },
     Layer { at: "src/lib.rs", may: &["*"], never: &["axum"] },
     Layer {
@@ -130,6 +132,7 @@ const OUTSIDE: &[&str] = &[
     "journal/tests/",
     "tools/tests/",
     "benches/",
+    "fuzz/",
     "journal/benches/",
     "journal/examples/",
     "examples/",

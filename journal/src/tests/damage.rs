@@ -92,6 +92,27 @@ fn control_without_payload_checksums_a_flip_goes_through() {
     assert!(caught.is_err(), "the same test passes with checksums switched off");
 }
 
+/// Found by fuzzing: an opening cut away the frame whose header alone still named the salt, and the records before it could not
+/// be checked any more, whole as they were.
+#[test]
+fn a_sealed_segment_is_readable_by_its_footer_when_no_header_in_it_is_whole() {
+    let (disk, payloads) = small_journal(5, 20);
+    let name = segments(&disk).swap_remove(0);
+    let mut bytes = disk.content(&name).unwrap();
+    bytes[9] ^= 1;
+    for at in (SEGMENT_HEADER_BYTES..bytes.len()).step_by(8) {
+        if BatchHeader::decode(&bytes[at..], at as u64).is_ok() {
+            bytes[at] ^= 1;
+        }
+    }
+    disk.put(&name, bytes);
+    assert_eq!(missing(&disk, &payloads), 0);
+    let verified = checked(&disk);
+    assert!(is_reported(&verified));
+    assert!(verified.problems.iter().all(|problem| problem.lost.is_none()), "{:?}", verified.problems);
+    assert_eq!(verified.records, payloads.len() as u64);
+}
+
 #[test]
 fn every_truncation_is_reported_or_ends_at_a_frame_and_keeps_the_longest_prefix() {
     let (disk, payloads) = small_journal(6, 14);
@@ -254,7 +275,8 @@ fn a_torn_unflushed_write_is_never_called_corruption() {
         let acknowledged = journal.durable();
         append(1 + rng.below(8), &mut rng, crate::Level::Os);
         let bytes = torn(&mut rng, flushed, &disk.content(&name).unwrap());
-        let around = Surroundings { base: Seq::FIRST, journal: None, previous: None, proven: None };
+        let around =
+            Surroundings { base: Seq::FIRST, journal: None, previous: None, footer: None, proven: None };
         let verdict = judge(&bytes, around).unwrap();
         assert_eq!(verdict.damage, [], "a false alarm with MNEMOSYNE_SEED={seed}");
         assert!(verdict.last() >= acknowledged);

@@ -93,10 +93,7 @@ impl Block {
     pub(super) fn open(dir: &Path, journal: JournalId, first: u64) -> Option<Block> {
         let path = dir.join(file_name(first));
         let bytes = guard::read(&path, FILE_BYTES_MAX).ok()?;
-        let (count, last, body) = parse(&bytes, journal, first)?;
-        if last != first + BLOCK - 1 || body.len() != FILTER_BYTES + count * 6 {
-            return None;
-        }
+        let (count, body) = whole_block(&bytes, journal, first)?;
         let filter = body[..FILTER_BYTES].into();
         Some(Block { first, count, file: guard::open(&path, guard::How::Read).ok()?, filter })
     }
@@ -134,9 +131,9 @@ impl Block {
 }
 
 /// The ids of an unfinished block, as a clean stop wrote them down.
-pub(super) struct Partial {
-    pub(super) last: u64,
-    pub(super) seqs: HashMap<Uuid, u64>,
+pub(crate) struct Partial {
+    pub(crate) last: u64,
+    pub(crate) seqs: HashMap<Uuid, u64>,
 }
 
 impl Partial {
@@ -160,20 +157,28 @@ impl Partial {
 
     pub(super) fn read(dir: &Path, journal: JournalId, first: u64) -> Option<Partial> {
         let bytes = guard::read(&dir.join(format!("{}.part", file_name(first))), FILE_BYTES_MAX).ok()?;
-        let (count, last, body) = parse(&bytes, journal, first)?;
-        if body.len() != count * PART_BYTES || last + 1 < first || last >= first + BLOCK {
+        Partial::decode(&bytes, journal, first)
+    }
+
+    /// The ids in the bytes of a file, if they verify.
+    pub(crate) fn decode(bytes: &[u8], journal: JournalId, first: u64) -> Option<Partial> {
+        let (count, last, body) = parse(bytes, journal, first)?;
+        // How many seqs the block has up to `last`.
+        let known = last.checked_sub(first.checked_sub(1)?).filter(|known| *known <= BLOCK)?;
+        if body.len() != count * PART_BYTES {
             return None;
         }
         let seqs = body.chunks_exact(PART_BYTES).map(|part| {
             let mut id = [0; 16];
             id.copy_from_slice(&part[2..]);
-            (Uuid::from_bytes(id), first + u64::from(u16::from_le_bytes([part[0], part[1]])))
+            let offset = u64::from(u16::from_le_bytes([part[0], part[1]]));
+            (offset < known).then(|| (Uuid::from_bytes(id), first + offset))
         });
-        Some(Partial { last, seqs: seqs.collect() })
+        Some(Partial { last, seqs: seqs.collect::<Option<_>>()? })
     }
 }
 
-fn file_bytes(journal: JournalId, first: u64, last: u64, count: usize, body: &[u8]) -> Vec<u8> {
+pub(crate) fn file_bytes(journal: JournalId, first: u64, last: u64, count: usize, body: &[u8]) -> Vec<u8> {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
     header[8..24].copy_from_slice(&journal.to_bytes());
@@ -184,6 +189,13 @@ fn file_bytes(journal: JournalId, first: u64, last: u64, count: usize, body: &[u
     let crc = crc32fast::hash(&header[..HEADER_CRC_AT]);
     header[HEADER_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     [&header, body].concat()
+}
+
+/// Count and body of a full block's file, if it is one.
+pub(crate) fn whole_block(bytes: &[u8], journal: JournalId, first: u64) -> Option<(usize, &[u8])> {
+    let (count, last, body) = parse(bytes, journal, first)?;
+    (first.checked_add(BLOCK - 1) == Some(last) && body.len() == FILTER_BYTES + count * 6)
+        .then_some((count, body))
 }
 
 /// Count, last seq and body, if everything verifies.

@@ -219,3 +219,15 @@ fn nothing_is_appended_after_the_log_took_something_back() {
     assert_eq!(append(&mut ids).unwrap().first(), Seq::new(4));
     assert_eq!(ids.next(), Seq::new(5));
 }
+
+/// Found by fuzzing: a file whose checksums hold could name a seq beyond its own last one, or one past all numbers.
+#[test]
+fn a_file_that_names_seqs_it_does_not_know_is_as_good_as_none() {
+    let part = |offset: u16| [&offset.to_le_bytes()[..], &[7; 16]].concat();
+    let decode = |first: u64, last: u64, offset: u16| {
+        let file = block::file_bytes(journal_id(), first, last, 1, &part(offset));
+        block::Partial::decode(&file, journal_id(), first).map(|partial| partial.seqs.len())
+    };
+    assert_eq!(decode(1, 3, 2), Some(1));
+    assert_eq!((decode(1, 3, 3), decode(1, u64::MAX, 0), decode(0, 0, 0)), (None, None, None));
+}

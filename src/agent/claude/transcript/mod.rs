@@ -340,6 +340,17 @@ impl Import<'_> {
     }
 }
 
+/// The events of the lines in `text`, as an import of a journal that knows nothing would find them.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn events_of(text: &[u8], origin: &Origin, redactor: &Redactor) -> Vec<Event> {
+    let mut parents = Parents::default();
+    let mut facts = Facts::new(origin, redactor, &mut parents, "session.jsonl");
+    for line in text.split(|byte| *byte == b'\n') {
+        facts.line(line);
+    }
+    facts.take(&Known::default()).into_iter().map(|candidate| candidate.event).collect()
+}
+
 /// Events on their way to a sink.
 #[derive(Default)]
 struct Batch {
