@@ -150,6 +150,17 @@ pub enum Error {
         last: u64,
     },
 
+    /// Retention has dropped the events that the answer would be made of.
+    #[error(
+        "what was known at seq {asked} was dropped by retention: the earliest that can be shown is seq {first}"
+    )]
+    BeforeBase {
+        /// The seq asked for.
+        asked: u64,
+        /// The first seq whose state can be had.
+        first: u64,
+    },
+
     /// A cursor names another journal.
     #[error("the cursor belongs to journal {asked}, and this one is {actual}")]
     OtherJournal {
@@ -288,6 +299,7 @@ impl Error {
             Error::StorageFull { .. } => "storage_full",
             Error::Conflict { .. } => "conflict",
             Error::CursorAhead { .. } => "cursor_ahead",
+            Error::BeforeBase { .. } => "gone",
             Error::OtherJournal { .. } => "other_journal",
             Error::LevelUnsupported { .. } => "level_unsupported",
             Error::Closed { .. } => "closed",
@@ -309,7 +321,10 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage { .. } | Error::BadSwitch { .. } | Error::Config { .. } | Error::Invalid { .. } => 2,
-            Error::NoDataDir { .. } | Error::NoJournal | Error::NotFound { .. } => 3,
+            Error::NoDataDir { .. }
+            | Error::NoJournal
+            | Error::NotFound { .. }
+            | Error::BeforeBase { .. } => 3,
             Error::Integrity { .. } => 4,
             Error::Interrupted => 130,
             _ => 1,

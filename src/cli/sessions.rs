@@ -14,7 +14,7 @@ use crate::projection::sessions::view::{
 };
 use crate::projection::sessions::viewer::{Looking, Viewer};
 use crate::projection::snapshot::Files;
-use crate::projection::{Fold, Progress, state_at};
+use crate::projection::{Fold, Progress, base, state_at};
 use crate::store::{self, View};
 
 /// Arguments.
@@ -79,7 +79,9 @@ impl Folded {
     pub(super) fn now(context: &mut Context) -> Result<Folded, Error> {
         let view = events::open(context)?;
         let dir = context.locate_data_dir()?;
-        let files = view.journal_id().map(|journal| Files::new(dir.snapshots(), journal.to_bytes()));
+        let files = view
+            .journal_id()
+            .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
         let (fold, progress) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
         let settings = Settings::load(&dir, &context.env)?;
         let place = Place { now: context.now(), host: clock::this_source("mnemosyne").host, settings };
@@ -94,6 +96,13 @@ pub(super) fn outcome(context: &mut Context, progress: &Progress, summary: Strin
         context.out.warn(&format!("{records} cannot be read by this version and do not count here"));
     }
     let mut damaged = false;
+    for refusal in &progress.refused {
+        let lost = base::is_base(&refusal.path);
+        damaged |= lost;
+        let instead =
+            if lost { "what it stood for does not count here" } else { "the state was folded without it" };
+        context.out.warn(&format!("{}: {}: {instead}", refusal.path.display(), refusal.why));
+    }
     for gap in &progress.gaps {
         let corrupt = gap.reason == store::GapReason::Corruption;
         damaged |= corrupt;

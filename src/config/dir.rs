@@ -108,6 +108,10 @@ impl DataDir {
     pub fn snapshots(&self) -> PathBuf {
         self.path.join("snapshots")
     }
+    /// Projection states that stand for dropped events; not derived.
+    pub fn base(&self) -> PathBuf {
+        self.path.join("base")
+    }
     /// Fingerprints of event ids; derived.
     pub fn index(&self) -> PathBuf {
         self.path.join("index")

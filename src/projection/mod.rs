@@ -7,27 +7,37 @@
 //! another schema, of another journal or ahead of the journal is refused and the state is folded anew.
 //!
 //! **How it works.** A [`Projection`] names itself and says how one event changes its state. A [`Fold`] is a state
-//! with the seq that it has reached. [`snapshot`] turns a fold into checksummed bytes and back and keeps two
-//! alternating files. A [`Runner`] brings a fold up to the durable tail, follows it, and lets readers look between
-//! two short batches. [`state_at`] gives the state at any seq from the nearest snapshot below it.
+//! with the seq that it has reached. [`snapshot`] turns a fold into checksummed bytes and back; two files take turns, and
+//! a sparse ladder of older ones makes time travel quick. A [`Runner`] brings a fold up to the durable tail and lets readers
+//! look between two short batches. [`state_at`] gives the state at any seq from the nearest state saved below it. After
+//! retention that may be a [`base`], which is no shortcut: it stands for events that are gone.
+//!
+//! **One table.** [`registry`] has a row for every projection. From it come the names that commands and routes take, the
+//! server's [`Runners`], which follow the store as one subscription (an event is read and decoded once for all of
+//! them; its payload is parsed only by who asks for it), and what is done with all of them: bases, comparisons, tests.
 //!
 //! **Two orders.** Events are folded by seq, the order in which the journal took them. Imported lines arrive late, so a
 //! fold that speaks of time (what was last, what was first, who still waits) compares [`Mark`]s, (time, seq),
 //! instead of believing that what comes later in the journal happened later.
 //!
-//! A new projection is a state, an `apply` and a `SCHEMA`; the frame gives it snapshots, time travel, hashes and
+//! A new projection is a state, an `apply`, a `SCHEMA` and a row in [`registry`]; the frame gives it snapshots, time travel, hashes and
 //! rebuilds. Raise `SCHEMA` whenever the state's shape **or the meaning of `apply`** changes: old snapshots are
 //! then rebuilt by themselves.
 
 pub mod agents;
+pub mod any;
+pub mod base;
 pub mod calendar;
 pub mod commands;
+mod durable;
 mod fold;
+mod follow;
 pub mod health;
 pub mod histogram;
 mod mark;
 pub mod orchestrator;
 pub mod pacing;
+pub mod registry;
 mod runner;
 pub mod sessions;
 pub mod snapshot;
@@ -39,10 +49,14 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::event::StoredEvent;
 
+pub use any::{AnyFold, Definition, StateView};
 pub use fold::{Fold, StateHash};
+pub use follow::{Follower, Told};
 pub use mark::{Latest, Mark};
+pub use registry::Runners;
 pub use runner::{
-    BATCH_EVENTS_MAX, Progress, Runner, SNAPSHOT_EVERY, SnapshotError, Source, Taken, follow, state_at,
+    AnyRunner, BATCH_EVENTS_MAX, Progress, Runner, SNAPSHOT_EVERY, SnapshotError, Source, Taken, seq_at,
+    state_at,
 };
 
 /// A pure fold of events into a state.
@@ -56,4 +70,11 @@ pub trait Projection: 'static {
 
     /// Takes one event into the state. Events come by rising seq, each once; some may be missing.
     fn apply(state: &mut Self::State, event: &StoredEvent);
+
+    /// Carries the state of an older schema over, from its postcard bytes. Asked only for a base: a snapshot of an older schema
+    /// is folded anew. `None` means that it cannot be had any more, and the projection begins after the base.
+    fn migrate(schema: u32, state: &[u8]) -> Option<Self::State> {
+        let _ = (schema, state);
+        None
+    }
 }

@@ -1,36 +1,40 @@
-//! Brings folds up to the journal and keeps them there.
+//! Brings folds up to the journal and lets readers look at them.
 //!
 //! Constraints: readers are served while events are taken in; a reader never sees half an event; a slow disk never
 //! delays either. So events are read and decoded outside the lock, taken in under it in batches of
 //! [`BATCH_EVENTS_MAX`], and a snapshot is encoded under a read lock and written outside of it, on a thread that may block.
+//!
+//! A fold begins at the newest state that can be believed: a snapshot, else the base that stands for dropped events, else
+//! nothing. What was there and could not be believed is told ([`Progress::refused`]) and never used.
 //!
 //! A snapshot is due every [`SNAPSHOT_EVERY`] events. The store's own events (and with them the `database_operation` that
 //! tells of a snapshot) do not count: an idle journal stays idle.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::snapshot::{self, Files};
-use super::{Fold, Projection};
-use crate::error::Result;
-use crate::event::{Category, Filter, Kind, Seq, StoredEvent};
-use crate::store::{Delivery, Gap, Item, JournalId, Replay, SessionOrder, Store, View};
+use super::any::{AnyFold, StateView};
+use super::snapshot::{self, Files, Found, Refusal, Span};
+use super::{Fold, Projection, base};
+use crate::error::{Error, Result};
+use crate::event::{Category, Kind, Seq, StoredEvent, Timestamp};
+use crate::store::{Gap, Item, JournalId, Replay, SessionOrder, Store, View};
 
 /// Events taken in under one hold of the lock: well below a millisecond.
 pub const BATCH_EVENTS_MAX: usize = 256;
 /// Events between two snapshots: about a tenth of a second of folding.
 pub const SNAPSHOT_EVERY: u64 = 20_000;
-/// At most so often is told that snapshots were taken.
-const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// A journal that can be read: the store of a writer, or the view of a reader.
 pub trait Source {
     /// Which journal; none while there is none.
     fn journal(&self) -> Option<JournalId>;
+    /// The first retained seq.
+    fn first(&self) -> Seq;
     /// The highest durable seq.
     fn durable(&self) -> Seq;
     /// Reads from `from` to the durable tail.
@@ -46,6 +50,9 @@ impl Source for Store {
     fn journal(&self) -> Option<JournalId> {
         Some(self.journal_id())
     }
+    fn first(&self) -> Seq {
+        Store::first(self)
+    }
     fn durable(&self) -> Seq {
         Store::durable(self)
     }
@@ -60,6 +67,9 @@ impl Source for Store {
 impl Source for View {
     fn journal(&self) -> Option<JournalId> {
         self.journal_id()
+    }
+    fn first(&self) -> Seq {
+        View::first(self)
     }
     fn durable(&self) -> Seq {
         View::durable(self)
@@ -81,46 +91,92 @@ pub struct Progress {
     pub gaps: Vec<Gap>,
     /// Records that are no event to this program.
     pub undecodable: u64,
+    /// Saved states that were there and were not believed.
+    pub refused: Vec<Refusal>,
 }
 
-/// The fold up to `seq`, from the nearest believable snapshot below it.
+impl Progress {
+    pub(super) fn count(&mut self, item: &Item) {
+        match item {
+            Item::Event(_) => self.events += 1,
+            Item::Gap(gap) => self.gaps.push(*gap),
+            Item::Undecodable(_) => self.undecodable += 1,
+        }
+    }
+}
+
+/// The fold up to `seq`, or up to what is durable, from the nearest believable state below it.
 ///
 /// # Errors
-/// When the journal cannot be read.
+/// [`Error::BeforeBase`] when `seq` was dropped by retention; when the journal cannot be read.
 pub fn state_at<P: Projection>(
-    source: &impl Source,
+    source: &(impl Source + ?Sized),
     files: Option<&Files>,
     seq: Seq,
 ) -> Result<(Fold<P>, Progress)> {
     let reach = seq.min(source.durable());
-    let mut fold = files.and_then(|files| files.newest::<P>(reach).fold).unwrap_or_default();
-    let mut replay = source.replay(fold.seq().next()).through(reach);
-    let mut progress = Progress::default();
-    while fold.seq() < reach
-        && let Some(item) = replay.next()?
-    {
-        progress.take(&mut fold, item);
-    }
+    let found = start::<P>(source, files, reach, Shortcuts::Taken)?;
+    let mut fold = found.fold.unwrap_or_default();
+    let mut progress = Progress { refused: found.refused, ..Progress::default() };
+    advance(&mut fold, source, reach, &mut progress)?;
     Ok((fold, progress))
 }
 
-impl Progress {
-    fn take<P: Projection>(&mut self, fold: &mut Fold<P>, item: Item) {
-        match item {
-            Item::Event(event) => {
-                self.events += 1;
-                fold.apply(&event);
-            }
-            Item::Gap(gap) => {
-                fold.skip(gap.to);
-                self.gaps.push(gap);
-            }
-            Item::Undecodable(record) => {
-                fold.skip(record.seq);
-                self.undecodable += 1;
-            }
-        }
+/// The last seq that was recorded at or before `time`; zero if all are later.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn seq_at(source: &(impl Source + ?Sized), time: Timestamp) -> Result<Seq> {
+    let Some(later) = time.checked_add_micros(1) else { return Ok(source.durable()) };
+    let replay = source.replay(source.first()).since(later)?;
+    Ok(replay.position().prev().min(source.durable()))
+}
+
+/// Whether snapshots may be used, or only what cannot be folded anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shortcuts {
+    Taken,
+    Refused,
+}
+
+fn start<P: Projection>(
+    source: &(impl Source + ?Sized),
+    files: Option<&Files>,
+    reach: Seq,
+    shortcuts: Shortcuts,
+) -> Result<Found<P>> {
+    let span = retained(source, reach)?;
+    let Some(files) = files else { return Ok(Found::default()) };
+    let mut found = if shortcuts == Shortcuts::Taken { files.newest::<P>(span) } else { Found::default() };
+    if found.fold.is_none() {
+        base::newest(files, span, &mut found)?;
     }
+    Ok(found)
+}
+
+/// The seqs whose states can be had, up to `reach`.
+pub(super) fn retained(source: &(impl Source + ?Sized), reach: Seq) -> Result<Span> {
+    let from = source.first().prev();
+    if reach < from {
+        return Err(Error::BeforeBase { asked: reach.get(), first: from.get() });
+    }
+    Ok(Span { from, to: reach, durable: source.durable() })
+}
+
+fn advance<P: Projection>(
+    fold: &mut Fold<P>,
+    source: &(impl Source + ?Sized),
+    reach: Seq,
+    progress: &mut Progress,
+) -> Result<()> {
+    let mut replay = source.replay(fold.seq().next()).through(reach);
+    while fold.seq() < reach
+        && let Some(item) = replay.next()?
+    {
+        progress.count(&item);
+        fold.take(&item);
+    }
+    Ok(())
 }
 
 /// A fold that follows a journal and can be read at any time.
@@ -155,11 +211,16 @@ pub enum SnapshotError {
 }
 
 impl<P: Projection> Runner<P> {
-    /// A runner at the newest snapshot that can be believed for a journal durable up to `durable`, or before the first event.
-    pub fn restore(files: Option<Files>, durable: Seq) -> Runner<P> {
-        let fold = files.as_ref().and_then(|files| files.newest::<P>(durable).fold).unwrap_or_default();
+    /// A runner at the newest state that can be believed, and the saved states that could not.
+    ///
+    /// # Errors
+    /// When the directory of the bases cannot be listed.
+    pub fn restore(files: Option<Files>, source: &(impl Source + ?Sized)) -> Result<(Self, Vec<Refusal>)> {
+        let found = start::<P>(source, files.as_ref(), source.durable(), Shortcuts::Taken)?;
+        let fold = found.fold.unwrap_or_default();
         let reached = watch::Sender::new(fold.seq());
-        Runner { fold: RwLock::new(fold), files, since_snapshot: AtomicU64::new(0), reached }
+        let runner = Runner { fold: RwLock::new(fold), files, since_snapshot: AtomicU64::new(0), reached };
+        Ok((runner, found.refused))
     }
 
     /// Looks at the fold. Taking in events waits meanwhile: copy out what is needed and return.
@@ -183,49 +244,54 @@ impl<P: Projection> Runner<P> {
     ///
     /// # Errors
     /// When the journal cannot be read. What was taken in stands; a later call goes on from there.
-    pub fn catch_up(&self, source: &impl Source) -> Result<Progress> {
+    pub fn catch_up(&self, source: &(impl Source + ?Sized)) -> Result<Progress> {
         let mut replay = source.replay(self.seq().next());
         let mut progress = Progress::default();
-        loop {
-            let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
-            while batch.len() < BATCH_EVENTS_MAX
-                && let Some(item) = replay.next()?
-            {
-                batch.push(item);
-            }
-            if batch.is_empty() {
-                return Ok(progress);
-            }
-            self.take_in(batch, &mut progress);
+        while let Some(batch) = next_batch(&mut replay, &mut progress)? {
+            self.take_in(&batch);
         }
-    }
-
-    fn take_in(&self, batch: Vec<Item>, progress: &mut Progress) {
-        let counted =
-            batch.iter().filter(|item| matches!(item, Item::Event(event) if counts(event))).count() as u64;
-        let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
-        for item in batch {
-            progress.take(&mut fold, item);
-        }
-        let seq = fold.seq();
-        drop(fold);
-        self.reached.send_replace(seq);
-        self.since_snapshot.fetch_add(counted, Ordering::Relaxed);
-    }
-
-    /// Folds the whole journal anew beside the present state, which is served meanwhile, and puts it in its place.
-    ///
-    /// # Errors
-    /// When the journal cannot be read; the present state stays.
-    pub fn rebuild(&self, source: &impl Source) -> Result<Progress> {
-        let (fold, progress) = state_at::<P>(source, None, source.durable())?;
-        *self.fold.write().unwrap_or_else(PoisonError::into_inner) = fold;
         Ok(progress)
     }
 
-    /// Whether enough events came since the last snapshot.
-    pub fn snapshot_is_due(&self) -> bool {
-        self.files.is_some() && self.since_snapshot.load(Ordering::Relaxed) >= SNAPSHOT_EVERY
+    /// Takes in events as they follow upon each other; those that were taken in already change nothing.
+    pub(super) fn take_in(&self, batch: &[Item]) {
+        let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
+        let before = fold.seq();
+        batch.iter().for_each(|item| fold.take(item));
+        let seq = fold.seq();
+        drop(fold);
+        let counted = batch
+            .iter()
+            .filter(|item| matches!(item, Item::Event(event) if event.seq > before && counts(event)));
+        self.since_snapshot.fetch_add(counted.count() as u64, Ordering::Relaxed);
+        self.reached.send_replace(seq);
+    }
+
+    /// Folds the whole journal anew beside the present state, which is served and brought on meanwhile, and puts it in its
+    /// place. Believes no snapshot.
+    ///
+    /// # Errors
+    /// When the journal cannot be read; the present state stays.
+    pub fn rebuild(&self, source: &(impl Source + ?Sized)) -> Result<Progress> {
+        let found = start::<P>(source, self.files.as_ref(), source.durable(), Shortcuts::Refused)?;
+        let mut shadow = found.fold.unwrap_or_default();
+        let mut progress = Progress { refused: found.refused, ..Progress::default() };
+        advance(&mut shadow, source, source.durable(), &mut progress)?;
+        // Events came meanwhile. What is left after this round is little enough for readers to wait for.
+        advance(&mut shadow, source, self.seq(), &mut progress)?;
+        let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
+        let reach = fold.seq();
+        advance(&mut shadow, source, reach, &mut progress)?;
+        *fold = shadow;
+        let seq = fold.seq();
+        drop(fold);
+        self.reached.send_replace(seq);
+        Ok(progress)
+    }
+
+    /// Whether `every` events that count came since the last snapshot.
+    pub fn snapshot_is_due(&self, every: u64) -> bool {
+        self.files.is_some() && self.since_snapshot.load(Ordering::Relaxed) >= every
     }
 
     /// Saves the state, if anything that counts came since it was last saved. Blocks for the disk.
@@ -245,74 +311,76 @@ impl<P: Projection> Runner<P> {
     }
 }
 
+/// The next events of a replay, at most [`BATCH_EVENTS_MAX`]; none at its end.
+pub(super) fn next_batch(replay: &mut Replay, progress: &mut Progress) -> Result<Option<Vec<Item>>> {
+    let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
+    while batch.len() < BATCH_EVENTS_MAX
+        && let Some(item) = replay.next()?
+    {
+        progress.count(&item);
+        batch.push(item);
+    }
+    Ok((!batch.is_empty()).then_some(batch))
+}
+
 /// Whether an event counts toward the next snapshot.
 fn counts(stored: &StoredEvent) -> bool {
     stored.event.kind != Kind::DatabaseOperation && stored.event.category() != Category::Store
 }
 
-/// Follows the store until it is closed, saving snapshots as they are due. `tell` hears of them at most once a minute
-/// (events and time of those not told are added to the next), and of each failure.
-///
-/// # Errors
-/// When the journal cannot be read; the state stays at what was taken in.
-pub async fn follow<P: Projection>(
-    runner: Arc<Runner<P>>,
-    store: Store,
-    mut tell: impl FnMut(Result<Taken, SnapshotError>) + Send,
-) -> Result<()> {
-    let mut subscription = store.subscribe(runner.seq().next(), Filter::default())?;
-    let mut telling = Telling::default();
-    while let Some(first) = subscription.next().await? {
-        let mut batch: Vec<Item> = item_of(first).into_iter().collect();
-        while batch.len() < BATCH_EVENTS_MAX
-            && let Some(next) = subscription.try_next()?
-        {
-            batch.extend(item_of(next));
-        }
-        runner.take_in(batch, &mut Progress::default());
-        // Behind the live end the next delivery is always ready: others must come to their turn too.
-        tokio::task::yield_now().await;
-        if runner.snapshot_is_due() {
-            let saving = Arc::clone(&runner);
-            match tokio::task::spawn_blocking(move || saving.snapshot()).await {
-                Ok(Ok(taken)) => telling.add(taken).into_iter().for_each(|taken| tell(Ok(taken))),
-                Ok(Err(error)) => tell(Err(error)),
-                Err(stopped) => tell(Err(io::Error::other(stopped).into())),
-            }
-        }
+/// A runner whose projection is not known here.
+pub trait AnyRunner: Send + Sync {
+    /// The projection's name.
+    fn name(&self) -> &'static str;
+    /// The last seq that was folded.
+    fn seq(&self) -> Seq;
+    /// Follows the last seq that was folded.
+    fn watch(&self) -> watch::Receiver<Seq>;
+    /// Takes in events; those that were taken in already change nothing.
+    fn take_in(&self, batch: &[Item]);
+    /// See [`Runner::snapshot_is_due`].
+    fn snapshot_is_due(&self, every: u64) -> bool;
+    /// See [`Runner::snapshot`].
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    fn snapshot(&self) -> Result<Option<Taken>, SnapshotError>;
+    /// See [`Runner::rebuild`].
+    ///
+    /// # Errors
+    /// As [`Runner::rebuild`].
+    fn rebuild(&self, source: &dyn Source) -> Result<Progress>;
+    /// The present state, to be shown.
+    ///
+    /// # Errors
+    /// As [`StateView::of`].
+    fn view(&self) -> Result<StateView>;
+}
+
+impl<P: Projection> AnyRunner for Runner<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
     }
-    Ok(())
-}
-
-fn item_of(delivery: Delivery) -> Option<Item> {
-    match delivery {
-        Delivery::Event(event) => Some(Item::Event(Arc::unwrap_or_clone(event))),
-        Delivery::Gap(gap) => Some(Item::Gap(gap)),
-        Delivery::Undecodable(record) => Some(Item::Undecodable(Arc::unwrap_or_clone(record))),
-        Delivery::Checkpoint { .. } | Delivery::Lag { .. } => None,
+    fn seq(&self) -> Seq {
+        Runner::seq(self)
     }
-}
-
-/// Adds up snapshots between two tellings.
-#[derive(Default)]
-struct Telling {
-    last: Option<Instant>,
-    untold: Option<Taken>,
-}
-
-impl Telling {
-    fn add(&mut self, taken: Option<Taken>) -> Option<Taken> {
-        let taken = taken?;
-        let sum = self.untold.map_or(taken, |untold| Taken {
-            events: untold.events + taken.events,
-            duration: untold.duration + taken.duration,
-        });
-        if self.last.is_some_and(|last| last.elapsed() < TELL_EVERY) {
-            self.untold = Some(sum);
-            return None;
-        }
-        (self.last, self.untold) = (Some(Instant::now()), None);
-        Some(sum)
+    fn watch(&self) -> watch::Receiver<Seq> {
+        self.reached.subscribe()
+    }
+    fn take_in(&self, batch: &[Item]) {
+        Runner::take_in(self, batch);
+    }
+    fn snapshot_is_due(&self, every: u64) -> bool {
+        Runner::snapshot_is_due(self, every)
+    }
+    fn snapshot(&self) -> Result<Option<Taken>, SnapshotError> {
+        Runner::snapshot(self)
+    }
+    fn rebuild(&self, source: &dyn Source) -> Result<Progress> {
+        Runner::rebuild(self, source)
+    }
+    fn view(&self) -> Result<StateView> {
+        self.read(|fold| StateView::of(fold))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The server's own followers of the journal: the projection that answers `/sessions`, and the import of transcripts while
+//! The server's own followers of the journal: the projections that answer `/sessions` and `/state`, and the import of transcripts while
 //! their sessions live.
 //!
 //! Both append events of their own, so both end before the server says that it has stopped: `server_stopped` is the last
@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{App, sessions};
+use super::{App, projections};
 use crate::agent::claude::live;
 use crate::error::Result;
+use crate::projection::snapshot::Refusal;
 
 /// The tasks that follow; see the module.
 pub(super) struct Followers {
@@ -26,8 +27,8 @@ struct Importing {
 }
 
 impl Followers {
-    pub(super) fn start(app: &Arc<App>) -> Followers {
-        let projecting = tokio::spawn(sessions::keep_up(app.clone()));
+    pub(super) fn start(app: &Arc<App>, refused: Vec<Refusal>) -> Followers {
+        let projecting = tokio::spawn(projections::keep_up(app.clone(), refused));
         let importing = app.settings.imports_live.then(|| Importing::start(app));
         Followers { projecting, importing }
     }
@@ -44,7 +45,7 @@ impl Followers {
         }
         self.projecting.abort();
         match self.projecting.await {
-            Err(error) if error.is_panic() => tracing::error!(%error, "the sessions projection failed"),
+            Err(error) if error.is_panic() => tracing::error!(%error, "the projections failed"),
             // It was ended, or had ended with the store.
             _ => {}
         }

@@ -80,7 +80,7 @@ fn journal(app: &App, opening_seq: u64, stats: Stats) -> JournalCounts {
         opening_seq,
         last_seq: app.store.tail().prev().get(),
         durable_seq: durable,
-        projection_lag: durable.saturating_sub(app.sessions.seq().get()),
+        projection_lag: durable.saturating_sub(app.projections.seq().get()),
         batches: stats.batches,
         records: stats.records,
         bytes: stats.bytes,

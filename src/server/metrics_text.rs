@@ -58,7 +58,7 @@ impl Collector for AtOneMoment {
         out.counter("journal_flushes", "Flushes of the journal's files", journal.flushes)?;
         out.gauge(
             "projection_lag_events",
-            "Events by which the sessions projection is behind the durable seq",
+            "Events by which the projections are behind the durable seq",
             journal.projection_lag,
         )?;
         out.counter("streams_opened", "Event streams opened", streams.opened)?;

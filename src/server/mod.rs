@@ -34,6 +34,7 @@ mod logging;
 mod metrics;
 mod metrics_text;
 pub(crate) mod params;
+mod projections;
 mod pump;
 mod rate;
 mod replay;
@@ -65,8 +66,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::error::Error;
 use crate::event::{Event, Seq, Source, payload};
-use crate::projection::sessions::SessionsProjection;
-use crate::projection::{Runner, snapshot};
+use crate::projection::{Runners, snapshot};
 use crate::store::Store;
 use crate::wire::{BODY_READ_TIMEOUT, CONNECTIONS_MAX, ErrorCode, KEEP_ALIVE};
 use error::Refusal;
@@ -88,8 +88,8 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// What tokens cost, as the user configured it.
     pub prices: config::prices::Prices,
-    /// Where snapshots of projections are kept; without it each start folds the whole journal.
-    pub snapshots: Option<PathBuf>,
+    /// Where states of projections are kept; without it each start folds the whole journal.
+    pub saved: Option<SavedStates>,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How often a silent stream says that it lives.
@@ -104,6 +104,15 @@ pub struct Settings {
     pub emit_burst: u32,
 }
 
+/// Where states of projections are kept.
+#[derive(Debug, Clone)]
+pub struct SavedStates {
+    /// Shortcuts: derived.
+    pub snapshots: PathBuf,
+    /// What stands for dropped events: not derived.
+    pub base: PathBuf,
+}
+
 impl Settings {
     /// The usual limits.
     pub fn new(guard: Guard, instance_id: String, source: Source, clock: Arc<dyn Clock>) -> Settings {
@@ -114,7 +123,7 @@ impl Settings {
             source,
             clock,
             prices: config::prices::Prices::default(),
-            snapshots: None,
+            saved: None,
             connections_max: CONNECTIONS_MAX,
             keep_alive: KEEP_ALIVE,
             body_read_timeout: BODY_READ_TIMEOUT,
@@ -150,14 +159,14 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) frames: frames::FrameCache,
     pub(crate) chunks: chunks::ChunkCache,
-    /// The sessions projection, which `sessions.rs` keeps at the live end.
-    pub(crate) sessions: Arc<Runner<SessionsProjection>>,
     /// How many events a source may emit.
     rates: rate::Rates,
     /// Requests, connections and streams so far.
     counts: counts::Counts,
     /// What has to be told in the journal and was not yet.
     untold: telling::Untold,
+    /// The projections, which `projections.rs` keeps at the live end.
+    pub(crate) projections: Runners,
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
@@ -167,18 +176,22 @@ pub(crate) struct App {
 }
 
 impl App {
-    fn new(store: Store, settings: Settings) -> App {
+    /// What handlers share, and the saved states that could not be believed.
+    fn new(store: Store, settings: Settings) -> Result<(App, Vec<snapshot::Refusal>), Error> {
         let journal = store.journal_id().to_bytes();
-        let files = settings.snapshots.as_ref().map(|dir| snapshot::Files::new(dir, journal));
-        let sessions = Arc::new(Runner::restore(files, store.durable()));
+        let files = settings
+            .saved
+            .as_ref()
+            .map(|saved| snapshot::Files::new(&saved.snapshots, journal).with_base(&saved.base));
         let rates = rate::Rates::new(settings.emit_rate_per_second, settings.emit_burst);
-        App {
+        let (projections, refused) = Runners::restore(files.as_ref(), &store)?;
+        let app = App {
             store,
             settings,
+            projections,
             rates,
             counts: counts::Counts::default(),
             untold: telling::Untold::default(),
-            sessions,
             frames: frames::FrameCache::default(),
             chunks: chunks::ChunkCache::default(),
             phase: watch::Sender::new(Phase::Running),
@@ -186,7 +199,8 @@ impl App {
             started: Instant::now(),
             requests: AtomicU64::new(0),
             in_flight: watch::Sender::new(0),
-        }
+        };
+        Ok((app, refused))
     }
 
     pub(crate) fn uptime_ms(&self) -> u64 {
@@ -243,12 +257,13 @@ pub async fn serve(
     let addr = listener
         .local_addr()
         .map_err(|error| Error::failed(format!("the listener has no address: {error}")))?;
-    let app = Arc::new(App::new(store, settings));
+    let (app, refused) = App::new(store, settings)?;
+    let app = Arc::new(app);
     let started = payload::ServerStarted { server_type: "api".into(), listen_addr: addr.to_string() };
     emit_own(&app, started).await?;
     tracing::info!(%addr, instance = app.settings.instance_id, "serving");
 
-    let followers = Followers::start(&app);
+    let followers = Followers::start(&app, refused);
     let telling = telling::Telling::start(&app);
     let stop = watch::Sender::new(false);
     let router = routes::router(app.clone());
@@ -275,7 +290,7 @@ pub async fn serve(
             connections.shutdown().await;
         }
     }
-    sessions::save(&app).await;
+    projections::save(&app).await;
     let served =
         Served { requests_handled: app.requests.load(Ordering::Relaxed), uptime: app.started.elapsed() };
     tracing::info!(requests = served.requests_handled, "stopped");

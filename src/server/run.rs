@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::runtime_file::RuntimeFile;
-use super::{Guard, Served, Settings, Token, logging, serve};
+use super::{Guard, SavedStates, Served, Settings, Token, logging, serve};
 use crate::clock::{self, Clock, ProcessStamp, SystemClock};
 use crate::config::{self, DataDir};
 use crate::error::Error;
@@ -100,7 +100,7 @@ async fn run_on(
     ready(&runtime);
     let source = clock::this_source("mnemosyne");
     let mut settings = Settings::new(Guard::new(token, addr.port()), instance_id, source, clock);
-    settings.snapshots = Some(options.dir.snapshots());
+    settings.saved = Some(SavedStates { snapshots: options.dir.snapshots(), base: options.dir.base() });
     settings.prices = options.settings.prices.clone();
     settings.imports_live = true;
     settings.emit_rate_per_second = options.settings.emit_rate_per_second;

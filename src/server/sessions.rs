@@ -1,12 +1,10 @@
-//! `GET /sessions`, `GET /sessions/{id}` and `GET /sessions/{id}/timeline`: the sessions projection over HTTP, and the task
-//! that keeps it at the live end.
+//! `GET /sessions`, `GET /sessions/{id}` and `GET /sessions/{id}/timeline`: the sessions projection over HTTP.
 //!
 //! The handlers translate and call. What they answer is made by `projection::sessions`, the same code that answers the
 //! `sessions` and `session` commands offline, so both show the same. A request sees every event that was durable when it
 //! came: it waits until the projection is there, and says so if that takes too long.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -17,20 +15,12 @@ use serde::Serialize;
 
 use super::error::Refusal;
 use super::params::Params;
+use super::projections::caught_up;
 use super::{App, json_response};
-use crate::event::{Event, payload};
-use crate::projection::sessions::SessionsProjection;
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::view::{self, LIST_LIMIT_DEFAULT, ListQuery, Unresolved};
 use crate::projection::sessions::viewer::Looking;
-use crate::projection::{Projection as _, Taken, follow};
-use crate::store::Level;
 use crate::wire::{ErrorCode, header, path};
-
-/// How long a request waits for the projection to reach what is durable.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the projection rests after the journal could not be read.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The routes of this file, mounted by `routes.rs`.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -42,8 +32,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn list(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     let query = list_query(&app, &uri)?;
-    caught_up(&app).await?;
-    let list = app.sessions.read(|fold| view::list(fold, &query, &looking(&app)));
+    caught_up(&app, &*app.projections.sessions).await?;
+    let list = app.projections.sessions.read(|fold| view::list(fold, &query, &looking(&app)));
     Ok(answer(&app, &list))
 }
 
@@ -90,23 +80,13 @@ fn only_journal(app: &App, uri: &Uri) -> Result<(), Refusal> {
     params.finish()
 }
 
-async fn caught_up(app: &App) -> Result<(), Refusal> {
-    if app.sessions.reached(app.store.durable(), CATCH_UP_TIMEOUT).await {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        ErrorCode::Internal,
-        "the sessions projection is still behind the journal: try again later",
-    ))
-}
-
 async fn find(app: &App, given: String) -> Result<Found, Refusal> {
-    caught_up(app).await?;
-    match app.sessions.read(|fold| look::in_state(fold.state(), fold.seq(), &given)) {
+    caught_up(app, &*app.projections.sessions).await?;
+    match app.projections.sessions.read(|fold| look::in_state(fold.state(), fold.seq(), &given)) {
         InState::Found(found) => Ok(*found),
         InState::Unresolved(why) => Err(unresolved(&given, &why)),
         InState::AskJournal => {
-            let (store, seq, id) = (app.store.clone(), app.sessions.seq(), given.clone());
+            let (store, seq, id) = (app.store.clone(), app.projections.sessions.seq(), given.clone());
             let found = blocking(move || look::in_journal(&store, seq, &id)).await??;
             found.map_err(|why| unresolved(&given, &why))
         }
@@ -126,7 +106,7 @@ fn unresolved(given: &str, why: &Unresolved) -> Refusal {
     }
 }
 
-fn answer(app: &App, body: &impl Serialize) -> Response {
+pub(super) fn answer(app: &App, body: &impl Serialize) -> Response {
     let mut response = json_response(StatusCode::OK, body);
     if let Ok(value) = HeaderValue::from_str(&app.store.journal_id().to_string()) {
         response.headers_mut().insert(HeaderName::from_static(header::JOURNAL), value);
@@ -135,58 +115,11 @@ fn answer(app: &App, body: &impl Serialize) -> Response {
 }
 
 /// Reading the journal blocks: it is done beside the threads that serve.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.map_err(|stopped| {
-        tracing::error!(error = %stopped, "reading a session was stopped");
-        Refusal::new(ErrorCode::Internal, "reading the session failed; the server's log says why")
+        tracing::error!(error = %stopped, "reading the journal was stopped");
+        Refusal::new(ErrorCode::Internal, "reading the journal failed; the server's log says why")
     })
-}
-
-/// Brings the projection up to the journal and keeps it there until the store is closed or this is dropped.
-pub(super) async fn keep_up(app: Arc<App>) {
-    loop {
-        let (runner, store) = (app.sessions.clone(), app.store.clone());
-        // What was written before the start is read beside the threads that serve.
-        let caught_up = tokio::task::spawn_blocking(move || runner.catch_up(&store)).await;
-        match caught_up {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the sessions projection cannot read the journal"),
-            Err(stopped) => tracing::error!(error = %stopped, "the sessions projection was stopped"),
-        }
-        let tell = |taken| match taken {
-            Ok(taken) => tell_of_snapshot(&app, taken),
-            Err(error) => tracing::warn!(%error, "no snapshot of the sessions projection"),
-        };
-        match follow(app.sessions.clone(), app.store.clone(), tell).await {
-            Ok(()) => return,
-            Err(error) => tracing::error!(%error, "the sessions projection cannot follow the journal"),
-        }
-        tokio::time::sleep(RETRY_AFTER).await;
-    }
-}
-
-/// Saves the projection at a stop, so that the next start and the commands in between need not fold again.
-pub(super) async fn save(app: &Arc<App>) {
-    let runner = app.sessions.clone();
-    match tokio::task::spawn_blocking(move || runner.snapshot()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "no snapshot of the sessions projection at the stop"),
-        Err(stopped) => {
-            tracing::warn!(error = %stopped, "no snapshot of the sessions projection at the stop");
-        }
-    }
-}
-
-/// One event for the snapshots of a minute. It counts toward no snapshot, so an idle journal stays idle.
-fn tell_of_snapshot(app: &App, taken: Taken) {
-    let event: Event = app.own_event(payload::DatabaseOperation {
-        operation: "snapshot".to_owned(),
-        projection: SessionsProjection::NAME.to_owned(),
-        affected_rows: taken.events,
-        duration_ms: u64::try_from(taken.duration.as_millis()).unwrap_or(u64::MAX),
-    });
-    // Nobody waits for it; the log hears if it cannot be had.
-    if let Err(error) = app.store.emit(vec![event], Level::Os, None) {
-        tracing::warn!(%error, "a snapshot was taken and could not be told");
-    }
 }

@@ -246,7 +246,7 @@ async fn what_the_server_tells_of_itself_comes_before_server_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = dir.path().to_owned();
     let running = start(|mut settings| {
-        settings.snapshots = Some(snapshots);
+        settings.saved = Some(super::SavedStates { base: snapshots.join("base"), snapshots });
         settings
     })
     .await;

@@ -1,7 +1,6 @@
 //! Runners over a store in memory: the state is the fold whatever way it was reached.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -54,6 +53,12 @@ fn hash(runner: &Sessions) -> StateHash {
     runner.read(|fold| fold.hash().unwrap())
 }
 
+fn restored(files: Option<Files>, store: &Store) -> Sessions {
+    let (runner, refused) = Sessions::restore(files, store).unwrap();
+    assert_eq!(refused, []);
+    runner
+}
+
 fn files(store: &Store) -> (tempfile::TempDir, Files) {
     let dir = tempfile::tempdir().unwrap();
     let files = Files::new(dir.path(), store.journal_id().to_bytes());
@@ -65,7 +70,7 @@ fn state_at_any_seq_is_the_fold_up_to_it_with_snapshots_and_without() {
     let store = store();
     emit(&store, (0..40).map(prompt));
     let (_dir, files) = files(&store);
-    let runner = Sessions::restore(Some(files.clone()), store.durable());
+    let runner = restored(Some(files.clone()), &store);
     for _ in 0..3 {
         runner.catch_up(&store).unwrap();
         runner.snapshot().unwrap().unwrap();
@@ -91,15 +96,15 @@ fn a_runner_goes_on_from_its_snapshot_and_equals_one_that_was_rebuilt() {
     let store = store();
     emit(&store, (0..1_000).map(prompt));
     let (_dir, files) = files(&store);
-    let first = Sessions::restore(Some(files.clone()), store.durable());
+    let first = restored(Some(files.clone()), &store);
     first.catch_up(&store).unwrap();
     first.snapshot().unwrap().unwrap();
     emit(&store, (1_000..1_300).map(prompt));
 
-    let second = Sessions::restore(Some(files), store.durable());
+    let second = restored(Some(files), &store);
     assert_eq!(second.seq(), Seq::new(1_000));
     assert_eq!(second.catch_up(&store).unwrap().events, 300);
-    let rebuilt = Sessions::restore(None, store.durable());
+    let rebuilt = restored(None, &store);
     assert_eq!(rebuilt.catch_up(&store).unwrap().events, 1_300);
     assert_eq!(hash(&second), hash(&rebuilt));
     first.rebuild(&store).unwrap();
@@ -110,48 +115,67 @@ fn a_runner_goes_on_from_its_snapshot_and_equals_one_that_was_rebuilt() {
 fn the_stores_own_events_count_toward_no_snapshot() {
     let store = store();
     let (_dir, files) = files(&store);
-    let runner = Sessions::restore(Some(files), store.durable());
+    let runner = restored(Some(files), &store);
     emit(&store, (0..SNAPSHOT_EVERY - 1).map(prompt));
     emit(&store, (0..100).map(operation));
     runner.catch_up(&store).unwrap();
-    assert!(!runner.snapshot_is_due());
+    assert!(!runner.snapshot_is_due(SNAPSHOT_EVERY));
     emit(&store, [prompt(SNAPSHOT_EVERY)]);
     runner.catch_up(&store).unwrap();
-    assert!(runner.snapshot_is_due(), "the control: one event that counts is enough");
+    assert!(runner.snapshot_is_due(SNAPSHOT_EVERY), "the control: one event that counts is enough");
     assert_eq!(runner.snapshot().unwrap().unwrap().events, SNAPSHOT_EVERY);
     emit(&store, (100..200).map(operation));
     runner.catch_up(&store).unwrap();
     assert_eq!(runner.snapshot().unwrap(), None, "an idle journal stays idle");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_serves_what_was_acknowledged_and_ends_with_the_store() {
+#[test]
+fn what_comes_while_a_state_is_rebuilt_is_in_it() {
     let store = store();
-    emit(&store, (0..10).map(prompt));
-    let runner = Arc::new(Sessions::restore(None, store.durable()));
-    let following = tokio::spawn(follow(runner.clone(), store.clone(), |_| {}));
-    for n in 10..60 {
-        let emitted = store.emit(vec![prompt(n)], Level::Disk, None).unwrap().await.unwrap();
-        assert!(runner.reached(emitted.seqs[0], Duration::from_secs(20)).await, "event {n} was not folded");
-        let counted: u64 = runner.read(|fold| fold.state().sessions.values().map(|s| s.counts.prompts).sum());
-        assert_eq!(counted, n + 1);
-    }
-    assert!(
-        !runner.reached(Seq::new(61), Duration::from_millis(20)).await,
-        "what is not there is not reached"
-    );
-    store.close().unwrap();
-    following.await.unwrap().unwrap();
+    emit(&store, (0..2_000).map(prompt));
+    let runner = restored(None, &store);
+    runner.catch_up(&store).unwrap();
+    std::thread::scope(|scope| {
+        let rebuilding = scope.spawn(|| (0..20).map(|_| runner.rebuild(&store).unwrap().events).max());
+        for n in 2_000..2_400 {
+            emit(&store, [prompt(n)]);
+            runner.catch_up(&store).unwrap();
+        }
+        assert!(rebuilding.join().unwrap() >= Some(2_000));
+    });
+    runner.catch_up(&store).unwrap();
+    assert_eq!((runner.seq(), hash(&runner)), (Seq::new(2_400), hash(&caught_up(&store))));
+}
+
+fn caught_up(store: &Store) -> Sessions {
+    let runner = restored(None, store);
+    runner.catch_up(store).unwrap();
+    runner
 }
 
 #[test]
-fn many_snapshots_are_told_once_a_minute_with_nothing_left_out() {
-    let mut telling = Telling::default();
-    let taken = Taken { events: 3, duration: Duration::from_millis(2) };
-    assert_eq!(telling.add(Some(taken)), Some(taken));
-    assert_eq!(telling.add(Some(taken)), None);
-    assert_eq!(telling.add(None), None);
-    telling.last = Instant::now().checked_sub(TELL_EVERY);
-    let sum = Taken { events: 6, duration: Duration::from_millis(4) };
-    assert_eq!(telling.add(Some(taken)), Some(sum));
+fn a_rebuild_puts_right_a_state_that_is_wrong() {
+    let store = store();
+    emit(&store, (0..50).map(prompt));
+    let (_dir, files) = files(&store);
+    let wrong = Fold::<SessionsProjection>::restore(<_>::default(), Seq::new(50));
+    files.save::<SessionsProjection>(&snapshot::encode(&wrong, files.journal()).unwrap()).unwrap();
+    let runner = restored(Some(files), &store);
+    runner.catch_up(&store).unwrap();
+    assert_ne!(hash(&runner), hash(&caught_up(&store)), "the harness: a forged snapshot is believed");
+    assert_eq!(runner.rebuild(&store).unwrap().events, 50);
+    assert_eq!(hash(&runner), hash(&caught_up(&store)));
+}
+
+#[test]
+fn a_time_is_the_last_event_recorded_by_then() {
+    let clock = Arc::new(FixedClock::at(Timestamp::from_micros(1_000)));
+    let log = Arc::new(MemoryLog::pretending(JournalId::from_bytes([7; 16])));
+    let store = Store::over(log, clock.clone(), "server");
+    emit(&store, (0..3).map(prompt));
+    clock.advance(1_000);
+    emit(&store, (3..5).map(prompt));
+    let at = |micros| seq_at(&store, Timestamp::from_micros(micros)).unwrap().get();
+    assert_eq!([at(999), at(1_000), at(1_999), at(2_000), at(9_999)], [0, 3, 3, 5, 5]);
+    assert_eq!(seq_at(&store, Timestamp::MAX).unwrap(), Seq::new(5));
 }

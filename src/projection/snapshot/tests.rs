@@ -1,9 +1,10 @@
 //! A snapshot is a shortcut and never a source: every way of being wrong is refused, and the fold is the same without it.
 
-use std::fs;
+use std::{fs, io};
 
 use uuid::Uuid;
 
+use super::super::durable::Step;
 use super::*;
 use crate::event::{Event, Source, StoredEvent, Timestamp, payload};
 use crate::projection::sessions::SessionsProjection;
@@ -104,7 +105,7 @@ fn files() -> (tempfile::TempDir, Files) {
 }
 
 fn newest(files: &Files, seq: u64) -> Option<u64> {
-    files.newest::<SessionsProjection>(Seq::new(seq)).fold.map(|fold| fold.seq().get())
+    files.newest::<SessionsProjection>(Span::up_to(Seq::new(seq))).fold.map(|fold| fold.seq().get())
 }
 
 #[test]
@@ -132,44 +133,146 @@ fn a_damaged_newest_leaves_the_one_before_and_is_written_over_next() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[100] ^= 4;
     fs::write(&path, &bytes).unwrap();
-    let found = files.newest::<SessionsProjection>(Seq::new(99));
+    let found = files.newest::<SessionsProjection>(Span::up_to(Seq::new(99)));
     assert_eq!(found.fold.unwrap().seq(), Seq::new(10));
-    assert_eq!(found.refused, [(path, Refused::Damaged)]);
+    let refusal = Refusal { projection: "sessions", path, why: Refused::Damaged };
+    assert_eq!(found.refused, [refusal]);
     files.save::<SessionsProjection>(&bytes_of(&prompts(30))).unwrap();
     assert_eq!((newest(&files, 99), newest(&files, 29)), (Some(30), Some(10)));
 }
 
-/// A save writes a temporary file, flushes it, renames it. A crash leaves what each of these steps leaves.
+/// A crash after each step of a save, and then the next save: the newest believable one is the old or the new, never less.
 #[test]
-fn a_crash_at_any_step_of_a_save_leaves_a_believable_snapshot() {
-    let bytes = bytes_of(&prompts(30));
-    for written in 0..=bytes.len() {
+fn a_crash_between_any_two_steps_of_a_save_leaves_a_believable_snapshot() {
+    let steps = [
+        Step::Made,
+        Step::HalfWritten,
+        Step::Written,
+        Step::Flushed,
+        Step::Linked,
+        Step::Renamed,
+        Step::Done,
+    ];
+    let mut before_and_after = std::collections::BTreeSet::new();
+    for crash_after in steps {
         let (_dir, files) = files();
         for seq in [10, 20] {
             files.save::<SessionsProjection>(&bytes_of(&prompts(seq))).unwrap();
         }
-        let temporary = files.path::<SessionsProjection>(0).with_extension("tmp");
-        fs::write(&temporary, &bytes[..written]).unwrap();
-        assert_eq!(newest(&files, 99), Some(20));
-        if written % 97 == 0 {
-            // Renamed, and the content did not reach the disk: the file is short.
-            fs::rename(&temporary, files.path::<SessionsProjection>(0)).unwrap();
-            assert_eq!(newest(&files, 99), Some(if written == bytes.len() { 30 } else { 20 }));
-        }
-        files.save::<SessionsProjection>(&bytes).unwrap();
-        assert_eq!(newest(&files, 99), Some(30));
+        let crashed = files.save_in_steps::<SessionsProjection>(&bytes_of(&prompts(30)), &mut |step| {
+            if step == crash_after { Err(io::Error::other("crash")) } else { Ok(()) }
+        });
+        crashed.unwrap_err();
+        let seen = newest(&files, 99);
+        assert!(seen == Some(20) || seen == Some(30), "{crash_after:?} left {seen:?}");
+        before_and_after.insert(seen);
+        files.save::<SessionsProjection>(&bytes_of(&prompts(31))).unwrap();
+        assert_eq!(newest(&files, 99), Some(31), "after {crash_after:?}");
+    }
+    assert_eq!(before_and_after.len(), 2, "the harness saw a crash before and one after the replacement");
+}
+
+/// Renamed, and the content did not reach the disk: the file is of any length.
+#[test]
+fn a_snapshot_cut_at_any_length_leaves_the_one_before() {
+    let bytes = bytes_of(&prompts(30));
+    let (_dir, files) = files();
+    for seq in [10, 20] {
+        files.save::<SessionsProjection>(&bytes_of(&prompts(seq))).unwrap();
+    }
+    for written in 0..=bytes.len() {
+        fs::write(files.path::<SessionsProjection>(0), &bytes[..written]).unwrap();
+        assert_eq!(newest(&files, 99), Some(if written == bytes.len() { 30 } else { 20 }), "{written} bytes");
+    }
+}
+
+fn at(seq: u64) -> Vec<u8> {
+    bytes_of(&Fold::restore(<SessionsProjection as Projection>::State::default(), Seq::new(seq)))
+}
+
+fn rungs(files: &Files) -> Vec<u64> {
+    (0..2_000)
+        .map(|n| n * files::stride(Seq::ZERO))
+        .filter(|seq| newest(files, seq + 1) == Some(*seq))
+        .collect()
+}
+
+#[test]
+fn the_ladder_stays_sparse_as_the_journal_grows_and_reaches_back_to_its_beginning() {
+    let (dir, files) = files();
+    let step = files::stride(Seq::ZERO);
+    for n in 1..=600 {
+        files.save::<SessionsProjection>(&at(n * step)).unwrap();
+    }
+    let count = fs::read_dir(dir.path().join("snapshots")).unwrap().count() as u64;
+    assert!(count <= files::RUNGS_MAX + 2, "{count} files");
+    let stride = files::stride(Seq::new(600 * step));
+    assert_eq!(stride, 8 * step);
+    for seq in (2 * stride..600 * step).step_by(7 * usize::try_from(step).unwrap() + 13) {
+        let found = newest(&files, seq).expect("a rung below");
+        assert!(seq - found < 2 * stride, "{found} for {seq}");
+    }
+    assert!(!rungs(&files).is_empty());
+}
+
+#[test]
+fn rungs_before_the_first_retained_event_go() {
+    let (_dir, files) = files();
+    let step = files::stride(Seq::ZERO);
+    for n in 1..=10 {
+        files.save::<SessionsProjection>(&at(n * step)).unwrap();
+    }
+    files.forget_before::<SessionsProjection>(Seq::new(5 * step + 1)).unwrap();
+    assert_eq!(newest(&files, 4 * step), None);
+    assert_eq!(newest(&files, 5 * step), Some(5 * step), "what ends where the journal begins is of use");
+}
+
+#[test]
+fn a_state_from_which_events_are_missing_is_of_no_use() {
+    let (_dir, files) = files();
+    files.save::<SessionsProjection>(&at(100)).unwrap();
+    let within = |from| Span { from: Seq::new(from), to: Seq::new(200), durable: Seq::new(200) };
+    assert!(files.newest::<SessionsProjection>(within(101)).fold.is_none());
+    assert!(files.newest::<SessionsProjection>(within(100)).fold.is_some());
+}
+
+#[test]
+fn a_snapshot_ahead_of_the_journal_is_told_and_one_beyond_what_is_asked_is_not() {
+    let (_dir, files) = files();
+    files.save::<SessionsProjection>(&at(100)).unwrap();
+    let found = files.newest::<SessionsProjection>(Span::up_to(Seq::new(99)));
+    assert!(found.fold.is_none());
+    assert!(found.refused.iter().all(|refusal| refusal.why == Refused::Ahead) && !found.refused.is_empty());
+    let earlier = Span { from: Seq::ZERO, to: Seq::new(99), durable: Seq::new(100) };
+    assert_eq!(files.newest::<SessionsProjection>(earlier).refused, []);
+}
+
+/// Through the files: whichever bit is flipped, the state comes from elsewhere and that is told.
+#[test]
+fn every_flipped_bit_of_a_file_is_told_and_the_file_not_used() {
+    let (_dir, files) = files();
+    let good = bytes_of(&prompts(2));
+    let path = files.path::<SessionsProjection>(0);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut damaged = good.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &damaged).unwrap();
+        let found = files.newest::<SessionsProjection>(Span::up_to(Seq::new(2)));
+        assert!(found.fold.is_none(), "bit {bit}");
+        assert_eq!(found.refused.len(), 1, "bit {bit} is told once");
     }
 }
 
 #[test]
 fn what_is_no_plain_file_is_not_followed() {
     let (dir, files) = files();
-    files.save::<SessionsProjection>(&bytes_of(&prompts(3))).unwrap();
     let elsewhere = dir.path().join("elsewhere");
-    fs::rename(files.path::<SessionsProjection>(0), &elsewhere).unwrap();
+    fs::write(&elsewhere, bytes_of(&prompts(3))).unwrap();
+    fs::create_dir(dir.path().join("snapshots")).unwrap();
     std::os::unix::fs::symlink(&elsewhere, files.path::<SessionsProjection>(0)).unwrap();
     assert_eq!(newest(&files, 99), None);
-    let found = files.newest::<SessionsProjection>(Seq::new(99));
+    let found = files.newest::<SessionsProjection>(Span::up_to(Seq::new(99)));
     assert_eq!(found.refused.len(), 1, "told, not passed over");
 }
 

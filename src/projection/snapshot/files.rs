@@ -1,0 +1,238 @@
+//! Where snapshots lie: two files that take turns, and a sparse ladder of older ones.
+//!
+//! `NAME.0.snap` and `NAME.1.snap` hold the two latest. A save replaces the older of the two in one step, so that a
+//! crash at any moment leaves the other whole. That is enough to start quickly.
+//!
+//! To show the state at any seq quickly, older ones are kept too: rungs, `NAME.<20 digits of the seq>.snap`, one in every
+//! stretch of [`stride`] seqs. The stretch doubles as the journal grows, so that there are never more than [`RUNGS_MAX`]
+//! rungs of a projection, nor more than [`RUNG_BYTES_MAX`] of them. A rung is a second name of a file that was saved
+//! anyway: it costs no second write.
+//!
+//! A file is chosen by the seq that it claims and then believed by its checksums alone: a wrong claim costs a read. All
+//! of them are derived; the state without them is the same.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::durable::{self, Step};
+use super::{HEADER_BYTES, Head, LAYOUT, Refusal, Refused, claimed_seq, decode};
+use crate::event::Seq;
+use crate::projection::runner::SNAPSHOT_EVERY;
+use crate::projection::{Fold, Projection};
+
+const SLOTS: [u8; 2] = [0, 1];
+/// Most rungs of a projection.
+pub const RUNGS_MAX: u64 = 128;
+/// Most bytes in the rungs of a projection; the latest two snapshots are beside this.
+pub const RUNG_BYTES_MAX: u64 = 256 << 20;
+const SEQ_DIGITS: usize = 20;
+
+/// How many seqs lie between two rungs of a journal of this length.
+pub const fn stride(tail: Seq) -> u64 {
+    let mut stride = SNAPSHOT_EVERY;
+    while tail.get() / stride >= RUNGS_MAX {
+        stride *= 2;
+    }
+    stride
+}
+
+/// The snapshots of a journal, and beside them its bases.
+#[derive(Clone, Debug)]
+pub struct Files {
+    dir: PathBuf,
+    base: Option<PathBuf>,
+    journal: [u8; 16],
+}
+
+/// Which states are of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The least seq: what follows an earlier state is not retained whole.
+    pub from: Seq,
+    /// The greatest seq: a later state knows too much.
+    pub to: Seq,
+    /// How far the journal reaches: what claims to know more is not of it.
+    pub durable: Seq,
+}
+
+impl Span {
+    /// Of a journal that is whole and ends at `seq`.
+    pub fn up_to(seq: Seq) -> Span {
+        Span { from: Seq::ZERO, to: seq, durable: seq }
+    }
+}
+
+/// The best state found, and what was refused on the way.
+pub struct Found<P: Projection> {
+    /// The newest believable fold; none means: fold from the first event.
+    pub fold: Option<Fold<P>>,
+    /// The files that were there and were not believed.
+    pub refused: Vec<Refusal>,
+}
+
+impl<P: Projection> Default for Found<P> {
+    fn default() -> Self {
+        Found { fold: None, refused: Vec::new() }
+    }
+}
+
+impl<P: Projection> Found<P> {
+    pub(in crate::projection) fn refuse(&mut self, path: &Path, why: Refused) {
+        self.refused.push(Refusal { projection: P::NAME, path: path.to_owned(), why });
+    }
+}
+
+impl Files {
+    /// The snapshots in `dir` of the journal of this id.
+    pub fn new(dir: impl Into<PathBuf>, journal: [u8; 16]) -> Files {
+        Files { dir: dir.into(), base: None, journal }
+    }
+
+    /// With the bases in `dir`, which states begin from once retention has dropped events.
+    #[must_use]
+    pub fn with_base(mut self, dir: impl Into<PathBuf>) -> Files {
+        self.base = Some(dir.into());
+        self
+    }
+
+    /// The journal that the snapshots are of.
+    pub fn journal(&self) -> [u8; 16] {
+        self.journal
+    }
+
+    /// Where the bases lie.
+    pub fn base(&self) -> Option<&Path> {
+        self.base.as_deref()
+    }
+
+    /// The path of one of the two files that take turns.
+    pub fn path<P: Projection>(&self, slot: u8) -> PathBuf {
+        self.dir.join(format!("{}.{slot}.snap", P::NAME))
+    }
+
+    fn rung<P: Projection>(&self, seq: Seq) -> PathBuf {
+        self.dir.join(format!("{}.{:0SEQ_DIGITS$}.snap", P::NAME, seq.get()))
+    }
+
+    /// The newest fold within `span` that can be believed.
+    pub fn newest<P: Projection>(&self, span: Span) -> Found<P> {
+        let mut found = Found::default();
+        let mut candidates: Vec<(Seq, PathBuf)> =
+            self.rungs::<P>().into_iter().map(|(seq, rung)| (seq, rung.path)).collect();
+        for slot in SLOTS {
+            let path = self.path::<P>(slot);
+            match durable::read_beginning(&path, HEADER_BYTES as u64) {
+                Ok(None) => {}
+                Ok(Some(header)) => match claimed_seq(&header) {
+                    Some(seq) => candidates.push((seq, path)),
+                    None => found.refuse(&path, Refused::Damaged),
+                },
+                Err(_) => found.refuse(&path, Refused::Damaged),
+            }
+        }
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        for (claimed, path) in candidates {
+            let of_use = span.from <= claimed && claimed <= span.to;
+            if claimed > span.durable || (of_use && found.fold.is_none()) {
+                match self.read::<P>(&path, span.durable) {
+                    Ok(Some(fold)) if fold.seq() <= span.to => found.fold = Some(fold),
+                    Ok(_) => {}
+                    Err(why) => found.refuse(&path, why),
+                }
+            }
+        }
+        found
+    }
+
+    fn read<P: Projection>(&self, path: &Path, durable: Seq) -> Result<Option<Fold<P>>, Refused> {
+        let bytes = durable::read(path).map_err(|_| Refused::Damaged)?;
+        bytes.map(|bytes| decode::<P>(&bytes, self.journal, durable)).transpose()
+    }
+
+    /// Saves the bytes of a snapshot over the older of the two files, and as a rung if its stretch has none yet. Makes the
+    /// directory if it is not there.
+    pub fn save<P: Projection>(&self, bytes: &[u8]) -> io::Result<()> {
+        self.save_in_steps::<P>(bytes, &mut |_| Ok(()))
+    }
+
+    /// [`Files::save`], told after each step and ended where `after` fails: for tests of what a crash leaves.
+    pub(in crate::projection) fn save_in_steps<P: Projection>(
+        &self,
+        bytes: &[u8],
+        after: &mut dyn FnMut(Step) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let target = self.path::<P>(self.older_slot::<P>());
+        let seq = claimed_seq(bytes).ok_or(io::ErrorKind::InvalidInput)?;
+        let stride = stride(seq);
+        let due = !self.rungs::<P>().keys().any(|rung| rung.get() / stride == seq.get() / stride);
+        let rung = due.then(|| self.rung::<P>(seq));
+        durable::replace_in_steps(&target, rung.as_deref(), bytes, after)?;
+        self.thin::<P>(stride)
+    }
+
+    /// Removes rungs until they are as sparse as `stride` says and within their bytes. The first of each stretch stays.
+    fn thin<P: Projection>(&self, mut stride: u64) -> io::Result<()> {
+        let mut rungs = self.rungs::<P>();
+        loop {
+            let mut stretch = None;
+            for (seq, rung) in std::mem::take(&mut rungs) {
+                if stretch == Some(seq.get() / stride) {
+                    durable::remove_if_there(&rung.path)?;
+                } else {
+                    stretch = Some(seq.get() / stride);
+                    rungs.insert(seq, rung);
+                }
+            }
+            let bytes: u64 = rungs.values().map(|rung| rung.bytes).sum();
+            if bytes <= RUNG_BYTES_MAX || rungs.len() <= 1 {
+                return Ok(());
+            }
+            stride *= 2;
+        }
+    }
+
+    /// Removes the rungs before `first`: what follows them is not retained.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn forget_before<P: Projection>(&self, first: Seq) -> io::Result<()> {
+        for (seq, rung) in self.rungs::<P>() {
+            if seq.next() < first {
+                durable::remove_if_there(&rung.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rungs by the seq in their names. A directory that is not there has none.
+    fn rungs<P: Projection>(&self) -> BTreeMap<Seq, Rung> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let rung = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let digits = name.to_str()?.strip_prefix(P::NAME)?.strip_prefix('.')?.strip_suffix(".snap")?;
+            let is_seq = digits.len() == SEQ_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let seq = is_seq.then(|| digits.parse().ok()).flatten()?;
+            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+            Some((Seq::new(seq), Rung { path: entry.path(), bytes }))
+        };
+        entries.filter_map(rung).collect()
+    }
+
+    /// The file to write over: one that cannot be believed, else the one that is further behind.
+    fn older_slot<P: Projection>(&self) -> u8 {
+        let seq = |slot| {
+            let bytes = durable::read(&self.path::<P>(slot)).ok().flatten()?;
+            let head = Head::read(&bytes).ok()?;
+            let ours = head.name == P::NAME.as_bytes() && head.layout == LAYOUT && head.schema == P::SCHEMA;
+            (ours && head.journal == self.journal).then_some(head.seq)
+        };
+        u8::from(seq(0) > seq(1))
+    }
+}
+
+struct Rung {
+    path: PathBuf,
+    bytes: u64,
+}

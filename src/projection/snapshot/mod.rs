@@ -1,0 +1,220 @@
+//! Saved folds as checksummed bytes.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic "mnemsnap"
+//!      8      4  u32 LE  version of this layout
+//!     12      4  u32 LE  schema of the projection
+//!     16     16  journal id
+//!     32      8  u64 LE  seq of the last event folded
+//!     40     32  hash of the state: BLAKE3 of the bytes below
+//!     72      8  u64 LE  length of the name, n
+//!     80      8  u64 LE  length of the state, m
+//!     88      n  name of the projection, UTF-8
+//!   88+n      m  state, postcard
+//! 88+n+m     32  BLAKE3 of everything above
+//! ```
+//!
+//! A snapshot is believed only when every byte is as it was written and when it is of this projection, schema and
+//! journal and not ahead of the journal. A refusal is a value, not an error: the state is then folded anew.
+//!
+//! Where the bytes lie is the business of [`files`]. A redaction of the journal must remove them: they hold what the events said.
+
+pub mod files;
+
+use std::path::PathBuf;
+
+use super::{Fold, Projection, StateHash};
+use crate::event::Seq;
+
+pub use files::{Files, Found, Span};
+
+const MAGIC: [u8; 8] = *b"mnemsnap";
+const LAYOUT: u32 = 1;
+const HEADER_BYTES: usize = 88;
+const CHECKSUM_BYTES: usize = 32;
+const SEQ_AT: std::ops::Range<usize> = 32..40;
+
+/// Why a snapshot was not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Bytes are missing, added or changed.
+    #[error("the snapshot is damaged")]
+    Damaged,
+    /// Of another projection.
+    #[error("the snapshot is of another projection")]
+    OtherProjection,
+    /// Of another version of the state, or of this layout.
+    #[error("the snapshot is of another schema")]
+    OtherSchema,
+    /// Of another journal.
+    #[error("the snapshot is of another journal")]
+    OtherJournal,
+    /// It has folded events that the journal does not hold, or that lie beyond the seq asked for.
+    #[error("the snapshot is ahead of the journal")]
+    Ahead,
+    /// The base was written by a version that did not have the projection.
+    #[error("the base holds no state of the projection")]
+    Absent,
+}
+
+/// A file that was there and was not believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Of which projection.
+    pub projection: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: Refused,
+}
+
+/// The bytes of a fold.
+pub fn encode<P: Projection>(fold: &Fold<P>, journal: [u8; 16]) -> Result<Vec<u8>, postcard::Error> {
+    let state = postcard::to_stdvec(fold.state())?;
+    let name = P::NAME.as_bytes();
+    let mut out = Vec::with_capacity(HEADER_BYTES + name.len() + state.len() + CHECKSUM_BYTES);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&LAYOUT.to_le_bytes());
+    out.extend_from_slice(&P::SCHEMA.to_le_bytes());
+    out.extend_from_slice(&journal);
+    out.extend_from_slice(&fold.seq().get().to_le_bytes());
+    out.extend_from_slice(StateHash::of_bytes(&state).as_bytes());
+    out.extend_from_slice(&(name.len() as u64).to_le_bytes());
+    out.extend_from_slice(&(state.len() as u64).to_le_bytes());
+    out.extend_from_slice(name);
+    out.extend_from_slice(&state);
+    let checksum = blake3::hash(&out);
+    out.extend_from_slice(checksum.as_bytes());
+    Ok(out)
+}
+
+/// The fold in `bytes`, if they can be believed for this journal up to `newest`.
+pub fn decode<P: Projection>(bytes: &[u8], journal: [u8; 16], newest: Seq) -> Result<Fold<P>, Refused> {
+    let head = Head::read(bytes)?;
+    head.check::<P>(journal, newest)?;
+    if head.schema != P::SCHEMA {
+        return Err(Refused::OtherSchema);
+    }
+    head.fold()
+}
+
+/// As [`decode`], of primary bytes: a state of an older schema is carried over where the projection knows how.
+pub(super) fn decode_primary<P: Projection>(
+    bytes: &[u8],
+    journal: [u8; 16],
+    newest: Seq,
+) -> Result<Fold<P>, Refused> {
+    let head = Head::read(bytes)?;
+    head.check::<P>(journal, newest)?;
+    if head.schema == P::SCHEMA {
+        return head.fold();
+    }
+    let state = P::migrate(head.schema, head.state).ok_or(Refused::OtherSchema)?;
+    Ok(Fold::restore(state, head.seq))
+}
+
+/// What the bytes of a snapshot say of themselves, once their checksum has been found right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Which projection.
+    pub projection: String,
+    /// The version of its state.
+    pub schema: u32,
+    /// Of which journal.
+    pub journal: [u8; 16],
+    /// The last event folded.
+    pub seq: Seq,
+    /// The hash of the state.
+    pub hash: StateHash,
+}
+
+/// Reads what a snapshot says of itself; its state stays bytes.
+///
+/// # Errors
+/// [`Refused::Damaged`], and [`Refused::OtherSchema`] for a layout that this version does not know.
+pub fn label(bytes: &[u8]) -> Result<Label, Refused> {
+    let head = Head::read(bytes)?;
+    if head.layout != LAYOUT {
+        return Err(Refused::OtherSchema);
+    }
+    let projection = String::from_utf8(head.name.to_vec()).map_err(|_| Refused::Damaged)?;
+    Ok(Label { projection, schema: head.schema, journal: head.journal, seq: head.seq, hash: head.hash })
+}
+
+/// The seq that a file's first bytes claim. Good for choosing which file to read, and for nothing else.
+fn claimed_seq(header: &[u8]) -> Option<Seq> {
+    let seq = header.get(SEQ_AT)?.try_into().ok()?;
+    header.starts_with(&MAGIC).then_some(Seq::new(u64::from_le_bytes(seq)))
+}
+
+/// A snapshot whose checksum holds, its state still bytes.
+struct Head<'a> {
+    layout: u32,
+    schema: u32,
+    journal: [u8; 16],
+    seq: Seq,
+    hash: StateHash,
+    name: &'a [u8],
+    state: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn check<P: Projection>(&self, journal: [u8; 16], newest: Seq) -> Result<(), Refused> {
+        if self.name != P::NAME.as_bytes() {
+            return Err(Refused::OtherProjection);
+        }
+        if self.layout != LAYOUT {
+            return Err(Refused::OtherSchema);
+        }
+        if self.journal != journal {
+            return Err(Refused::OtherJournal);
+        }
+        if self.seq > newest { Err(Refused::Ahead) } else { Ok(()) }
+    }
+
+    fn fold<P: Projection>(&self) -> Result<Fold<P>, Refused> {
+        let state = postcard::from_bytes(self.state).map_err(|_| Refused::Damaged)?;
+        let fold = Fold::restore(state, self.seq);
+        // A state type that changed without a new schema can decode to something else: it does not hash the same.
+        if fold.hash().ok() == Some(self.hash) { Ok(fold) } else { Err(Refused::OtherSchema) }
+    }
+
+    fn read(bytes: &'a [u8]) -> Result<Self, Refused> {
+        let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(Refused::Damaged)?;
+        if blake3::hash(body) != *checksum {
+            return Err(Refused::Damaged);
+        }
+        let mut rest = body;
+        let magic = take::<8>(&mut rest)?;
+        let layout = u32::from_le_bytes(take(&mut rest)?);
+        let schema = u32::from_le_bytes(take(&mut rest)?);
+        let journal = take(&mut rest)?;
+        let seq = Seq::new(u64::from_le_bytes(take(&mut rest)?));
+        let hash = StateHash::from_bytes(take(&mut rest)?);
+        let name_bytes = u64::from_le_bytes(take(&mut rest)?);
+        let state_bytes = u64::from_le_bytes(take(&mut rest)?);
+        let name = take_slice(&mut rest, name_bytes)?;
+        let state = take_slice(&mut rest, state_bytes)?;
+        if magic != MAGIC || !rest.is_empty() {
+            return Err(Refused::Damaged);
+        }
+        Ok(Head { layout, schema, journal, seq, hash, name, state })
+    }
+}
+
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Refused> {
+    let (taken, left) = rest.split_first_chunk::<N>().ok_or(Refused::Damaged)?;
+    *rest = left;
+    Ok(*taken)
+}
+
+pub(super) fn take_slice<'a>(rest: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], Refused> {
+    let bytes = usize::try_from(bytes).map_err(|_| Refused::Damaged)?;
+    let (taken, left) = rest.split_at_checked(bytes).ok_or(Refused::Damaged)?;
+    *rest = left;
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests;
