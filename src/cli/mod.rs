@@ -13,6 +13,7 @@
 
 pub mod api_server;
 pub mod autostart;
+pub mod backup;
 pub mod context;
 pub mod cursor_file;
 pub mod demo;
@@ -98,6 +99,8 @@ pub const COMMANDS: &[Command] = &[
         "Show a session again as it happened, at its own speed or another"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
+    command!("backup", backup, recorded: true,
+        "Copy what is on record to a directory, consistent while others write"),
     command!("internal", internal, recorded: true, hidden: true,
         "What hook scripts call"),
 ];

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,15 +15,52 @@ use crate::config::env::Env;
 use crate::config::guard;
 use crate::config::prices::{self, Prices};
 use crate::error::Error;
+use crate::event::duration::parse_duration;
 
 /// A configuration file larger than this is not one.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Bounds of `journal.segment_bytes`: below, headers outweigh events; above, one file is too much to lose or to copy.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=(1 << 30);
 /// Bounds of `emit.burst`: below, a whole batch could never get in.
 const EMIT_BURST: std::ops::RangeInclusive<u32> = 1_000..=100_000_000;
 /// More than any machine emits.
 const EMIT_RATE_MAX: u32 = 100_000_000;
+
+/// Of `disk.max_bytes`: less holds no journal.
+const DISK_BYTES_MIN: u64 = 16 << 20;
+
+/// What of the past may go, and what of the disk may be taken. See ADR 0012.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// `retention.max_age`: segments whose last event is older than this, measured from the newest event, may go.
+    pub max_age: Option<Duration>,
+    /// `retention.max_bytes`: the oldest segments go while the journal is larger.
+    pub max_bytes: Option<u64>,
+    /// `retention.min_bytes`: the newest so many bytes stay, whatever the other two say.
+    pub min_bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { max_age: None, max_bytes: None, min_bytes: 256 << 20 }
+    }
+}
+
+impl Retention {
+    /// Whether anything can ever go.
+    pub fn is_set(&self) -> bool {
+        self.max_age.is_some() || self.max_bytes.is_some()
+    }
+}
+
+/// What the store may take of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskLimits {
+    /// `disk.max_bytes`: nothing is appended that would make the journal, with its bases, index and snapshots, larger.
+    pub max_bytes: Option<u64>,
+    /// `disk.reserve`: bytes of the file system that are left to others. `None`: 256 MiB, or a twentieth of a small one.
+    pub reserve: Option<u64>,
+}
 
 /// How durable an event must be before the command that emitted it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -49,6 +87,10 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// `journal.chain`: whether batches carry the hash chain.
     pub chain: bool,
+    /// `retention.*`.
+    pub retention: Retention,
+    /// `disk.*`.
+    pub disk: DiskLimits,
     /// `data.registered`, the user's file only: the `.mnemosyne/` directories that an upward walk may find.
     pub registered: Vec<PathBuf>,
     /// `prices`: what tokens cost, by model; empty unless the user says.
@@ -64,6 +106,8 @@ impl Default for Settings {
             emit_burst: 20_000,
             segment_bytes: 64 << 20,
             chain: true,
+            retention: Retention::default(),
+            disk: DiskLimits::default(),
             registered: Vec::new(),
             prices: Prices::default(),
         }
@@ -78,6 +122,7 @@ impl Settings {
     pub fn load(dir: &DataDir, env: &Env) -> Result<Settings, Error> {
         let mut settings = Settings::load_user(env)?;
         settings.apply_file(&dir.config_toml(), false)?;
+        settings.check(&dir.config_toml())?;
         Ok(settings)
     }
 
@@ -104,6 +149,21 @@ impl Settings {
     pub(crate) fn apply_text(&mut self, text: &str, users: bool) -> Result<(), String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         self.apply(file, users)
+    }
+
+    /// What no single key is wrong about.
+    fn check(&self, path: &Path) -> Result<(), Error> {
+        let Retention { max_bytes, min_bytes, .. } = self.retention;
+        match max_bytes.filter(|max| *max < min_bytes) {
+            None => Ok(()),
+            Some(max) => Err(Error::Config {
+                path: path.into(),
+                message: format!(
+                    "retention.max_bytes: {max} is less than retention.min_bytes ({min_bytes}), which always stays: \
+                     raise the one or lower the other"
+                ),
+            }),
+        }
     }
 
     fn apply(&mut self, file: File, users: bool) -> Result<(), String> {
@@ -141,6 +201,19 @@ impl Settings {
             self.chain = chain;
         }
         self.prices.apply(file.prices)?;
+        if let Some(age) = file.retention.max_age {
+            let age = parse_duration(&age).map_err(|error| format!("retention.max_age: {error}"))?;
+            self.retention.max_age = Some(age);
+        }
+        self.retention.max_bytes = file.retention.max_bytes.or(self.retention.max_bytes);
+        self.retention.min_bytes = file.retention.min_bytes.unwrap_or(self.retention.min_bytes);
+        if let Some(bytes) = file.disk.max_bytes {
+            if bytes < DISK_BYTES_MIN {
+                return Err(format!("disk.max_bytes: {bytes} is less than {DISK_BYTES_MIN}"));
+            }
+            self.disk.max_bytes = Some(bytes);
+        }
+        self.disk.reserve = file.disk.reserve.or(self.disk.reserve);
         if let Some(registered) = file.data.registered {
             if !users {
                 return Err(
@@ -171,6 +244,8 @@ struct File {
     server: Server,
     emit: Emit,
     journal: Journal,
+    retention: RetentionFile,
+    disk: DiskFile,
     data: Data,
     prices: BTreeMap<String, prices::InFile>,
 }
@@ -194,6 +269,21 @@ struct Emit {
 struct Journal {
     segment_bytes: Option<u64>,
     chain: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RetentionFile {
+    max_age: Option<String>,
+    max_bytes: Option<u64>,
+    min_bytes: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct DiskFile {
+    max_bytes: Option<u64>,
+    reserve: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -225,6 +315,14 @@ mod tests {
         assert_eq!(settings.emit_durability, Durability::Disk);
         assert_eq!((settings.segment_bytes, settings.chain), (131_072, false));
         assert_eq!(load("", "").unwrap(), Settings::default());
+        let kept = "[retention]\nmax_age = \"30d\"\nmax_bytes = 1000000\n";
+        let settings = load(kept, "[retention]\nmin_bytes = 0\n[disk]\nreserve = 5\n").unwrap();
+        let day = Duration::from_hours(24);
+        assert_eq!(
+            settings.retention,
+            Retention { max_age: Some(day * 30), max_bytes: Some(1_000_000), min_bytes: 0 }
+        );
+        assert_eq!(settings.disk, DiskLimits { max_bytes: None, reserve: Some(5) });
     }
 
     #[test]
@@ -256,6 +354,9 @@ mod tests {
             ("[emit]\nrate_per_second = 100000001", "emit.rate_per_second"),
             ("[journal]\nsegment_bytes = 10", "segment_bytes"),
             ("[journal]\nsegment_bytes = -1", "segment_bytes"),
+            ("[retention]\nmax_age = \"30\"", "retention.max_age"),
+            ("[retention]\nmax_bytes = 1000", "retention.min_bytes"),
+            ("[disk]\nmax_bytes = 10", "disk.max_bytes"),
             ("[data]\nregistered = [\"/x\"]", "registered"),
             ("[prices.m]\ninput = 1", "output"),
             ("[prices.m]\ninput = 1\noutput = -2.5", "prices.\"m\".output"),

@@ -11,6 +11,7 @@
 mod catalog;
 mod codec;
 pub mod doc;
+pub mod duration;
 mod emit;
 mod envelope;
 mod filter;

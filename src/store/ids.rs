@@ -11,6 +11,8 @@
 //! after a crash is read from the journal, at most one block of it. Blocks are of seqs, not of segments, because the
 //! seam to the log does not show segments.
 //!
+//! Retention ends the window: an id whose event was dropped cannot be confirmed and is not known any more.
+//!
 //! Nothing is loaded before the first lookup: a command that only reads pays nothing.
 
 pub(crate) mod block;
@@ -214,6 +216,20 @@ impl Ids {
         let (Some(dir), last) = (&self.dir, self.log.durable().get()) else { return };
         if block_first(last.max(1)) == self.active.first && guard::make_dir(dir).is_ok() {
             Partial::write(dir, self.log.id(), self.active.first, last, &self.active.seqs).ok();
+        }
+    }
+
+    /// Forgets what retention has dropped: nobody could confirm a hit there.
+    pub(super) fn forget_before(&mut self, first: Seq) {
+        let gone = |block: u64| block + BLOCK <= first.get();
+        while self.full.front().is_some_and(|oldest| gone(oldest.first())) {
+            self.full.pop_front();
+        }
+        let Some(dir) = &self.dir else { return };
+        let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        for file in files.filter(|file| block::first_of(&file.file_name()).is_some_and(gone)) {
+            // As below: one that stays costs only its place.
+            std::fs::remove_file(file.path()).ok();
         }
     }
 

@@ -13,8 +13,10 @@
 //! ```
 //!
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
-//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`].
+//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`]. [`retention`] lets the past go, [`backup`]
+//! copies it.
 
+pub mod backup;
 mod commands;
 pub mod counters;
 pub mod emit;
@@ -26,6 +28,7 @@ pub mod lock;
 pub mod log;
 pub mod open;
 pub mod replay;
+pub mod retention;
 pub mod subscribe;
 #[cfg(test)]
 pub(crate) mod testing;

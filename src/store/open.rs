@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mnemosyne_journal as journal;
+use tokio::sync::Notify;
 
 use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings, guard};
@@ -20,7 +21,7 @@ use crate::store::ids::Ids;
 use crate::store::inbox::drain::{Drain, Drained};
 use crate::store::inbox::{running, untold};
 use crate::store::lock::{Held, Role};
-use crate::store::log::{JournalId, Level, LocalLog, Log, LogItem};
+use crate::store::log::{Bounded, JournalId, Level, LocalLog, Log, LogItem};
 use crate::store::subscribe::Shared;
 
 /// How long a server waits for a command that holds the lock.
@@ -49,19 +50,23 @@ pub struct Opening {
     /// Whether what the opening finds is told in the journal. A reading command appends nothing of its own: it leaves the telling
     /// to the next opening.
     pub tells: bool,
+    /// Whether a journal without room is opened all the same: a server reads on, and who comes to make room must get in.
+    pub bears_full_disk: bool,
 }
 
 impl Opening {
     /// As the server.
     pub fn server(instance: impl Into<String>, clock: Arc<dyn Clock>, settings: Settings) -> Opening {
         let (role, lock_wait) = (Role::Server, SERVER_LOCK_WAIT);
-        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells: true }
+        let instance = instance.into();
+        Opening { role, instance, lock_wait, clock, settings, tells: true, bears_full_disk: true }
     }
 
     /// As a command that appends.
     pub fn command(instance: impl Into<String>, clock: Arc<dyn Clock>, settings: Settings) -> Opening {
         let (role, lock_wait) = (Role::Command, COMMAND_LOCK_WAIT);
-        Opening { role, instance: instance.into(), lock_wait, clock, settings, tells: true }
+        let instance = instance.into();
+        Opening { role, instance, lock_wait, clock, settings, tells: true, bears_full_disk: false }
     }
 }
 
@@ -97,6 +102,9 @@ pub(super) struct Inner {
     pub(super) dir: Option<DataDir>,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
+    /// Held while the past is dropped.
+    pub(super) retaining: Mutex<()>,
+    grown: Arc<Notify>,
     writer: Mutex<Writer>,
 }
 
@@ -136,11 +144,12 @@ impl Store {
         if opening.role == Role::Server {
             journal.start_committer()?;
         }
-        let log: Arc<dyn Log> = Arc::new(LocalLog::new(journal));
-        let store = Store::assemble(log, Some((dir.clone(), held)), &opening);
+        let grown = Arc::new(Notify::new());
+        let log = Bounded::new(LocalLog::new(journal), dir, &opening.settings, grown.clone());
+        let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), &opening, grown);
         let mut opened = opened(&recovery);
         match store.begin(dir, &opening, &recovery, &mut opened) {
-            Err(error @ Error::StorageFull { .. }) if opening.role == Role::Server => {
+            Err(error @ Error::StorageFull { .. }) if opening.bears_full_disk => {
                 opened.trouble = Some(error.to_string());
             }
             begun => begun?,
@@ -177,7 +186,7 @@ impl Store {
 
     /// A store over any log, without lock and inbox: what stands on another log, and what tests of other layers build on.
     pub fn over(log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: impl Into<String>) -> Store {
-        Store::assemble(log, None, &Opening::command(instance, clock, Settings::default()))
+        Store::assemble(log, None, &Opening::command(instance, clock, Settings::default()), Arc::default())
     }
 
     /// A store with lock and inbox over any log: what tests of a failing disk build on.
@@ -185,10 +194,15 @@ impl Store {
     pub(super) fn over_with_inbox(log: Arc<dyn Log>, dir: &DataDir, clock: Arc<dyn Clock>) -> Store {
         let held = Held::acquire(dir, Role::Server, Duration::ZERO).unwrap();
         let opening = Opening::server("test", clock, Settings::default());
-        Store::assemble(log, Some((dir.clone(), held)), &opening)
+        Store::assemble(log, Some((dir.clone(), held)), &opening, Arc::default())
     }
 
-    fn assemble(log: Arc<dyn Log>, dir: Option<(DataDir, Held)>, opening: &Opening) -> Store {
+    fn assemble(
+        log: Arc<dyn Log>,
+        dir: Option<(DataDir, Held)>,
+        opening: &Opening,
+        grown: Arc<Notify>,
+    ) -> Store {
         let (dir, held) = dir.unzip();
         let counters = Arc::new(Counters::new(log.tail().prev()));
         let writer = Writer {
@@ -206,11 +220,17 @@ impl Store {
             dir,
             shared: Arc::new(Shared::new()),
             counters,
+            retaining: Mutex::new(()),
+            grown,
             writer: Mutex::new(writer),
         };
         Store { inner: Arc::new(inner) }
     }
 
+    /// Notified whenever about a segment's worth was appended: the moment to look at the journal's size.
+    pub fn grown(&self) -> Arc<Notify> {
+        self.inner.grown.clone()
+    }
     /// The log behind the store.
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.inner.log
@@ -353,6 +373,9 @@ impl Store {
         let (mut files, mut events) = (Vec::new(), Vec::new());
         for (path, event) in untold::left(&dir.inbox())? {
             files.push(path);
+            if let Some(event) = event.as_ref().filter(|event| event.kind == Kind::RetentionApplied) {
+                self.finish_cut(event)?;
+            }
             events.extend(event);
         }
         if self.told_lately(Kind::JournalRecovered)? {
@@ -391,14 +414,14 @@ impl Store {
         self.append_own(vec![self.own_event(payload::InboxDrained { events, duplicates, quarantined })])
     }
 
-    fn own_event(&self, payload: impl Into<crate::event::Payload>) -> Event {
+    pub(super) fn own_event(&self, payload: impl Into<crate::event::Payload>) -> Event {
         let clock = &*self.inner.clock;
         let source = clock::this_source("mnemosyne");
         Event::new(clock::new_id(clock), clock.now(), self.inner.instance.clone(), source, payload)
     }
 
     /// Appends without draining first: what an opening has to tell goes before what it then drains.
-    fn append_own(&self, events: Vec<Event>) -> Result<()> {
+    pub(super) fn append_own(&self, events: Vec<Event>) -> Result<()> {
         let level = self.inner.highest_level()?;
         self.emit_without_drain(events, level)?.wait().map(drop)
     }

@@ -48,6 +48,8 @@ mod private;
 
 /// The README's commands, run as they stand there.
 mod readme;
+/// `backup`: a copy while others write.
+mod retention_backup;
 
 /// Emitting and reading over HTTP.
 mod http_emit;

@@ -19,7 +19,7 @@ InboxDrained inbox_drained Store 4 v1 produced "the store, when it opened and fo
     duplicates: u64 = 0 => "Events that the journal already held.",
     quarantined: u64 = 0 => "Files that could not be read and were set aside.",
 }
-RetentionApplied retention_applied Store 6 v1 reserved "the store, when it dropped whole oldest segments" ~ "seq {from_seq} to {to_seq}, {freed_bytes} bytes" {
+RetentionApplied retention_applied Store 6 v1 produced "the store, when it dropped whole oldest segments" ~ "seq {from_seq} to {to_seq}, {freed_bytes} bytes" {
     from_seq: u64 = 1 => "First seq dropped.",
     to_seq: u64 = 90000 => "Last seq dropped.",
     segments: u64 = 1 => "Segments dropped.",

@@ -47,6 +47,12 @@ pub(super) fn file_name(first: u64) -> String {
     format!("ids-{first:020}")
 }
 
+/// The first seq of the block in the file of this name.
+pub(super) fn first_of(name: &std::ffi::OsStr) -> Option<u64> {
+    let number = name.to_str()?.strip_prefix("ids-")?;
+    number.strip_suffix(".part").unwrap_or(number).parse().ok()
+}
+
 /// A full block on disk, its filter in memory.
 pub(super) struct Block {
     first: u64,

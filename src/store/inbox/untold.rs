@@ -4,6 +4,8 @@
 //! opening found is known to nobody else: the next one finds a journal that was closed in order. So it leaves the events here,
 //! beside what waits in the inbox, and the next opening that is not a reader's takes them up. Each is there at most once,
 //! and one recovery stands for all: readers that are killed again and again leave one file.
+//!
+//! The note of a cut ([`crate::store::retention`]) lies here too while the cut is made, so that a crash leaves word of it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,11 +22,7 @@ const PREFIX: &str = "untold-";
 /// [`Error::Io`].
 pub(in crate::store) fn leave(inbox: &Path, events: &[Event]) -> Result<()> {
     for event in events {
-        let name = if event.kind == Kind::JournalRecovered {
-            format!("{PREFIX}{}", event.kind.name())
-        } else {
-            format!("{PREFIX}{}", event.id.simple())
-        };
+        let name = name_of(event);
         let path = inbox.join(&name);
         if std::fs::symlink_metadata(&path).is_ok() {
             continue;
@@ -36,6 +34,23 @@ pub(in crate::store) fn leave(inbox: &Path, events: &[Event]) -> Result<()> {
         put(&temporary, &path, &file, Deposit::Disk)?;
     }
     Ok(())
+}
+
+fn name_of(event: &Event) -> String {
+    if event.kind == Kind::JournalRecovered {
+        format!("{PREFIX}{}", event.kind.name())
+    } else {
+        format!("{PREFIX}{}", event.id.simple())
+    }
+}
+
+/// Takes back what was left: it was told.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(in crate::store) fn take_back(inbox: &Path, event: &Event) -> Result<()> {
+    let path = inbox.join(name_of(event));
+    std::fs::remove_file(&path).map_err(Error::io("remove", path))
 }
 
 /// What was left, with the files to be removed once it is durable. A file that is no event any more comes without one.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use mnemosyne_journal as journal;
 
 use super::{
-    Acknowledgement, Appended, Appending, Gap, JournalId, Level, Log, LogItem, LogReader, Promises, TailWatch,
+    Acknowledgement, Appended, Appending, Gap, JournalId, Level, Log, LogItem, LogReader, Promises, Segment,
+    TailWatch,
 };
 use crate::error::{Error, Result};
 use crate::event::{Seq, Timestamp};
@@ -96,6 +97,21 @@ impl Log for LocalLog {
 
     fn stats(&self) -> Option<journal::Stats> {
         Some(self.journal.stats())
+    }
+
+    fn segments(&self) -> Result<Vec<Segment>> {
+        let segment = |segment: journal::SegmentInfo| Segment {
+            first: inward(segment.base),
+            last: inward(segment.last),
+            bytes: segment.bytes,
+            last_recorded: segment.last_recorded.map(|time| Timestamp::from_micros(time.get())),
+            droppable: segment.droppable,
+        };
+        Ok(self.journal.segments()?.into_iter().map(segment).collect())
+    }
+
+    fn drop_before(&self, seq: Seq) -> Result<()> {
+        Ok(self.journal.drop_before(outward(seq)).map(drop)?)
     }
 
     fn close(&self) -> Result<()> {

@@ -9,6 +9,7 @@
 //!
 //! Waiting is by `std::task::Waker`, so a log needs no runtime; every wait has a blocking twin for commands.
 
+mod bounded;
 mod local;
 mod memory;
 
@@ -18,6 +19,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+pub(in crate::store) use bounded::Bounded;
 pub use local::{LocalLog, LocalView};
 pub use memory::MemoryLog;
 pub use mnemosyne_journal::{GapReason, JournalId, Level, Stats};
@@ -80,11 +82,44 @@ pub trait Log: Send + Sync + 'static {
         None
     }
 
+    /// The parts that can be dropped one by one, oldest first; none where the log keeps everything.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    fn segments(&self) -> Result<Vec<Segment>> {
+        Ok(Vec::new())
+    }
+
+    /// Drops the oldest parts whose seqs all lie before `seq`, for good, and never the last. Nothing in the middle ever
+    /// goes, whatever stops this.
+    ///
+    /// # Errors
+    /// When not all of them could be dropped.
+    fn drop_before(&self, seq: Seq) -> Result<()> {
+        let _everything_stays = seq;
+        Ok(())
+    }
+
     /// Makes everything durable and ends all appending; reading goes on.
     ///
     /// # Errors
     /// When the last flush fails.
     fn close(&self) -> Result<()>;
+}
+
+/// A part of a log that goes as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Its first seq.
+    pub first: Seq,
+    /// Its last.
+    pub last: Seq,
+    /// What it takes on the disk.
+    pub bytes: u64,
+    /// When its last event was recorded, where that is known.
+    pub last_recorded: Option<Timestamp>,
+    /// Whether it can go: it is not being written.
+    pub droppable: bool,
 }
 
 /// What a log can promise about an acknowledged record.
