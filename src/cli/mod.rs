@@ -21,6 +21,7 @@ pub mod detach;
 pub mod display;
 pub mod events;
 pub mod filters;
+pub mod gc;
 pub mod hook;
 pub mod import;
 pub mod internal;
@@ -99,6 +100,8 @@ pub const COMMANDS: &[Command] = &[
         "Show a session again as it happened, at its own speed or another"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
+    command!("gc", gc, recorded: true,
+        "Drop the oldest segments that the configured retention lets go"),
     command!("backup", backup, recorded: true,
         "Copy what is on record to a directory, consistent while others write"),
     command!("internal", internal, recorded: true, hidden: true,

@@ -115,6 +115,7 @@ const JSON: &str = "\
     has a transcript's name in an imported directory and is no regular file.
   - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
     the items of its timeline.
+  - `gc`: the answer of `POST /admin/gc` (`docs/http.md`).
   - `backup`: `{\"version\":1,\"dir\":\"...\",\"journal\":\"...\",\"first_seq\":1,\"last_seq\":412,\"segments\":1,\"bytes\":81920,
     \"head\":\"64 hex digits\",\"inbox_waiting\":0,\"damage\":[]}`; `damage` names what is damaged in the original too (exit 4).
   - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"hooks\":24,\"seen\":24,\"replayed\":24}`

@@ -6,6 +6,7 @@
 //!
 //! - [`mod@env`]: the snapshot of the environment and the table of the variables that count.
 //! - [`dir`]: where the data directory is, and what lies in it.
+//! - [`duration`]: durations as people write them.
 //! - [`guard`]: the only doors through which files of a data directory are opened.
 //! - [`prices`]: what the user's tokens cost.
 //! - [`settings`]: the keys of `config.toml`.
@@ -14,6 +15,7 @@
 
 pub mod amend;
 pub mod dir;
+pub mod duration;
 pub mod env;
 pub mod guard;
 pub mod prices;

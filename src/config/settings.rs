@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::dir::DataDir;
+use crate::config::duration::parse_duration;
 use crate::config::env::Env;
 use crate::config::guard;
 use crate::config::prices::{self, Prices};
 use crate::error::Error;
-use crate::event::duration::parse_duration;
 
 /// A configuration file larger than this is not one.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;

@@ -11,7 +11,6 @@
 mod catalog;
 mod codec;
 pub mod doc;
-pub mod duration;
 mod emit;
 mod envelope;
 mod filter;

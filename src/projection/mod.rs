@@ -38,6 +38,7 @@ mod mark;
 pub mod orchestrator;
 pub mod pacing;
 pub mod registry;
+pub mod retention;
 mod runner;
 pub mod sessions;
 pub mod snapshot;

@@ -9,8 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::event::duration::decimal;
-pub use crate::event::duration::{ParseError, parse_duration};
+use crate::config::duration::decimal;
+pub use crate::config::duration::{ParseError, parse_duration};
 use crate::event::{Seq, Timestamp};
 
 /// The longest pause between two events unless the user asks for another.

@@ -1,7 +1,7 @@
 //! The server's own followers of the journal: the projections that answer `/sessions` and `/state`, and the import of transcripts while
-//! their sessions live.
+//! their sessions live, and retention.
 //!
-//! Both append events of their own, so both end before the server says that it has stopped: `server_stopped` is the last
+//! All append events of their own, so all end before the server says that it has stopped: `server_stopped` is the last
 //! thing that a server records.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::gc::Retaining;
 use super::{App, projections};
 use crate::agent::claude::live;
 use crate::error::Result;
@@ -18,6 +19,7 @@ use crate::projection::snapshot::Refusal;
 pub(super) struct Followers {
     projecting: JoinHandle<()>,
     importing: Option<Importing>,
+    retaining: Option<Retaining>,
 }
 
 struct Importing {
@@ -30,11 +32,14 @@ impl Followers {
     pub(super) fn start(app: &Arc<App>, refused: Vec<Refusal>) -> Followers {
         let projecting = tokio::spawn(projections::keep_up(app.clone(), refused));
         let importing = app.settings.imports_live.then(|| Importing::start(app));
-        Followers { projecting, importing }
+        Followers { projecting, importing, retaining: Retaining::start(app) }
     }
 
     /// Ends them and waits until they have: an import that runs is finished, a snapshot that is being written is not told of.
     pub(super) async fn end(self) {
+        if let Some(retaining) = self.retaining {
+            retaining.end().await;
+        }
         if let Some(Importing { task, stop }) = self.importing {
             drop(stop);
             match task.await {

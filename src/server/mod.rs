@@ -27,6 +27,7 @@ mod events;
 mod feed;
 mod followers;
 mod frames;
+mod gc;
 mod guard;
 mod health;
 mod hooks;
@@ -64,6 +65,7 @@ pub use run::{Options, run};
 
 use crate::clock::Clock;
 use crate::config;
+use crate::config::settings::Retention;
 use crate::error::Error;
 use crate::event::{Event, Seq, Source, payload};
 use crate::projection::{Runners, snapshot};
@@ -90,6 +92,8 @@ pub struct Settings {
     pub prices: config::prices::Prices,
     /// Where states of projections are kept; without it each start folds the whole journal.
     pub saved: Option<SavedStates>,
+    /// What of the past may go; without [`Settings::saved`] nothing does.
+    pub retention: Retention,
     /// Most connections at a time.
     pub connections_max: usize,
     /// How often a silent stream says that it lives.
@@ -124,6 +128,7 @@ impl Settings {
             clock,
             prices: config::prices::Prices::default(),
             saved: None,
+            retention: Retention::default(),
             connections_max: CONNECTIONS_MAX,
             keep_alive: KEEP_ALIVE,
             body_read_timeout: BODY_READ_TIMEOUT,

@@ -8,7 +8,7 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 
 use super::error::Refusal;
-use super::{App, emit, events, health, hooks, metrics, replay, sessions, stream};
+use super::{App, emit, events, gc, health, hooks, metrics, replay, sessions, stream};
 use crate::wire::{ErrorCode, path};
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -21,6 +21,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(path::EVENT, get(events::one))
         .route(path::HOOK_CLAUDE, post(hooks::claude))
         .route(path::METRICS, get(metrics::metrics))
+        .route(path::GC, post(gc::gc))
         .route(path::SHUTDOWN, post(health::shutdown))
         .merge(sessions::routes())
         .method_not_allowed_fallback(method_not_allowed)

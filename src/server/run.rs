@@ -103,6 +103,7 @@ async fn run_on(
     settings.saved = Some(SavedStates { snapshots: options.dir.snapshots(), base: options.dir.base() });
     settings.prices = options.settings.prices.clone();
     settings.imports_live = true;
+    settings.retention = options.settings.retention;
     settings.emit_rate_per_second = options.settings.emit_rate_per_second;
     settings.emit_burst = options.settings.emit_burst;
     let served = serve(listener, store.clone(), settings, shutdown).await;

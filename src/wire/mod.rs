@@ -40,6 +40,8 @@ pub mod path {
     pub const SESSION_TIMELINE: &str = "/sessions/{id}/timeline";
     /// What the server counts.
     pub const METRICS: &str = "/metrics";
+    /// Retention now.
+    pub const GC: &str = "/admin/gc";
     /// The safe stop.
     pub const SHUTDOWN: &str = "/admin/shutdown";
 
@@ -56,6 +58,7 @@ pub mod path {
         (SESSION, "GET,HEAD"),
         (SESSION_TIMELINE, "GET,HEAD"),
         (METRICS, "GET,HEAD"),
+        (GC, "POST"),
         (SHUTDOWN, "POST"),
     ];
 

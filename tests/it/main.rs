@@ -50,6 +50,8 @@ mod private;
 mod readme;
 /// `backup`: a copy while others write.
 mod retention_backup;
+/// `gc` and the server's own retention: what goes, what stays, kill -9.
+mod retention_gc;
 
 /// Emitting and reading over HTTP.
 mod http_emit;

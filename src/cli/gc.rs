@@ -1,0 +1,73 @@
+//! `gc`: retention now. A server that runs does it, since it holds the journal; else this command takes the lock.
+
+use super::{Context, Outcome, display};
+use crate::client::Server;
+use crate::clock;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::projection::retention::{self, Report};
+use crate::projection::snapshot::Files;
+use crate::store::retention::Pace;
+use crate::store::{Opening, Store};
+
+/// Drops the oldest segments that `retention.max_age` and `retention.max_bytes` let go, all of them at once.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Only say what would go, what stays and why
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Applies it.
+///
+/// # Errors
+/// No data directory, a journal that another process holds, a base that cannot be written: then nothing goes.
+pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let dir = context.open_data_dir()?;
+    let report = match Server::find(&dir)? {
+        Some(server) => server.gc(args.dry_run)?,
+        None => {
+            let settings = Settings::load(&dir, &context.env)?;
+            let policy = settings.retention;
+            let instance = clock::new_id(&*context.clock).to_string();
+            // Nothing is told by who only looks, and who comes to make room gets in.
+            let opening = Opening {
+                tells: !args.dry_run,
+                bears_full_disk: true,
+                ..Opening::command(instance, context.clock.clone(), settings)
+            };
+            let (store, _) = Store::open(&dir, opening)?;
+            let files = Files::new(dir.snapshots(), store.journal_id().to_bytes()).with_base(dir.base());
+            let applied = retention::apply(&store, &files, &policy, Pace::All, args.dry_run);
+            let closed = store.close();
+            let report = applied?;
+            closed?;
+            report
+        }
+    };
+    let summary = words(&report);
+    if context.out.is_json() {
+        context.out.json(&report)?;
+    } else {
+        context.out.line(&summary)?;
+        let kept = &report.kept;
+        let (segments, bytes) =
+            (display::counted(kept.segments, "segment"), display::counted(kept.bytes, "byte"));
+        let first = kept.first_seq;
+        context.out.line(&format!("from seq {first} on, {segments} of {bytes} stay: {}", kept.why))?;
+    }
+    Ok(Outcome::with_summary(summary))
+}
+
+fn words(report: &Report) -> String {
+    let Some(dropped) = &report.dropped else { return "nothing goes".to_owned() };
+    let verb = if report.dry_run { "would go" } else { "went" };
+    format!(
+        "seq {} to {} {verb}, for their {}: {}, {}",
+        dropped.from_seq,
+        dropped.to_seq,
+        dropped.reason,
+        display::counted(dropped.segments, "segment"),
+        display::counted(dropped.bytes, "byte")
+    )
+}

@@ -1,0 +1,96 @@
+//! Retention: `POST /admin/gc`, and by itself while a policy is set.
+//!
+//! By itself it looks once a minute, and whenever about a segment's worth was appended. Without a policy there is no task and
+//! nothing wakes up. Work goes to a thread that may block: a base is a fold of what goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::error::Refusal;
+use super::params::Params;
+use super::{App, json_response};
+use crate::error::Error;
+use crate::projection::retention::{self, Report};
+use crate::projection::snapshot::Files;
+use crate::store::retention::Pace;
+use crate::wire::ErrorCode;
+
+/// How often a segment may go for its age.
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Drops all that the policy lets go; with `dry_run=true`, says what that would be.
+pub(super) async fn gc(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
+    let mut params = Params::of(&uri)?;
+    let dry_run = params.parse::<bool>("dry_run")?.unwrap_or(false);
+    params.finish()?;
+    let applied = tokio::task::spawn_blocking(move || apply(&app, Pace::All, dry_run)).await;
+    let stopped =
+        |_| Refusal::new(ErrorCode::Internal, "retention was not finished; it goes on at the next start");
+    Ok(json_response(StatusCode::OK, &applied.map_err(stopped)??))
+}
+
+fn apply(app: &App, pace: Pace, dry_run: bool) -> Result<Report, Error> {
+    let saved = app.settings.saved.as_ref();
+    let saved = saved.ok_or_else(|| Error::failed("this server keeps no states, so it drops nothing"))?;
+    let files = Files::new(&saved.snapshots, app.store.journal_id().to_bytes()).with_base(&saved.base);
+    retention::apply(&app.store, &files, &app.settings.retention, pace, dry_run)
+}
+
+/// The task that applies the policy.
+pub(super) struct Retaining {
+    task: JoinHandle<()>,
+    /// Dropped to end it.
+    stop: oneshot::Sender<()>,
+}
+
+impl Retaining {
+    /// Starts it if there is a policy.
+    pub(super) fn start(app: &Arc<App>) -> Option<Retaining> {
+        let applies = app.settings.retention.is_set() && app.settings.saved.is_some();
+        applies.then(|| {
+            let (stop, stopping) = oneshot::channel();
+            Retaining { task: tokio::spawn(keep(app.clone(), stopping)), stop }
+        })
+    }
+
+    /// Ends it; a cut that is being made is finished.
+    pub(super) async fn end(self) {
+        drop(self.stop);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "retention failed");
+        }
+    }
+}
+
+async fn keep(app: Arc<App>, mut stopping: oneshot::Receiver<()>) {
+    let grown = app.store.grown();
+    let mut minute = tokio::time::interval(MINUTE);
+    minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let pace = tokio::select! {
+            // Sent or dropped: either way there is no more to do.
+            _ = &mut stopping => return,
+            _ = minute.tick() => Pace::One,
+            () = grown.notified() => Pace::SizeAlone,
+        };
+        let applying = app.clone();
+        match tokio::task::spawn_blocking(move || apply(&applying, pace, false)).await {
+            Ok(Ok(Report { dropped: Some(dropped), .. })) => {
+                let (from, to, reason) = (dropped.from_seq, dropped.to_seq, dropped.reason);
+                tracing::info!(from, to, reason, bytes = dropped.bytes, "retention dropped segments");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "retention could not be applied; it is tried again in a minute")
+            }
+            Err(error) => tracing::error!(%error, "retention failed; it is tried again in a minute"),
+        }
+    }
+}

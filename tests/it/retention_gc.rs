@@ -1,0 +1,201 @@
+//! `gc` and the server's own retention over the real program: what goes is whole oldest segments, what the events did stays,
+//! each cut is told once, and a kill -9 at any moment changes none of that.
+
+use super::retention_backup::{event, small_segments};
+use crate::support::{Running, Server, World, kinds, wait_for};
+use serde_json::{Value, json};
+
+const POLICY: &str = "[retention]\nmax_bytes = 200000\nmin_bytes = 0\n";
+
+/// A session in the oldest segment, and many events after it.
+fn filled(policy: &str, events: usize) -> World {
+    let world = World::new();
+    // The policy comes later: a server that knows it obeys it.
+    small_segments(&world, "");
+    world.hook(&json!({"hook_event_name": "UserPromptSubmit", "session_id": "oldest", "prompt": "hello", "cwd": "/p"}));
+    let server = world.server();
+    fill(&server, events);
+    server.stop();
+    small_segments(&world, policy);
+    world
+}
+
+fn fill(server: &Server, events: usize) {
+    let batch: Vec<String> = (0..events).map(|n| event(n, 1_000)).collect();
+    for some in batch.chunks(100) {
+        let answer = server.post("/events/emit", &format!("[{}]", some.join(",")));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+fn segments(world: &World) -> Vec<String> {
+    world.names_in("journal").into_iter().filter(|name| name.ends_with(".seg")).collect()
+}
+
+fn first_of(segment: &str) -> u64 {
+    segment.trim_end_matches(".seg").parse().expect("a base")
+}
+
+/// What the journal says about sessions, without what depends on the moment.
+fn sessions(world: &World) -> Value {
+    let mut list = world.ok(["sessions", "--json"]).json();
+    list["sessions"].take()
+}
+
+fn cuts(events: &[Value]) -> Vec<(u64, u64)> {
+    let cuts =
+        events.iter().filter(|event| event["kind"] == "retention_applied").map(|event| &event["payload"]);
+    cuts.map(|cut| (cut["from_seq"].as_u64().expect("a seq"), cut["to_seq"].as_u64().expect("a seq")))
+        .collect()
+}
+
+#[test]
+fn what_goes_is_told_before_and_after_and_the_states_stay() {
+    let world = filled(POLICY, 600);
+    let (before, known) = (segments(&world), sessions(&world));
+    assert!(before.len() >= 8, "{before:?}");
+    assert_eq!(known[0]["id"], "oldest", "{known}");
+
+    let dry = world.ok(["gc", "--dry-run", "--json"]).json();
+    assert_eq!(segments(&world), before, "a look changes nothing");
+    let would = &dry["dropped"];
+    assert_eq!(
+        (&dry["dry_run"], &would["from_seq"], &would["reason"]),
+        (&json!(true), &json!(1), &json!("size"))
+    );
+
+    let ran = world.ok(["gc", "--json"]).json();
+    let (dropped, first) = (&ran["dropped"], ran["kept"]["first_seq"].as_u64().expect("a seq"));
+    assert_eq!(dropped["to_seq"].as_u64(), Some(first - 1));
+    let after = segments(&world);
+    assert!(before.ends_with(&after[..after.len() - 1]) || before.ends_with(&after), "{before:?} {after:?}");
+    assert_eq!(first_of(&after[0]), first);
+    assert_eq!(sessions(&world), known, "the state is a fold over the base");
+
+    let events = world.events([]);
+    assert_eq!(events[0]["seq"].as_u64(), Some(first));
+    assert_eq!(cuts(&events), [(1, first - 1)]);
+    let operations: Vec<&Value> =
+        events.iter().filter(|event| event["kind"] == "database_operation").collect();
+    assert_eq!((operations.len(), &operations[0]["payload"]["operation"]), (1, &json!("retention")));
+    // A cursor that retention has passed is told so.
+    let shown = world.ok(["events", "--json", "--from", "1", "--limit", "1"]).json_lines();
+    assert_eq!(shown[0]["gap"], json!({"from_seq": 1, "to_seq": first - 1, "reason": "retention"}));
+
+    let again = world.ok(["gc"]);
+    assert!(again.stdout.starts_with("nothing goes"), "{again}");
+    // A copy has the base too.
+    let copy = world.home().join("copy");
+    world.ok(["backup", copy.to_str().expect("UTF-8")]);
+    let mut of_copy = world.ok(["sessions", "--json", "--data-dir", copy.to_str().expect("UTF-8")]).json();
+    assert_eq!(of_copy["sessions"].take(), known);
+}
+
+#[test]
+fn without_a_policy_nothing_goes_and_that_is_said() {
+    let world = filled("", 300);
+    let before = segments(&world);
+    let ran = world.ok(["gc"]);
+    assert!(ran.stdout.contains("nothing goes") && ran.stdout.contains("retention.max_age"), "{ran}");
+    assert_eq!(segments(&world), before);
+}
+
+#[test]
+fn a_server_obeys_the_size_by_itself_and_does_what_gc_asks() {
+    let world = World::new();
+    small_segments(&world, POLICY);
+    let server = world.server();
+    fill(&server, 900);
+    wait_for("the oldest segment to go", || {
+        segments(&world).first().filter(|name| first_of(name) > 1).map(drop)
+    });
+    let told = wait_for("word of it", || {
+        let cuts = cuts(&world.events(["--kind", "retention_applied"]));
+        (!cuts.is_empty()).then_some(cuts)
+    });
+    assert!(
+        told.windows(2).all(|two| two[0].1 + 1 == two[1].0),
+        "each cut begins where the one before ended: {told:?}"
+    );
+    let first = first_of(&segments(&world)[0]);
+    let page = server.get("/events?from=1&limit=1").json();
+    assert_eq!(page["gaps"][0]["reason"], "retention", "{page}");
+    assert_eq!(server.get("/events/1").status, 410);
+
+    let refused = server.post("/admin/gc?dry_run=maybe", "{}");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let ran = world.ok(["gc", "--json"]).json();
+    assert!(ran["kept"]["first_seq"].as_u64() >= Some(first), "{ran}");
+    server.stop();
+    assert!(kinds(&world.events([])).contains(&"server_stopped"));
+}
+
+#[test]
+fn a_kill_at_any_moment_of_gc_leaves_an_unbroken_end_and_each_cut_is_told_once() {
+    const ROUNDS: u64 = 24;
+    let world = filled("", 1_800);
+    let (whole, known) = (segments(&world), sessions(&world));
+    let (mut before, mut within, mut after) = (0, 0, 0);
+    for round in 0..ROUNDS {
+        // Each round has a segment or so to drop, and dies at another moment: some looks at the directory later.
+        let max = 1_800_000 - round * 60_000;
+        small_segments(&world, &format!("[retention]\nmax_bytes = {max}\nmin_bytes = 0\n"));
+        let left = segments(&world).len();
+        let running = Running::start(&mut world.command(["gc"]));
+        for _ in 0..round * 11 % ROUNDS * 60 {
+            segments(&world);
+        }
+        running.kill();
+        let noted = world.names_in("inbox").iter().any(|name| name.starts_with("untold-"));
+        match (noted, segments(&world).len() < left) {
+            (true, _) => within += 1,
+            (false, true) => after += 1,
+            (false, false) => before += 1,
+        }
+        let left: Vec<String> = segments(&world).into_iter().filter(|name| whole.contains(name)).collect();
+        assert!(whole.ends_with(&left), "a hole: {whole:?} {left:?}");
+        assert_eq!(sessions(&world), known, "round {round}");
+        let shown = world.run(["events", "--json", "--limit", "3"]);
+        assert_eq!(shown.code, Some(0), "{shown}");
+    }
+    assert!(before > 0, "no kill came before a cut: {within} within, {after} after");
+    small_segments(&world, POLICY);
+    world.ok(["gc"]);
+    let (first, events) = (first_of(&segments(&world)[0]), world.events([]));
+    let cuts = cuts(&events);
+    assert!(first > 1 && cuts.last().map(|cut| cut.1 + 1) == Some(first), "{first} {cuts:?}");
+    let chained = cuts.windows(2).all(|two| two[0].1 + 1 == two[1].0);
+    assert!(chained, "each cut once, each where the one before ended: {cuts:?}");
+    assert_eq!(sessions(&world), known);
+}
+
+#[test]
+fn at_the_cap_emits_are_refused_hooks_are_kept_and_gc_makes_room() {
+    let world = World::new();
+    small_segments(&world, "[disk]\nmax_bytes = 16777216\n");
+    let server = world.server();
+    let mut n = 0;
+    let refused = loop {
+        n += 1;
+        assert!(n < 1_000, "the cap does not hold");
+        let answer = server.post("/events/emit", &event(n, 40_000));
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status, refused.error_code().as_str()), (507, "storage_full"), "{}", refused.text());
+    assert!(refused.text().contains("disk.max_bytes"), "{}", refused.text());
+    world.hook(&json!({"hook_event_name": "Stop", "session_id": "s", "cwd": "/p"}));
+    assert_eq!(world.inbox_len(), 1);
+    assert_eq!(server.get("/health").status, 200);
+    server.kill();
+
+    small_segments(&world, &format!("[disk]\nmax_bytes = 16777216\n{POLICY}"));
+    let ran = world.ok(["gc", "--json"]).json();
+    assert!(ran["dropped"]["bytes"].as_u64() > Some(10_000_000), "{ran}");
+    let server = world.server();
+    assert_eq!(server.post("/events/emit", &event(n, 40_000)).status, 200);
+    wait_for("the hook's event to be taken in", || (world.inbox_len() == 0).then_some(()));
+    server.stop();
+    assert!(kinds(&world.events([])).contains(&"turn_completed"));
+}
