@@ -33,6 +33,7 @@ pub mod replay;
 pub mod run;
 pub mod session;
 pub mod sessions;
+pub mod state;
 pub mod tail;
 pub mod when;
 
@@ -98,6 +99,8 @@ pub const COMMANDS: &[Command] = &[
         "Show one session: its timeline, tool calls, failures and tokens"),
     command!("replay", replay, recorded: false,
         "Show a session again as it happened, at its own speed or another"),
+    command!("state", state, recorded: false,
+        "Show what a projection says, now or as of any moment"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
     command!("gc", gc, recorded: true,

@@ -90,13 +90,13 @@ fn play(
 
 /// A place in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Seq(Seq),
     Time(Timestamp),
 }
 
 impl Place {
-    fn parse(option: &str, text: &str, now: Timestamp) -> Result<Place, Error> {
+    pub(super) fn parse(option: &str, text: &str, now: Timestamp) -> Result<Place, Error> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             let seq = text
                 .parse()

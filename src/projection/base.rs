@@ -246,6 +246,11 @@ pub struct States<'a> {
 }
 
 impl<'a> States<'a> {
+    /// The bytes of all of them.
+    pub fn all(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.states.iter().copied()
+    }
+
     /// The bytes of the state of a projection, if one that is whole is of it.
     pub fn of(&self, projection: &str) -> Option<&'a [u8]> {
         let is_of = |state: &&[u8]| snapshot::label(state).is_ok_and(|label| label.projection == projection);

@@ -29,6 +29,7 @@ pub mod any;
 pub mod base;
 pub mod calendar;
 pub mod commands;
+pub mod compare;
 mod durable;
 mod fold;
 mod follow;

@@ -5,9 +5,15 @@
 
 use std::sync::Arc;
 
+pub use super::any::Definition;
+
+use super::agents::AgentsProjection;
+use super::commands::CommandsProjection;
+use super::health::HealthProjection;
+use super::orchestrator::OrchestratorProjection;
 use super::sessions::SessionsProjection;
 use super::snapshot::{Files, Refusal};
-use super::{AnyRunner, Definition, Projection as _, Runner, Source};
+use super::{AnyRunner, Projection as _, Runner, Source};
 use crate::error::{Error, Result};
 use crate::event::Seq;
 
@@ -62,6 +68,14 @@ macro_rules! projections {
 projections! {
     /// What every agent session did and does.
     sessions: SessionsProjection;
+    /// How this program and its journal fare.
+    health: HealthProjection;
+    /// Runs of plans, their work items and agents.
+    orchestrator: OrchestratorProjection;
+    /// How often which command ran, how long and how it ended.
+    commands: CommandsProjection;
+    /// The agents that live and their last sign of life.
+    agents: AgentsProjection;
 }
 
 /// The names, in the order of the rows.

@@ -43,6 +43,7 @@ mod routes;
 mod run;
 mod runtime_file;
 mod sessions;
+mod state;
 mod stream;
 mod telling;
 
@@ -172,6 +173,10 @@ pub(crate) struct App {
     untold: telling::Untold,
     /// The projections, which `projections.rs` keeps at the live end.
     pub(crate) projections: Runners,
+    /// Where their states are saved.
+    files: Option<snapshot::Files>,
+    /// Turns of requests that fold an earlier moment.
+    folding: tokio::sync::Semaphore,
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
@@ -194,6 +199,8 @@ impl App {
             store,
             settings,
             projections,
+            files,
+            folding: tokio::sync::Semaphore::new(state::FOLDING_MAX),
             rates,
             counts: counts::Counts::default(),
             untold: telling::Untold::default(),

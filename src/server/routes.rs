@@ -8,7 +8,7 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 
 use super::error::Refusal;
-use super::{App, emit, events, gc, health, hooks, metrics, replay, sessions, stream};
+use super::{App, emit, events, gc, health, hooks, metrics, replay, sessions, state, stream};
 use crate::wire::{ErrorCode, path};
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -24,6 +24,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(path::GC, post(gc::gc))
         .route(path::SHUTDOWN, post(health::shutdown))
         .merge(sessions::routes())
+        .merge(state::routes())
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)

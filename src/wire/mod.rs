@@ -42,6 +42,8 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
     /// Retention now.
     pub const GC: &str = "/admin/gc";
+    /// What a projection says, now or as of any moment.
+    pub const STATE: &str = "/state/{projection}";
     /// The safe stop.
     pub const SHUTDOWN: &str = "/admin/shutdown";
 
@@ -59,6 +61,7 @@ pub mod path {
         (SESSION_TIMELINE, "GET,HEAD"),
         (METRICS, "GET,HEAD"),
         (GC, "POST"),
+        (STATE, "GET,HEAD"),
         (SHUTDOWN, "POST"),
     ];
 

@@ -21,6 +21,7 @@ mod grep;
 mod info;
 mod out;
 mod place;
+mod projections;
 mod records;
 mod salvage;
 mod stat;

@@ -8,9 +8,12 @@ use mnemosyne_journal::verify::{Part, Problem};
 use mnemosyne_journal::{Hash, JournalId, Seq};
 use serde_json::json;
 
+use mnemosyne::projection::compare::Checked;
+
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::place::Place;
+use crate::projections;
 use crate::text;
 
 /// Check every byte: checksums, chain, padding, footers; print the chain's head
@@ -29,6 +32,9 @@ pub(crate) struct VerifyArgs {
     /// A head that was noted earlier, 64 hex digits
     #[arg(long, value_name = "HASH", value_parser = parse_hash)]
     head: Option<Hash>,
+    /// Also fold the journal anew and compare it with the saved states of the projections; DIR must be a data directory
+    #[arg(long)]
+    projections: bool,
 }
 
 fn parse_hash(text: &str) -> Result<Hash, String> {
@@ -47,8 +53,8 @@ fn parse_hash(text: &str) -> Result<Hash, String> {
 
 /// What was found so far.
 #[derive(Default)]
-struct Report {
-    journal: Option<JournalId>,
+pub(crate) struct Report {
+    pub(crate) journal: Option<JournalId>,
     first: Option<Seq>,
     last: Option<Seq>,
     proven: Option<Seq>,
@@ -64,19 +70,23 @@ struct Report {
 }
 
 pub(crate) fn run(args: &VerifyArgs, out: &mut Out) -> Result<(), Failure> {
-    let survey = Place::survey(&args.dir)?;
+    let place = Place::find(&args.dir)?;
+    let survey = place.open()?;
     let mut report = Report::default();
     let mut looks = survey.looks(Seq::FIRST);
     while let Some(look) = looks.next()? {
         report.take(look, args.head);
     }
+    let states =
+        if args.projections { Some(projections::check(&place, &survey, &report, out)?) } else { None };
     let head_is_missing = args.head.is_some() && report.noted_after.is_none();
     if out.is_json() {
-        report.print_json(args.head, out)?;
+        report.print_json(args.head, states.as_deref(), out)?;
     } else {
-        report.print(args.head, out)?;
+        report.print(args.head, states.as_deref().unwrap_or_default(), out)?;
     }
-    if !report.problems.is_empty() || head_is_missing {
+    let states_are_wrong = states.is_some_and(|states| states.iter().any(Checked::is_wrong));
+    if !report.problems.is_empty() || head_is_missing || states_are_wrong {
         out.damage();
     }
     Ok(())
@@ -118,7 +128,7 @@ impl Report {
         self.head.filter(|_| !self.unchained)
     }
 
-    fn seqs(&self) -> (Seq, Seq) {
+    pub(crate) fn seqs(&self) -> (Seq, Seq) {
         (self.first.unwrap_or(Seq::FIRST), self.last.unwrap_or(Seq::ZERO))
     }
 
@@ -126,7 +136,7 @@ impl Report {
         self.problems.is_empty() && (noted.is_none() || self.noted_after.is_some())
     }
 
-    fn print(&self, noted: Option<Hash>, out: &mut Out) -> Result<(), Failure> {
+    fn print(&self, noted: Option<Hash>, states: &[Checked], out: &mut Out) -> Result<(), Failure> {
         let (first, last) = self.seqs();
         let journal = self.journal.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
         let records = if last < first {
@@ -150,10 +160,13 @@ impl Report {
         for problem in &self.problems {
             out.line(&format!("damage    {}", text::problem(problem)))?;
         }
+        for state in states {
+            out.line(&format!("state     {}", projections::words(state)))?;
+        }
         if let Some(noted) = noted {
             out.line(&format!("noted     {}", self.noted_words(noted, last)))?;
         }
-        out.line(&format!("verdict   {}", self.verdict(noted)))
+        out.line(&format!("verdict   {}", self.verdict(noted, states)))
     }
 
     fn noted_words(&self, noted: Hash, last: Seq) -> String {
@@ -166,7 +179,11 @@ impl Report {
         }
     }
 
-    fn verdict(&self, noted: Option<Hash>) -> String {
+    fn verdict(&self, noted: Option<Hash>, states: &[Checked]) -> String {
+        let wrong = states.iter().filter(|state| state.is_wrong()).count() as u64;
+        if wrong > 0 && self.problems.is_empty() {
+            return format!("{} not what the journal says", text::counted(wrong, "saved state"));
+        }
         if self.is_whole(noted) {
             return "whole".to_owned();
         }
@@ -177,7 +194,12 @@ impl Report {
         format!("damaged: {problems}, {} cannot be read", text::counted(self.lost, "record"))
     }
 
-    fn print_json(&self, noted: Option<Hash>, out: &mut Out) -> Result<(), Failure> {
+    fn print_json(
+        &self,
+        noted: Option<Hash>,
+        states: Option<&[Checked]>,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
         let (first, last) = self.seqs();
         let noted_head = noted
             .map(|hash| json!({ "link": hash.to_string(), "after_seq": self.noted_after.map(Seq::get) }));
@@ -195,6 +217,7 @@ impl Report {
             "noted_head": noted_head,
             "notes": self.notes.iter().map(text::problem_json).collect::<Vec<_>>(),
             "problems": self.problems.iter().map(text::problem_json).collect::<Vec<_>>(),
+            "projections": states.map(|states| states.iter().map(projections::json).collect::<Vec<_>>()),
             "whole": self.is_whole(noted),
         }))
     }

@@ -1,0 +1,135 @@
+//! `state PROJECTION`: what a projection says, now or as of any moment. Works without a server, and shows the same with one.
+
+use serde_json::Value;
+
+use super::display::{self, Role, Style};
+use super::replay::Place;
+use super::sessions::outcome;
+use super::{Context, Outcome, events};
+use crate::error::Error;
+use crate::event::Seq;
+use crate::projection::snapshot::Files;
+use crate::projection::{StateView, registry, seq_at};
+use crate::store::View;
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Which projection; an unknown name lists those that there are
+    #[arg(value_name = "PROJECTION")]
+    projection: String,
+    /// As of this event, or this moment by the journal's clock: a seq, a time, a date, or how long ago, like 2h
+    #[arg(long, value_name = "SEQ|TIME")]
+    at: Option<String>,
+}
+
+/// Columns of one value in the tree.
+const VALUE_COLUMNS: usize = 120;
+
+/// Runs it.
+///
+/// # Errors
+/// [`Error::NotFound`] for an unknown projection, [`Error::Usage`] for a seq beyond the tail, [`Error::BeforeBase`] for one
+/// whose events retention has dropped.
+pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let definition = registry::find(&args.projection)?;
+    let now = context.now();
+    let at = args.at.as_deref().map(|text| Place::parse("--at", text, now)).transpose()?;
+    let view = events::open(context)?;
+    let seq = seq_of(&view, at)?;
+    let dir = context.locate_data_dir()?;
+    let files = view
+        .journal_id()
+        .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
+    let (fold, progress) = definition.state_at(&view, files.as_ref(), seq)?;
+    let state = StateView::of(&*fold)?;
+    if context.out.is_json() {
+        context.out.json(&state)?;
+    } else {
+        print(context, &state)?;
+    }
+    Ok(outcome(context, &progress, format!("{} at seq {}", state.projection, state.seq)))
+}
+
+fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
+    let last = view.durable();
+    match at {
+        None => Ok(last),
+        Some(Place::Seq(seq)) if seq > last => {
+            Err(Error::usage(format!("--at {seq} lies beyond the end of this journal (last seq {last})")))
+        }
+        Some(Place::Seq(seq)) => Ok(seq),
+        Some(Place::Time(time)) => seq_at(view, time),
+    }
+}
+
+fn print(context: &mut Context, state: &StateView) -> Result<(), Error> {
+    let style = context.out.style();
+    let head = format!("{} at seq {}", style.paint(Role::Strong, state.projection), state.seq);
+    context.out.line(&head)?;
+    context.out.line(&format!("{}  {}", style.paint(Role::Dim, "hash"), state.hash))?;
+    let value: Value = serde_json::from_str(state.state.get())
+        .map_err(|error| Error::failed(format!("the state cannot be shown: {error}")))?;
+    let mut lines = Vec::new();
+    tree(&value, 0, style, &mut lines);
+    lines.iter().try_for_each(|line| context.out.line(line))
+}
+
+/// A value as an indented tree: a line for each field, elements of lists behind a dash.
+fn tree(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
+    let indent = "  ".repeat(depth);
+    let mut branch = |name: String, value: &Value| match leaf(value) {
+        Some(leaf) => lines.push(format!("{indent}{name}  {leaf}")),
+        None => {
+            lines.push(format!("{indent}{name}"));
+            tree(value, depth + 1, style, lines);
+        }
+    };
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                branch(style.paint(Role::Dim, &display::fit(name, VALUE_COLUMNS)), value);
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| branch("-".to_owned(), element)),
+        leaf => lines.push(format!("{indent}{}", display::fit(&leaf.to_string(), VALUE_COLUMNS))),
+    }
+}
+
+/// What fits on the line of its name; none where a tree of its own is needed.
+fn leaf(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(elements) if elements.is_empty() => "none".to_owned(),
+        Value::Object(fields) if fields.is_empty() => "none".to_owned(),
+        Value::Array(elements) if elements.iter().all(is_number) => {
+            elements.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        }
+        Value::Array(_) | Value::Object(_) => return None,
+        other => other.to_string(),
+    };
+    Some(display::fit(&text, VALUE_COLUMNS))
+}
+
+fn is_number(value: &Value) -> bool {
+    value.is_number()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::out::Manner;
+    use crate::cli::out::tests::captured;
+
+    #[test]
+    fn a_state_is_a_tree_and_nothing_in_it_reaches_the_terminal_raw() {
+        let (out, _, _) = captured(Manner::default());
+        let value = serde_json::json!({"a": {"b": 1, "c": [{"d": "x\u{1b}[2J"}, 2]}, "e": [], "f": [1, 2], "g": null});
+        let mut lines = Vec::new();
+        tree(&value, 0, out.style(), &mut lines);
+        assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{lines:?}");
+        assert_eq!(lines[..5], ["a", "  b  1", "  c", "    -", &lines[4]]);
+        assert_eq!(lines[5..], ["    -  2", "e  none", "f  1 2", "g  -"]);
+    }
+}
