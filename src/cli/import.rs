@@ -11,7 +11,7 @@ use crate::agent::Origin;
 use crate::agent::claude::transcript::{
     self, BrokenLine, ImportError, Known, Report, Sink, SinkError, Taken,
 };
-use crate::client::Server;
+use crate::client::{self, Server};
 use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings};
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::store::inbox::{self, Deposit};
 use crate::store::{self, Item, Level, Opening, Replay, Store};
 use crate::wire;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,36 +198,11 @@ fn deposit(events: &[Event], inbox: &Path, clock: &dyn Clock, how: Deposit) -> R
 }
 
 fn request(events: &[Event], server: &Server) -> Result<Taken, SinkError> {
-    let bodies = events.iter().map(request_of).collect::<Result<Vec<_>, _>>()?;
-    let body = serde_json::to_string(&bodies)?;
+    let requests = events.iter().map(client::request_of).collect::<Result<Vec<_>, _>>()?;
+    let body = client::request_of_all(&requests);
     let emitted = server.emit(&body, wire::Durability::Disk, None).map_err(Error::from)?;
     let known = emitted.duplicates.len() as u64;
     Ok(Taken { added: events.len() as u64 - known, known })
-}
-
-/// An event as a request asks for it; its payload's text goes in as it is.
-fn request_of(event: &Event) -> Result<serde_json::Value, serde_json::Error> {
-    let payload: &RawValue = serde_json::from_str(event.payload.as_str())?;
-    let mut body = json!({
-        "kind": event.kind.name(),
-        "id": event.id,
-        "time": event.time,
-        "importance": event.importance,
-        "correlation": event.correlation,
-        "payload": payload,
-    });
-    let optional = [
-        ("session", event.session.as_deref().map(Into::into)),
-        ("agent", event.agent.as_deref().map(Into::into)),
-        ("project", event.project.as_deref().map(Into::into)),
-        ("causation", event.causation.map(|id| id.to_string().into())),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            body[name] = value;
-        }
-    }
-    Ok(body)
 }
 
 /// What came of it, on both streams.

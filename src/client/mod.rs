@@ -15,8 +15,10 @@
 //! ```
 
 mod admin;
+pub mod batch;
 mod error;
 mod http;
+mod request;
 mod stream;
 
 use std::fmt::Write as _;
@@ -27,7 +29,9 @@ use bytes::Bytes;
 
 use http::Ask;
 
+pub use batch::{Batcher, Sent};
 pub use error::Error;
+pub use request::{request_of, request_of_all};
 pub use stream::{Next, Stream};
 
 use crate::config::{DataDir, guard};

@@ -3,7 +3,7 @@
 //! | key | wants |
 //! |---|---|
 //! | `session`, `agent`, `project` | exactly this one; given several times, any of them; a project with or without `project:` before it |
-//! | `kind` | one of these, separated by commas, where `*` stands for any characters and `?` for one |
+//! | `kind` | one of these, separated by commas, where `*` stands for any characters and `?` for one; each has to match a kind that there is |
 //! | `category` | one of these, separated by commas |
 //! | `min_importance` | this importance or more |
 //! | `grep` | this text, as it is (no pattern), letters in either case, in the summary or in the payload's JSON text |
@@ -41,7 +41,7 @@ impl Filter {
     /// Reads pairs of key and value, as a URL query or the flags of a command give them.
     ///
     /// # Errors
-    /// `unknown_key`, `out_of_range` (an empty value, an importance that is none, a character that no kind has), `unknown_category`
+    /// `unknown_key`, `out_of_range` (an empty value, an importance that is none, a character that no kind has), `unknown_kind`, `unknown_category`
     /// and `repeated_key`, each naming the key.
     pub fn from_pairs<K: AsRef<str>, V: AsRef<str>>(
         pairs: impl IntoIterator<Item = (K, V)>,
@@ -72,6 +72,12 @@ impl Filter {
                             key,
                             "a kind has small letters, digits and _; * and ? stand for any",
                         ));
+                    }
+                    if !super::Kind::ALL
+                        .iter()
+                        .any(|kind| glob_matches(glob.as_bytes(), kind.name().as_bytes()))
+                    {
+                        return Err(unknown_kind(key, glob));
                     }
                     self.kinds.insert(glob.to_owned());
                 }
@@ -215,6 +221,19 @@ fn once<T>(key: &str, place: &mut Option<T>, value: T) -> Result<(), FieldError>
 fn unknown_category(key: &str) -> FieldError {
     let names: Vec<_> = Category::ALL.iter().map(|category| category.name()).collect();
     FieldError::new(key, "unknown_category", format!("no such category; there are {}", names.join(", ")))
+}
+
+/// A kind that there is not would match nothing for ever, and look like a journal without such events.
+fn unknown_kind(key: &str, glob: &str) -> FieldError {
+    const LIKENESS_LEAST: f64 = 0.8;
+    let bare = glob.trim_matches(['*', '?']);
+    let likeness = |kind: &super::Kind| strsim::jaro_winkler(bare, kind.name());
+    let nearest = super::Kind::ALL.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let hint = match nearest.filter(|kind| likeness(kind) >= LIKENESS_LEAST) {
+        Some(kind) => format!("did you mean `{}`?", kind.name()),
+        None => "EVENTS.md lists them; events with a name of their own are of the kind `custom`".to_owned(),
+    };
+    FieldError::new(key, "unknown_kind", format!("no kind is or matches `{glob}`; {hint}"))
 }
 
 /// `*` and `?` against a name. Goes back only to the last star: time is the product of the lengths at worst.

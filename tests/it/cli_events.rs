@@ -274,3 +274,19 @@ fn json_holds_no_character_that_a_terminal_obeys_and_the_same_values() {
     }
     assert_eq!(world.events([])[0]["payload"]["prompt"], hostile);
 }
+
+#[test]
+fn a_kind_that_there_is_not_is_a_usage_error_here_and_over_http() {
+    let world = World::new();
+    let server = world.server();
+    for command in [["events", "--kind", "tool_cal_started"], ["tail", "--kind", "tool_cal_started"]] {
+        let ran = world.run(command);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran}");
+        assert!(ran.stderr.contains("did you mean `tool_call_started`?"), "{ran}");
+    }
+    for path in ["/events", "/events/stream"] {
+        let answer = server.get(&format!("{path}?kind=tool_cal_started"));
+        assert_eq!((answer.status, answer.error_code().as_str()), (400, "invalid_parameter"));
+        assert!(answer.text().contains("did you mean `tool_call_started`?"), "{}", answer.text());
+    }
+}

@@ -53,6 +53,8 @@ mod retention_backup;
 /// `gc` and the server's own retention: what goes, what stays, kill -9.
 mod retention_gc;
 
+/// The client library's batching emitter.
+mod http_batch;
 /// Emitting and reading over HTTP.
 mod http_emit;
 /// A thousand subscribers, some of which never read.
@@ -65,6 +67,10 @@ mod http_guard;
 mod http_kill;
 /// What a client may cost.
 mod http_limits;
+/// What became of every event that came: books that balance.
+mod http_metrics;
+/// The limit on what one source may emit.
+mod http_rate;
 /// A session replayed at a speed.
 mod http_replay;
 /// Reconnecting at every seq while writing.

@@ -29,10 +29,10 @@ fn each_key_chooses() {
         ("agent", "a2898e3", "a"),
         ("project", "parser", "pars"),
         ("project", "project:parser", "project:"),
-        ("kind", "tool_call_started", "tool_call"),
+        ("kind", "tool_call_started", "tool_call_failed"),
         ("kind", "prompt_submitted, tool_*", "*_completed"),
-        ("kind", "*", "tool_call_started?"),
-        ("kind", "to?l_*_st*d", "*x*"),
+        ("kind", "*", "session_start?d"),
+        ("kind", "to?l_*_st*d", "*ex*"),
         ("category", "store,agent", "session"),
         ("min_importance", "4", "5"),
         ("grep", "CARGO Test", "cargo  test"),
@@ -71,6 +71,8 @@ fn a_bad_filter_is_refused_by_name() {
         ("category", "agent,", "out_of_range"),
         ("kind", "Tool", "out_of_range"),
         ("kind", "a,,b", "out_of_range"),
+        ("kind", "nope", "unknown_kind"),
+        ("kind", "tool_*,tool_call_started?", "unknown_kind"),
     ] {
         let error = Filter::from_pairs([(key, value)]).unwrap_err();
         assert_eq!((error.field.as_str(), error.code), (key, code), "{key}={value}");
@@ -80,14 +82,19 @@ fn a_bad_filter_is_refused_by_name() {
 
 #[test]
 fn filters_that_want_the_same_share_a_key() {
-    let one = filter(&[("kind", "b,a"), ("session", "y"), ("session", "x"), ("project", "project:p")]);
+    let one = filter(&[
+        ("kind", "turn_completed,custom"),
+        ("session", "y"),
+        ("session", "x"),
+        ("project", "project:p"),
+    ]);
     let two = filter(&[
         ("project", "p"),
         ("session", "x"),
         ("session", "y"),
-        ("kind", "a"),
-        ("kind", "b"),
-        ("kind", "a"),
+        ("kind", "custom"),
+        ("kind", "turn_completed"),
+        ("kind", "custom"),
     ]);
     assert_eq!(one.key(), two.key());
     assert_eq!(one, two);
@@ -102,7 +109,7 @@ proptest! {
     #[test]
     fn a_filter_goes_through_its_pairs(
         pairs in prop::collection::vec(prop_oneof![
-            ("session|agent|project", ".{1,8}"), ("kind", "[a-z_*?]{1,5}(,[a-z_*?]{1,5})?"), ("category", "agent|store,cli")], 0..5),
+            ("session|agent|project", ".{1,8}"), ("kind", "(custom|tool_\\*|\\*|turn_c\\*)(,(custom|t\\*_starte\\?))?"), ("category", "agent|store,cli")], 0..5),
         grep in prop::option::of(".{1,6}"), event in any_event(),
     ) {
         let pairs: Vec<_> = pairs.into_iter().chain(grep.map(|grep| ("grep".to_owned(), grep))).collect();
@@ -111,4 +118,16 @@ proptest! {
         prop_assert_eq!(&again, &filter);
         prop_assert_eq!(again.matches_event(&event), filter.matches_event(&event));
     }
+}
+
+#[test]
+fn a_kind_that_there_is_not_is_told_with_the_nearest_one() {
+    let message = |kind: &str| Filter::from_pairs([("kind", kind)]).unwrap_err().to_string();
+    assert!(
+        message("tool_call_start").ends_with("did you mean `tool_call_started`?"),
+        "{}",
+        message("tool_call_start")
+    );
+    assert!(message("promt_*").contains("did you mean `prompt_submitted`?"), "{}", message("promt_*"));
+    assert!(message("zzzz").contains("`custom`"), "{}", message("zzzz"));
 }

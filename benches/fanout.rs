@@ -1,0 +1,361 @@
+//! From one journal to a thousand clients, over a flush of fixed 200 us, with the same clients in the same process:
+//!
+//! - `burst`: 200 events of 256 bytes in one batch, in deliveries a second, until the last client has the last event; beside a naive
+//!   axum stream of the same frames, ready as bytes, and a loop that writes them to bare sockets.
+//! - `live`: 30 events a second, one by one. Told on stderr: p50 and p99 from the emit to each client, and the processor time a
+//!   delivery (server and clients together); beside the same two.
+//! - `replaying`: 1,000 clients read a journal from its first event while it is written to. Told on stderr: how many got every event
+//!   once and in order (all, or it fails), and how long a durable emit takes alone and beside them.
+#![allow(unreachable_pub, dead_code, clippy::print_stderr, reason = "a bench is a program, and it reports")]
+
+#[path = "support/net.rs"]
+mod net;
+mod support;
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mnemosyne::clock::SystemClock;
+use mnemosyne::event::{Event, Source, Timestamp, payload};
+use mnemosyne::store::Level;
+use net::{Served, cpu, percentile, raise_descriptors, request, runtime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
+use tokio::sync::{broadcast, mpsc};
+
+const CLIENTS: usize = 1_000;
+const BURST: u64 = 200;
+const LIVE: u64 = 150;
+
+/// Who sends the events.
+enum Sender {
+    Ours(Served),
+    Naive { addr: SocketAddr, frames: broadcast::Sender<Bytes> },
+    Bare { addr: SocketAddr, sockets: Vec<std::net::TcpStream>, listener: TcpListener },
+}
+
+impl Sender {
+    fn addr(&self) -> SocketAddr {
+        match self {
+            Sender::Ours(served) => served.addr,
+            Sender::Naive { addr, .. } | Sender::Bare { addr, .. } => *addr,
+        }
+    }
+
+    /// Sends `count` events, the last of which says `mark`.
+    fn send(&mut self, count: u64, mark: &str) {
+        let text = |n: u64| if n + 1 == count { mark.to_owned() } else { format!("event {n:0>10}") };
+        match self {
+            Sender::Ours(served) => {
+                let batch = (0..count).map(|n| event(&text(n))).collect();
+                served.store.emit(batch, Level::Disk, None).expect("taken").wait().expect("durable");
+            }
+            Sender::Naive { frames, .. } => {
+                support::fixed_flush();
+                for n in 0..count {
+                    frames.send(Bytes::from(frame(&text(n)))).expect("clients");
+                }
+            }
+            Sender::Bare { sockets, .. } => {
+                support::fixed_flush();
+                let frames: Vec<String> = (0..count).map(|n| frame(&text(n))).collect();
+                for frame in &frames {
+                    for socket in sockets.iter_mut() {
+                        socket.write_all(frame.as_bytes()).expect("taken");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn event(text: &str) -> Event {
+    let payload = payload::NotificationRaised {
+        message: format!("{text} {}", "x".repeat(100)),
+        notification_type: "bench".into(),
+        title: None,
+    };
+    let id = mnemosyne::clock::new_id(&SystemClock);
+    Event::new(id, Timestamp::from_micros(1_770_000_000_000_000), "bench", Source::default(), payload)
+}
+
+/// A frame as ours is: its length counts.
+fn frame(text: &str) -> String {
+    let stored = mnemosyne::event::StoredEvent {
+        seq: mnemosyne::event::Seq::new(1_000_000),
+        recorded: Timestamp::from_micros(1_770_000_000_000_000),
+        event: event(text),
+    };
+    format!("id: 1000000\nevent: notification_raised\ndata: {}\n\n", stored.to_json())
+}
+
+fn ours(runtime: &Runtime) -> Sender {
+    Sender::Ours(Served::start(runtime))
+}
+
+fn naive(runtime: &Runtime) -> Sender {
+    let frames = broadcast::Sender::new(1_024);
+    let source = frames.clone();
+    let router = axum::Router::new().route(
+        "/events/stream",
+        axum::routing::get(move || {
+            let from = source.subscribe();
+            async move { axum::body::Body::from_stream(Frames(Box::pin(next(from)))) }
+        }),
+    );
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let addr = listener.local_addr().expect("its address");
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    Sender::Naive { addr, frames }
+}
+
+type Next = (Result<Bytes, broadcast::error::RecvError>, broadcast::Receiver<Bytes>);
+
+async fn next(mut from: broadcast::Receiver<Bytes>) -> Next {
+    (from.recv().await, from)
+}
+
+/// The frames of a channel, one a chunk.
+struct Frames(std::pin::Pin<Box<dyn Future<Output = Next> + Send>>);
+
+impl futures_core::Stream for Frames {
+    type Item = Result<Bytes, broadcast::error::RecvError>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.as_mut().poll(context).map(|(frame, from)| {
+            self.0 = Box::pin(next(from));
+            Some(frame)
+        })
+    }
+}
+
+fn bare(_runtime: &Runtime) -> Sender {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("its address");
+    Sender::Bare { addr, sockets: Vec::new(), listener }
+}
+
+/// Clients that look for a mark, and say when they have seen it.
+struct Clients {
+    /// The number of the round that goes on.
+    round: u64,
+    seen: mpsc::UnboundedReceiver<Instant>,
+}
+
+fn mark(round: u64) -> String {
+    format!("round {round:0>10} ends")
+}
+
+impl Clients {
+    fn connect(runtime: &Runtime, sender: &mut Sender) -> Clients {
+        let (tell, seen) = mpsc::unbounded_channel();
+        let (opened, mut open) = mpsc::unbounded_channel();
+        let addr = sender.addr();
+        let token = if let Sender::Ours(served) = sender { served.token.clone() } else { String::new() };
+        let request = request(addr, &token, "GET /events/stream", "");
+        for _ in 0..CLIENTS {
+            let (tell, opened, request) = (tell.clone(), opened.clone(), request.clone());
+            runtime.spawn(async move {
+                let mut socket = net::connect(addr).await;
+                socket.write_all(&request).await.expect("taken");
+                let _ = opened.send(());
+                follow(socket, &tell).await;
+            });
+            if let Sender::Bare { sockets, listener, .. } = sender {
+                let (socket, _) = listener.accept().expect("a client");
+                socket.set_nodelay(true).expect("an option");
+                sockets.push(socket);
+            }
+            runtime.block_on(open.recv()).expect("it is open");
+        }
+        let mut clients = Clients { round: 0, seen };
+        // Until all of them are there.
+        std::thread::sleep(Duration::from_secs(1));
+        clients.round(runtime, sender, 1);
+        clients
+    }
+
+    /// Sends `count` events and waits until every client has the last; how long each waited, sorted.
+    fn round(&mut self, runtime: &Runtime, sender: &mut Sender, count: u64) -> Vec<Duration> {
+        self.round += 1;
+        let round = self.round;
+        let began = Instant::now();
+        sender.send(count, &mark(round));
+        let mut each: Vec<Duration> = (0..CLIENTS)
+            .map(|at| {
+                let seen = async { tokio::time::timeout(Duration::from_secs(60), self.seen.recv()).await };
+                let seen = runtime
+                    .block_on(seen)
+                    .unwrap_or_else(|_| panic!("{at} of {CLIENTS} have round {round}"))
+                    .expect("clients");
+                seen.duration_since(began)
+            })
+            .collect();
+        each.sort_unstable();
+        each
+    }
+}
+
+async fn follow(mut socket: tokio::net::TcpStream, tell: &mpsc::UnboundedSender<Instant>) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut have = 0;
+    let mut waits_for = 1;
+    let mut mark_now = mark(waits_for);
+    loop {
+        let n = socket.read(&mut buffer[have..]).await.unwrap_or(0);
+        if n == 0 {
+            return;
+        }
+        have += n;
+        if memchr::memmem::find(&buffer[..have], mark_now.as_bytes()).is_some() {
+            let _ = tell.send(Instant::now());
+            waits_for += 1;
+            mark_now = mark(waits_for);
+            have = 0;
+            continue;
+        }
+        // A mark may be cut in two.
+        let keep = have.min(mark_now.len());
+        buffer.copy_within(have - keep..have, 0);
+        have = keep;
+    }
+}
+
+type Make = fn(&Runtime) -> Sender;
+
+const SENDERS: [(&str, Make); 3] =
+    [("ours", ours), ("naive axum stream of ready bytes", naive), ("limit: write to bare sockets", bare)];
+
+fn burst(c: &mut Criterion) {
+    raise_descriptors();
+    let mut group = c.benchmark_group("SSE burst of 200 events to 1,000 clients (deliveries/s)");
+    group
+        .throughput(Throughput::Elements(BURST * CLIENTS as u64))
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(4));
+    for (name, make) in SENDERS {
+        let runtime = runtime();
+        let mut sender = make(&runtime);
+        let mut clients = Clients::connect(&runtime, &mut sender);
+        group.bench_function(name, |b| {
+            b.iter_custom(|rounds| {
+                (0..rounds)
+                    .map(|_| *clients.round(&runtime, &mut sender, BURST).last().expect("clients"))
+                    .sum()
+            });
+        });
+        runtime.shutdown_background();
+    }
+    group.finish();
+}
+
+fn live(_c: &mut Criterion) {
+    raise_descriptors();
+    eprintln!("SSE live, 30 events/s to 1,000 clients");
+    for (name, make) in SENDERS {
+        let runtime = runtime();
+        let mut sender = make(&runtime);
+        let mut clients = Clients::connect(&runtime, &mut sender);
+        let before = cpu();
+        let mut each = Vec::new();
+        for _ in 0..LIVE {
+            let began = Instant::now();
+            each.extend(clients.round(&runtime, &mut sender, 1));
+            std::thread::sleep(Duration::from_micros(33_333).saturating_sub(began.elapsed()));
+        }
+        let used = cpu().saturating_sub(before).as_secs_f64() * 1e6 / (LIVE * CLIENTS as u64) as f64;
+        each.sort_unstable();
+        let (p50, p99) = (percentile(&each, 50), percentile(&each, 99));
+        eprintln!("{name}: p50 {p50:?}, p99 {p99:?}, {used:.1} us of processor a delivery");
+        runtime.shutdown_background();
+    }
+}
+
+/// Events in the journal before the clients come.
+const HISTORY: u64 = 2_000;
+/// Events that are emitted while they read.
+const WRITTEN: u64 = 200;
+
+/// Durable emits one after the other; how long each took, sorted.
+fn write(store: &mnemosyne::store::Store, last: &str) -> Vec<Duration> {
+    let mut each: Vec<Duration> = (0..WRITTEN)
+        .map(|n| {
+            let text = if n + 1 == WRITTEN { last.to_owned() } else { format!("written {n:0>10}") };
+            let began = Instant::now();
+            store.emit(vec![event(&text)], Level::Disk, None).expect("taken").wait().expect("durable");
+            let took = began.elapsed();
+            std::thread::sleep(Duration::from_millis(5));
+            took
+        })
+        .collect();
+    each.sort_unstable();
+    each
+}
+
+/// 1,000 clients read the journal from its first event while it is written to: each gets every event, once and in order.
+fn replaying(_c: &mut Criterion) {
+    raise_descriptors();
+    let runtime = runtime();
+    let served = Served::start(&runtime);
+    for _ in 0..HISTORY / 500 {
+        let batch = (0..500).map(|n| event(&format!("history {n:0>10}"))).collect();
+        served.store.emit(batch, Level::Disk, None).expect("taken").wait().expect("durable");
+    }
+    let alone = write(&served.store, "written alone");
+    let first_of_readers = served.store.durable().get();
+    let request = request(served.addr, &served.token, "GET /events/stream?from=1", "");
+    let end = mark(1);
+    let reading: Vec<_> =
+        (0..CLIENTS).map(|_| runtime.spawn(read_all(served.addr, request.clone(), end.clone()))).collect();
+    let beside = write(&served.store, &end);
+    let mut whole = 0;
+    for client in reading {
+        let seqs = runtime.block_on(client).expect("it reads");
+        assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a client missed an event");
+        assert_eq!(seqs.first(), Some(&1));
+        whole += usize::from(seqs.len() as u64 >= first_of_readers + WRITTEN);
+    }
+    let (p50, p99) = (percentile(&alone, 50), percentile(&alone, 99));
+    eprintln!(
+        "1,000 clients replaying from seq 1 while writing: {whole} of {CLIENTS} got every event once and in order"
+    );
+    eprintln!("durable emit alone: p50 {p50:?}, p99 {p99:?}");
+    let (p50, p99) = (percentile(&beside, 50), percentile(&beside, 99));
+    eprintln!("durable emit beside them: p50 {p50:?}, p99 {p99:?}");
+    runtime.shutdown_background();
+}
+
+/// The ids of the frames up to the one that holds `end`.
+async fn read_all(addr: SocketAddr, request: Vec<u8>, end: String) -> Vec<u64> {
+    let mut socket = net::connect(addr).await;
+    socket.write_all(&request).await.expect("taken");
+    let (mut seqs, mut text, mut buffer) = (Vec::new(), Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        let n = socket.read(&mut buffer).await.unwrap_or(0);
+        assert!(n > 0, "the stream ended before the last event");
+        text.extend_from_slice(&buffer[..n]);
+        // Whole lines only; what a chunk's frame puts between them is no line that begins so.
+        let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
+        let mut is_over = false;
+        for line in text[..whole].split(|byte| *byte == b'\n') {
+            if let Some(id) = line.strip_prefix(b"id: ") {
+                let digits = std::str::from_utf8(id).expect("digits").trim_end();
+                seqs.push(digits.parse().expect("a seq"));
+            }
+            is_over |= memchr::memmem::find(line, end.as_bytes()).is_some();
+        }
+        text.drain(..whole);
+        if is_over {
+            return seqs;
+        }
+    }
+}
+
+criterion_group!(benches, burst, live, replaying);
+criterion_main!(benches);
