@@ -18,7 +18,7 @@ use crate::store::{Account, Stats, Way};
 use crate::wire::counters::{EventCounts, InboxCounts, JournalCounts};
 use crate::wire::{Counters, ErrorCode};
 
-/// What OpenMetrics asks for.
+/// What `OpenMetrics` asks for.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) async fn metrics(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {

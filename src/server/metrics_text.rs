@@ -1,4 +1,4 @@
-//! The numbers of [`Counters`] as OpenMetrics text: names, units and help of every metric stand here and nowhere else.
+//! The numbers of [`Counters`] as `OpenMetrics` text: names, units and help of every metric stand here and nowhere else.
 
 use std::fmt;
 
