@@ -12,6 +12,7 @@ mod fields;
 
 pub use fields::Fields;
 
+use crate::clock::ProcessStamp;
 use crate::event::{Source, Timestamp};
 
 /// A small session of hook payloads, one JSON object a line, each with `_delay_ms` since the one before it: for a first
@@ -30,6 +31,8 @@ pub struct Origin {
     pub instance: String,
     /// The project's directory, where the environment names it (`CLAUDE_PROJECT_DIR`); else the payload's working directory.
     pub project_dir: Option<String>,
+    /// The agent's process (`CLAUDE_PID`), where the maker runs beside it and the hook is one that starts a session.
+    pub process: Option<ProcessStamp>,
 }
 
 /// `project:<name>` of the project at this directory: its last name, whichever way the path is written.

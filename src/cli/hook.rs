@@ -128,19 +128,13 @@ impl Place {
     }
 
     /// A start or an end of a session may be told by a script as well ([`super::internal`]): both are one event.
-    fn agree(&self, event: &mut Event, env: &Env) -> Result<(), &'static str> {
+    fn agree(&self, event: &mut Event, agent: Option<ProcessStamp>) -> Result<(), &'static str> {
         if !matches!(event.kind.known(), Some(Kind::SessionStarted | Kind::SessionEnded)) {
             return Ok(());
         }
         self.dir.create().map_err(|error| error.code())?;
-        meeting::agree(
-            &self.dir.inbox(),
-            event,
-            env.agent_pid().and_then(ProcessStamp::of),
-            Voice::Hook,
-            &SystemClock,
-        )
-        .map_err(|error| error.code())
+        meeting::agree(&self.dir.inbox(), event, agent, Voice::Hook, &SystemClock)
+            .map_err(|error| error.code())
     }
 
     fn deposit(&self, mut event: Event) -> Result<(), &'static str> {
@@ -159,6 +153,7 @@ fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
         source: clock::this_source("mnemosyne"),
         instance: env.session().unwrap_or("unknown").to_owned(),
         project_dir: env.text("CLAUDE_PROJECT_DIR").map(str::to_owned),
+        process: agents_process(&payload, env),
     };
     if call.plugin && stands_aside(&payload, env) {
         return Ok(());
@@ -166,7 +161,7 @@ fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
     match hook::event(&payload, &origin, clock::unique(&clock)) {
         Ok(mut event) => {
             let wants_server = starts_server(&event);
-            let agreed = place.agree(&mut event, env);
+            let agreed = place.agree(&mut event, origin.process);
             place.deposit(event)?;
             if let Err(reason) = agreed {
                 place.count(reason);
@@ -183,6 +178,13 @@ fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
             Err(reason)
         }
     }
+}
+
+/// The agent's process, where the payload may be of a session's start or end: the others have no use for it. A payload that
+/// merely holds the word costs one look at a file.
+fn agents_process(payload: &[u8], env: &Env) -> Option<ProcessStamp> {
+    memchr::memmem::find(payload, b"\"Session")?;
+    env.agent_pid().and_then(ProcessStamp::of)
 }
 
 /// A session begins, or goes on after its server may have left. Other hooks follow one of these.

@@ -54,6 +54,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         source: clock::this_source("mnemosyne"),
         instance: instance.to_string(),
         project_dir: None,
+        process: None,
     };
     let mut bar = Bar::new(context);
     let imported = transcript::import(&paths, &mut known, &mut way, &origin, &Redactor::new(), &mut |p| {

@@ -85,11 +85,11 @@ fn record(hook: &str, instance: Option<String>, dir: &DataDir, context: &Context
         source: clock::this_source("mnemosyne"),
         instance: String::new(),
         project_dir: context.env.text("CLAUDE_PROJECT_DIR").map(str::to_owned),
+        process: context.env.agent_pid().and_then(ProcessStamp::of),
     };
     let mut event = hook::event(payload.to_string().as_bytes(), &origin, clock::unique(clock))
         .map_err(|error| Error::failed(error.to_string()))?;
-    let agent = context.env.agent_pid().and_then(ProcessStamp::of);
-    let agreed = meeting::agree(&dir.inbox(), &mut event, agent, Voice::Script, clock);
+    let agreed = meeting::agree(&dir.inbox(), &mut event, origin.process, Voice::Script, clock);
     event.redact(&Redactor::new());
     // An event that is there twice is better than one that is not there.
     inbox::deposit(&dir.inbox(), &event, clock, Deposit::Os).and(agreed)

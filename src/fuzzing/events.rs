@@ -13,7 +13,7 @@ const NOW: Timestamp = Timestamp::from_micros(1_770_000_000_000_000);
 
 pub(super) fn origin() -> Origin {
     let source = Source { program: "test".into(), host: "here".into(), pid: 7 };
-    Origin { now: NOW, source, instance: "nobody".into(), project_dir: None }
+    Origin { now: NOW, source, instance: "nobody".into(), project_dir: None, process: None }
 }
 
 /// The event of a hook payload.

@@ -61,6 +61,7 @@ fn event(app: &App, body: &[u8]) -> Result<Event, Refusal> {
         source: app.settings.source.clone(),
         instance: app.settings.instance_id.clone(),
         project_dir: None,
+        process: None,
     };
     hook::event(body, &origin, crate::clock::unique(clock)).map_err(|error| {
         let code = match error {

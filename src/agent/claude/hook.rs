@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::ids;
 use crate::agent::{Fields, Origin, project_of};
+use crate::clock::ProcessStamp;
 use crate::event::{Event, Json, Kind, Payload, ids as event_ids, payload};
 
 /// Bytes of one hook payload that are read. A tool's answer of many megabytes must not become a lost event.
@@ -129,7 +130,9 @@ impl<'a> Call<'a> {
         if !has_what_it_needs(&hook, &self.fields) {
             return self.kept_whole();
         }
-        let Some(fact) = read_fact(&hook, &mut self.fields) else { return self.kept_whole() };
+        let Some(fact) = read_fact(&hook, &mut self.fields, self.origin.process) else {
+            return self.kept_whole();
+        };
         self.fields.forget(said_elsewhere(&hook));
         envelope.event(fact, self.fields, self.origin, self.random)
     }
@@ -159,7 +162,7 @@ fn has_what_it_needs(hook: &str, fields: &Fields) -> bool {
 }
 
 /// The fact of a hook that has a kind of its own.
-fn read_fact(hook: &str, fields: &mut Fields) -> Option<Fact> {
+fn read_fact(hook: &str, fields: &mut Fields, process: Option<ProcessStamp>) -> Option<Fact> {
     let unkeyed = |payload: Payload| Some(Fact { payload, key: Key::None });
     match hook {
         "SessionStart" => unkeyed(
@@ -168,6 +171,8 @@ fn read_fact(hook: &str, fields: &mut Fields) -> Option<Fact> {
                 cwd: fields.text("cwd").unwrap_or_default(),
                 transcript_path: fields.name("transcript_path"),
                 model: fields.name("model"),
+                agent_pid: process.map(|process| process.pid),
+                agent_start_ticks: process.map(|process| process.start_ticks),
             }
             .into(),
         ),

@@ -11,6 +11,7 @@ fn origin() -> Origin {
         source: Source { program: "mnemosyne".into(), host: "here".into(), pid: 7 },
         instance: "nobody".into(),
         project_dir: None,
+        process: None,
     }
 }
 

@@ -62,6 +62,7 @@ pub async fn follow(
                 source: source.clone(),
                 instance: instance.clone(),
                 project_dir: None,
+                process: None,
             };
             import_one(&store, &live, path, origin).await;
         }
@@ -190,6 +191,7 @@ mod tests {
             source: Source::default(),
             instance: "nobody".into(),
             project_dir: None,
+            process: None,
         }
     }
 

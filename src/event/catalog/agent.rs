@@ -7,9 +7,11 @@ SessionStarted session_started Session 8 v1 produced "an agent's hook at the sta
     cwd: String = "/home/dev/app" => "The agent's working directory.",
     transcript_path: Option<String> = "/home/dev/.claude/projects/-home-dev-app/s.jsonl" => "Where the agent keeps its transcript.",
     model: Option<String> = "claude-opus-4" => "The model.",
+    agent_pid: Option<u32> = 4711 => "The agent's process on the machine that `source` names.",
+    agent_start_ticks: Option<u64> = 123456 => "When that process began, in ticks since the machine's start: a pid is given again.",
 }
 SessionEnded session_ended Session 8 v1 produced "an agent's hook at the end of a session; or inferred when the agent's process is gone" ~ "{reason}" {
-    reason: String = "logout" => "clear, resume, logout, `prompt_input_exit`, other, or what the agent says.",
+    reason: String = "logout" => "clear, resume, logout, `prompt_input_exit`, other, or what the agent says; `process_gone` where it is inferred.",
     inferred: bool = false => "True where no hook said so and the end is inferred.",
 }
 PromptSubmitted prompt_submitted Agent 6 v1 produced "an agent's hook or transcript: a person's prompt" ~ "{prompt}" {

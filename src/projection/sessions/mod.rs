@@ -212,13 +212,6 @@ struct Elicitation {
     message: String,
 }
 
-/// What the start of a session says of the agent's process.
-#[derive(Deserialize)]
-struct StartedBy {
-    agent_pid: Option<u32>,
-    agent_start_ticks: Option<u64>,
-}
-
 #[derive(Deserialize)]
 struct Spoken<'a> {
     #[serde(borrow)]
@@ -246,7 +239,7 @@ impl Session {
         }
         let payload = &now.event.payload;
         match kind {
-            Kind::SessionStarted => self.started(now, payload.read()?)?,
+            Kind::SessionStarted => self.started(now, payload.read()?),
             Kind::SessionEnded => {
                 self.has_ended(now, &payload.read()?);
                 return Ok(());
@@ -347,11 +340,10 @@ impl Session {
         }
     }
 
-    fn started(&mut self, now: &Now<'_>, started: payload::SessionStarted) -> Result<(), serde_json::Error> {
+    fn started(&mut self, now: &Now<'_>, started: payload::SessionStarted) {
         Latest::set_first(&mut self.started, now.mark, || ());
-        // These two came later than the kind: a start without them says nothing of the process, and ends what was known.
-        let by: StartedBy = now.event.payload.read()?;
-        let process = by.agent_pid.zip(by.agent_start_ticks).map(|(pid, start_ticks)| Process {
+        // A start without them says nothing of the process, and ends what was known.
+        let process = started.agent_pid.zip(started.agent_start_ticks).map(|(pid, start_ticks)| Process {
             pid,
             start_ticks,
             host: clip(&now.event.source.host),
@@ -369,7 +361,6 @@ impl Session {
             self.settle(now);
         }
         Latest::set(&mut self.source, now.mark, clip(&started.source));
-        Ok(())
     }
 
     fn has_ended(&mut self, now: &Now<'_>, ended: &payload::SessionEnded) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{Files, Touch};
 use super::makers::{Concluded, Maker};
+use crate::clock::ProcessStamp;
 use crate::projection::{Latest, Mark};
 
 pub use super::times::{Ran, Split};
@@ -159,6 +160,13 @@ pub struct Process {
     pub start_ticks: u64,
     /// The machine's name.
     pub host: String,
+}
+
+impl Process {
+    /// The process on the machine of this name; `None` if it ran on another one, where nothing can be told of it.
+    pub fn on(&self, host: &str) -> Option<ProcessStamp> {
+        (self.host == host).then_some(ProcessStamp { pid: self.pid, start_ticks: self.start_ticks })
+    }
 }
 
 /// Failures that have their tool and their signature in common.

@@ -63,6 +63,8 @@ fn started(source: &str) -> Payload {
         cwd: "/code/parcels".into(),
         transcript_path: None,
         model: None,
+        agent_pid: None,
+        agent_start_ticks: None,
     }
     .into()
 }

@@ -40,8 +40,7 @@ impl<'a> Looking<'a> {
         if session.state == Phase::Ended {
             return None;
         }
-        if let Some(process) = session.process.as_ref().filter(|process| process.host == self.host) {
-            let stamp = ProcessStamp { pid: process.pid, start_ticks: process.start_ticks };
+        if let Some(stamp) = session.process.as_ref().and_then(|process| process.on(self.host)) {
             return (!(self.lives)(stamp)).then_some(Presumed::ProcessGone);
         }
         let silence = i128::from(self.now.as_micros()) - i128::from(session.last_seen.time.as_micros());

@@ -214,6 +214,8 @@ impl<'a> Facts<'a> {
             cwd: line.text("cwd").unwrap_or_default().to_owned(),
             transcript_path: Some(self.path.to_owned()),
             model: None,
+            agent_pid: None,
+            agent_start_ticks: None,
         };
         let id = ids::of(&place.session, Kind::SessionStarted, "transcript");
         self.counted(place, id, fact, "");

@@ -82,6 +82,7 @@ pub(super) fn origin() -> Origin {
         source: Source::default(),
         instance: "nobody".into(),
         project_dir: None,
+        process: None,
     }
 }
 
