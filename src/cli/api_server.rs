@@ -11,7 +11,7 @@ use crate::config::guard::{self, How};
 use crate::config::{DataDir, Settings};
 use crate::error::Error;
 use crate::server::{self, Options};
-use crate::store::{self, Role};
+use crate::store::{self, Role, inbox};
 use crate::wire::{self, Runtime};
 use serde_json::json;
 use std::ffi::OsString;
@@ -77,7 +77,7 @@ fn serve(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
     let dir = context.create_data_dir()?;
     let settings = Settings::load(&dir, &context.env)?;
     let log_level = context.env.text("MNEMOSYNE_LOG").map(str::to_owned);
-    let options = Options { dir: dir.clone(), settings, addr: args.addr, log_level };
+    let options = Options { dir: dir.clone(), settings, addr: args.addr, lingers: args.unasked, log_level };
     context.interrupt.take_over();
     let interrupt = context.interrupt.clone();
     let shutdown = async move { interrupt.wait().await };
@@ -90,6 +90,10 @@ fn serve(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
         served => served?,
     };
     autostart::forget(&dir)?;
+    if served.has_left && inbox::any(&dir.inbox())? {
+        // A session that began while it left saw a server, and started none.
+        autostart::ensure_server(&dir, &context.env)?;
+    }
     match told {
         // Nobody reads the address; the server has served all the same.
         Ok(()) | Err(Error::OutputClosed) => {}

@@ -77,6 +77,9 @@ pub enum Durability {
 pub struct Settings {
     /// `server.addr`: where `api-server` listens.
     pub server_addr: SocketAddr,
+    /// `server.linger`, in seconds: how long a server that nobody asked for stays once no session and no client is left. `None`,
+    /// written 0: until it is stopped.
+    pub linger: Option<Duration>,
     /// `emit.durability`: what commands (never hooks) wait for.
     pub emit_durability: Durability,
     /// `emit.rate_per_second`: events a second that a server takes from one source, in the long run; 0 is no limit.
@@ -101,6 +104,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             server_addr: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            linger: Some(Duration::from_secs(60)),
             emit_durability: Durability::Os,
             emit_rate_per_second: 10_000,
             emit_burst: 20_000,
@@ -171,6 +175,9 @@ impl Settings {
             self.server_addr = addr
                 .parse()
                 .map_err(|_| format!("server.addr: {addr:?} is no ADDRESS:PORT, such as 127.0.0.1:3000"))?;
+        }
+        if let Some(seconds) = file.server.linger {
+            self.linger = (seconds > 0).then_some(Duration::from_secs(seconds));
         }
         if let Some(durability) = file.emit.durability {
             self.emit_durability = durability;
@@ -254,6 +261,7 @@ struct File {
 #[serde(deny_unknown_fields, default)]
 struct Server {
     addr: Option<String>,
+    linger: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -340,6 +348,15 @@ mod tests {
             "the directory's own"
         );
         assert_eq!(prices.of("gpt"), None);
+    }
+
+    #[test]
+    fn a_linger_is_in_seconds_and_zero_is_for_ever() {
+        let linger = |text: &str| load("", text).unwrap().linger;
+        assert_eq!(linger(""), Some(Duration::from_secs(60)));
+        assert_eq!(linger("[server]\nlinger = 5\n"), Some(Duration::from_secs(5)));
+        assert_eq!(linger("[server]\nlinger = 0\n"), None);
+        assert!(load("", "[server]\nlinger = -1\n").is_err());
     }
 
     #[test]

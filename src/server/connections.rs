@@ -86,6 +86,7 @@ async fn serve_connection(
     mut stop: watch::Receiver<bool>,
 ) {
     let _open = app.counts.connection();
+    let _connected = app.connected();
     let service = service_fn(move |request| answer(app.clone(), router.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,5 +1,5 @@
-//! The server's own followers of the journal: the projections that answer `/sessions` and `/state`, and the import of transcripts while
-//! their sessions live, and retention.
+//! The server's own followers of the journal: the projections that answer `/sessions` and `/state`, the import of transcripts while
+//! their sessions live, the watch over ends that nobody reports, and retention.
 //!
 //! All append events of their own, so all end before the server says that it has stopped: `server_stopped` is the last
 //! thing that a server records.
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::gc::Retaining;
-use super::{App, projections};
+use super::{App, life, projections};
 use crate::agent::claude::live;
 use crate::error::Result;
 use crate::projection::snapshot::Refusal;
@@ -20,6 +20,7 @@ pub(super) struct Followers {
     projecting: JoinHandle<()>,
     importing: Option<Importing>,
     retaining: Option<Retaining>,
+    watching: Option<JoinHandle<()>>,
 }
 
 struct Importing {
@@ -32,13 +33,20 @@ impl Followers {
     pub(super) fn start(app: &Arc<App>, refused: Vec<Refusal>) -> Followers {
         let projecting = tokio::spawn(projections::keep_up(app.clone(), refused));
         let importing = app.settings.imports_live.then(|| Importing::start(app));
-        Followers { projecting, importing, retaining: Retaining::start(app) }
+        let watching = app.settings.ends_sessions.then(|| tokio::spawn(life::watch(app.clone())));
+        Followers { projecting, importing, retaining: Retaining::start(app), watching }
     }
 
     /// Ends them and waits until they have: an import that runs is finished, a snapshot that is being written is not told of.
     pub(super) async fn end(self) {
         if let Some(retaining) = self.retaining {
             retaining.end().await;
+        }
+        // It ends by itself as soon as the server stops.
+        if let Some(watching) = self.watching
+            && let Err(error) = watching.await
+        {
+            tracing::error!(%error, "the watch over sessions failed");
         }
         if let Some(Importing { task, stop }) = self.importing {
             drop(stop);

@@ -31,6 +31,7 @@ mod gc;
 mod guard;
 mod health;
 mod hooks;
+mod life;
 mod logging;
 mod metrics;
 mod metrics_text;
@@ -50,7 +51,7 @@ mod telling;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -103,6 +104,11 @@ pub struct Settings {
     pub body_read_timeout: Duration,
     /// Whether transcripts are imported while their sessions live.
     pub imports_live: bool,
+    /// Whether sessions whose agent is gone are ended.
+    pub ends_sessions: bool,
+    /// How long the server stays once no session and no client is left; `None`: until it is asked to stop. It needs
+    /// `ends_sessions`, which is who looks.
+    pub linger: Option<Duration>,
     /// Events a second that one source may emit in the long run; 0 is no limit.
     pub emit_rate_per_second: u32,
     /// Events that one source may emit at once.
@@ -136,6 +142,8 @@ impl Settings {
             imports_live: false,
             emit_rate_per_second: configured.emit_rate_per_second,
             emit_burst: configured.emit_burst,
+            ends_sessions: false,
+            linger: None,
         }
     }
 }
@@ -147,6 +155,8 @@ pub struct Served {
     pub requests_handled: u64,
     /// From the first accept to the end.
     pub uptime: Duration,
+    /// Whether it ended because nobody needed it any more.
+    pub has_left: bool,
 }
 
 /// How far a server is on its way to the end; streams and handlers watch it.
@@ -180,6 +190,10 @@ pub(crate) struct App {
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
+    /// Set when nobody needs the server any more.
+    pub(crate) has_left: AtomicBool,
+    /// Connections that are served.
+    pub(crate) connections: watch::Sender<usize>,
     started: Instant,
     requests: AtomicU64,
     in_flight: watch::Sender<usize>,
@@ -208,6 +222,8 @@ impl App {
             chunks: chunks::ChunkCache::default(),
             phase: watch::Sender::new(Phase::Running),
             stop_asked: watch::Sender::new(false),
+            has_left: AtomicBool::new(false),
+            connections: watch::Sender::new(0),
             started: Instant::now(),
             requests: AtomicU64::new(0),
             in_flight: watch::Sender::new(0),
@@ -224,9 +240,13 @@ impl App {
     }
 
     /// Counts a request as running until the guard is dropped.
-    fn in_flight(self: &Arc<Self>) -> InFlight {
-        self.in_flight.send_modify(|n| *n += 1);
-        InFlight(self.clone())
+    fn in_flight(self: &Arc<Self>) -> Counted {
+        Counted::one(self, |app| &app.in_flight)
+    }
+
+    /// Counts a connection as served until the guard is dropped.
+    fn connected(self: &Arc<Self>) -> Counted {
+        Counted::one(self, |app| &app.connections)
     }
 
     fn check_running(&self) -> Result<(), Refusal> {
@@ -247,11 +267,22 @@ impl App {
     }
 }
 
-struct InFlight(Arc<App>);
+/// One more, as long as it lives.
+struct Counted {
+    app: Arc<App>,
+    what: fn(&App) -> &watch::Sender<usize>,
+}
 
-impl Drop for InFlight {
+impl Counted {
+    fn one(app: &Arc<App>, what: fn(&App) -> &watch::Sender<usize>) -> Counted {
+        what(app).send_modify(|n| *n += 1);
+        Counted { app: app.clone(), what }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.in_flight.send_modify(|n| *n -= 1);
+        (self.what)(&self.app).send_modify(|n| *n -= 1);
     }
 }
 
@@ -303,8 +334,11 @@ pub async fn serve(
         }
     }
     projections::save(&app).await;
-    let served =
-        Served { requests_handled: app.requests.load(Ordering::Relaxed), uptime: app.started.elapsed() };
+    let served = Served {
+        requests_handled: app.requests.load(Ordering::Relaxed),
+        uptime: app.started.elapsed(),
+        has_left: app.has_left.load(Ordering::Relaxed),
+    };
     tracing::info!(requests = served.requests_handled, "stopped");
     stopped.map(|_| served)
 }

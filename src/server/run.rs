@@ -36,6 +36,8 @@ pub struct Options {
     pub settings: config::Settings,
     /// Where to listen. `None` is the configured address, or any free port if somebody else listens there.
     pub addr: Option<SocketAddr>,
+    /// Whether it leaves, after the configured time, when no session and no client is left: for a server that nobody asked for.
+    pub lingers: bool,
     /// What the log shall hold: a level of `tracing`; `info` unless told otherwise.
     pub log_level: Option<String>,
 }
@@ -106,6 +108,8 @@ async fn run_on(
     settings.retention = options.settings.retention;
     settings.emit_rate_per_second = options.settings.emit_rate_per_second;
     settings.emit_burst = options.settings.emit_burst;
+    settings.ends_sessions = true;
+    settings.linger = options.settings.linger.filter(|_| options.lingers);
     let served = serve(listener, store.clone(), settings, shutdown).await;
     drop(file);
     served

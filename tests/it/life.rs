@@ -82,13 +82,13 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         // A start that is under way becomes a server that can be stopped, or nothing.
-        for _ in 0..200 {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while std::time::Instant::now() < deadline {
             let mut stop = self.world.command(["api-server", "--stop"]);
             let _ = stop.stdout(Stdio::null()).stderr(Stdio::null()).status();
             if self.processes().is_empty() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
 }

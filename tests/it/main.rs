@@ -41,6 +41,8 @@ mod sessions_traffic;
 
 /// Servers that start unasked, and those that leave.
 mod life;
+/// The ends of sessions and of servers.
+mod life_ends;
 /// The start of a server by a hook.
 mod life_start;
 /// What is kept from others: modes, planted links, secrets, and that derived files are derived.
