@@ -32,6 +32,7 @@ pub mod reference;
 pub mod replay;
 pub mod run;
 pub mod session;
+mod session_parts;
 pub mod sessions;
 pub mod state;
 pub mod tail;

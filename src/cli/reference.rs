@@ -114,7 +114,7 @@ const JSON: &str = "\
     `way` is how the events got in: `server`, `journal`, or `inbox` where another process held the journal; `passed_over` is what
     has a transcript's name in an imported directory and is no regular file.
   - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
-    the items of its timeline.
+    `items`, `omitted`, `turns`, `files` and `context` of its timeline, and with `--files --diff` its `patches`.
   - `gc`: the answer of `POST /admin/gc` (`docs/http.md`).
   - `backup`: `{\"version\":1,\"dir\":\"...\",\"journal\":\"...\",\"first_seq\":1,\"last_seq\":412,\"segments\":1,\"bytes\":81920,
     \"head\":\"64 hex digits\",\"inbox_waiting\":0,\"damage\":[]}`; `damage` names what is damaged in the original too (exit 4).

@@ -2,13 +2,15 @@
 //! calls at their start, their durations, failures, subagents indented, and tokens.
 
 use super::display::{self, Role, Style};
+use super::session_parts::{self, Parts};
 use super::sessions::{Folded, asked_words, outcome, state_words};
 use super::{Context, Outcome};
 use crate::error::Error;
 use crate::event::{Kind, Seq};
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::makers::Known;
-use crate::projection::sessions::timeline::{CallItem, Item, Timeline};
+use crate::projection::sessions::timeline::{CallItem, Item, Patch, Timeline};
+use crate::projection::sessions::turns::{ContextSeries, Turn};
 use crate::projection::sessions::view::{
     self, AgentView, FailureView, FileView, SessionDetail, SessionView, Unresolved,
 };
@@ -21,10 +23,13 @@ pub struct Args {
     /// The session: its id, or the beginning of it that no other shares
     #[arg(value_name = "ID")]
     session: String,
+    /// Instead of the timeline, the parts that are named here
+    #[command(flatten)]
+    parts: Parts,
 }
 
 /// Columns of a line of text in the timeline.
-const TEXT_COLUMNS: usize = 100;
+pub(super) const TEXT_COLUMNS: usize = 100;
 
 /// What `--json` prints: the answer of `GET /sessions/{id}` with the items of its timeline.
 #[derive(Serialize)]
@@ -37,6 +42,12 @@ struct Whole<'a> {
     files: &'a [FileView],
     items: &'a [Item],
     omitted: u64,
+    turns: &'a [Turn],
+    context: &'a ContextSeries,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patches: Option<&'a [Patch]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patches_omitted: Option<u64>,
     viewer: &'a Viewer,
 }
 
@@ -46,9 +57,9 @@ struct Whole<'a> {
 /// [`Error::NotFound`] when no session begins with the id, [`Error::Usage`] when several do.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let folded = Folded::now(context)?;
-    let Args { session } = args;
+    let Args { session, parts } = args;
     let found = find(&folded, &session)?;
-    let (timeline, progress) = look::timeline(&folded.view, &found)?;
+    let (timeline, progress) = look::timeline(&folded.view, &found, parts.builder())?;
     let detail = view::detail(&found.id, &found.session, found.seq, &folded.place.looking());
     if context.out.is_json() {
         context.out.json(&Whole {
@@ -57,11 +68,21 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             session: &detail.session,
             agents: &detail.agents,
             failures: &detail.failures,
-            files: &detail.files,
+            files: &timeline.files,
             items: &timeline.items,
             omitted: timeline.omitted,
+            turns: &timeline.turns,
+            context: &timeline.context,
+            patches: timeline.patches.as_deref(),
+            patches_omitted: timeline.patches_omitted,
             viewer: &detail.viewer,
         })?;
+    } else if parts.any() {
+        let style = context.out.style();
+        for line in head(&detail.session, &detail.viewer, style) {
+            context.out.line(&line)?;
+        }
+        session_parts::print(context, parts, &detail, &timeline)?;
     } else {
         print(context, &detail, &timeline)?;
     }
@@ -97,8 +118,7 @@ fn print(context: &mut Context, detail: &SessionDetail, timeline: &Timeline) -> 
         context.out.line(&line)?;
     }
     for failure in &detail.failures {
-        let signature = failure.signature.as_deref().unwrap_or("failures of other kinds");
-        let text = format!("{} x {}", display::count(failure.count), display::fit(signature, TEXT_COLUMNS));
+        let text = session_parts::failure_words(failure);
         context.out.line(&fact("failure", &style.paint(Role::Bad, &text), style))?;
     }
     for agent in &detail.agents {
@@ -123,7 +143,7 @@ fn print(context: &mut Context, detail: &SessionDetail, timeline: &Timeline) -> 
     Ok(())
 }
 
-fn fact(name: &str, value: &str, style: Style) -> String {
+pub(super) fn fact(name: &str, value: &str, style: Style) -> String {
     format!("{}  {value}", style.paint(Role::Dim, &display::cell(name, 9)))
 }
 
@@ -175,6 +195,7 @@ fn head(session: &SessionView, viewer: &Viewer, style: Style) -> Vec<String> {
     lines.push(fact("last seen", &last, style));
     lines.push(fact("counts", &counts_words(session), style));
     lines.push(fact("tools", &tools_words(session), style));
+    lines.extend(files_words(session).map(|words| fact("files", &words, style)));
     lines.push(fact("tokens", &tokens_words(session), style));
     if session.partial {
         lines.push(fact("note", "earlier events are not in these counts", style));
@@ -221,6 +242,18 @@ fn tools_words(session: &SessionView) -> String {
     words.join(", ")
 }
 
+fn files_words(session: &SessionView) -> Option<String> {
+    let files = &session.files;
+    (files.reads + files.writes > 0).then(|| {
+        format!(
+            "{}, {}: {}",
+            display::counted(files.reads, "read"),
+            display::counted(files.writes, "write"),
+            session_parts::lines_words(files.lines, files.writes_unmeasured)
+        )
+    })
+}
+
 fn tokens_words(session: &SessionView) -> String {
     let Some(tokens) = session.tokens else {
         return "unknown: no message on record reports its usage".to_owned();
@@ -234,7 +267,7 @@ fn tokens_words(session: &SessionView) -> String {
     )
 }
 
-fn agent_words(agent: &AgentView) -> String {
+pub(super) fn agent_words(agent: &AgentView) -> String {
     let kind = agent.agent_type.as_deref().unwrap_or("of unknown type");
     let name = format!("{} ({})", display::fit(&agent.agent_id, 40), display::fit(kind, 40));
     let failed = (agent.tools_failed > 0).then(|| format!("{} failed", display::count(agent.tools_failed)));

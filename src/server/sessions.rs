@@ -18,6 +18,7 @@ use super::params::Params;
 use super::projections::caught_up;
 use super::{App, json_response};
 use crate::projection::sessions::look::{self, Found, InState};
+use crate::projection::sessions::timeline::Builder;
 use crate::projection::sessions::view::{self, LIST_LIMIT_DEFAULT, ListQuery, Unresolved};
 use crate::projection::sessions::viewer::Looking;
 use crate::wire::{ErrorCode, header, path};
@@ -54,10 +55,14 @@ async fn timeline(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    only_journal(&app, &uri)?;
+    let mut params = Params::of(&uri)?;
+    params.check_journal(&app.store)?;
+    let with_patches = params.parse::<bool>("patches")?.unwrap_or(false);
+    params.finish()?;
+    let builder = if with_patches { Builder::with_patches() } else { Builder::default() };
     let found = find(&app, id).await?;
     let store = app.store.clone();
-    let (timeline, _) = blocking(move || look::timeline(&store, &found)).await??;
+    let (timeline, _) = blocking(move || look::timeline(&store, &found, builder)).await??;
     Ok(answer(&app, &timeline))
 }
 

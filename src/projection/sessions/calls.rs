@@ -190,7 +190,7 @@ impl Session {
                 None => calls
                     .values_mut()
                     .filter(|call| {
-                        call.tool == wait.tool && call.agent == wait.agent && call.input == wait.input
+                        call.input == wait.input && call.tool == wait.tool && call.agent == wait.agent
                     })
                     .filter(|call| call.ended.as_ref().is_none_or(|ended| wait.asked < ended.mark))
                     .min_by_key(|call| call.seen),

@@ -64,17 +64,16 @@ pub fn in_journal(source: &impl Source, seq: Seq, given: &str) -> Result<Result<
     Ok(resolve(&state, given).map(|(id, session)| Found { id: id.to_owned(), session: session.clone(), seq }))
 }
 
-/// What happened in a session that was found, read back from the journal; and what could not be read.
+/// What happened in a session that was found, read back from the journal by `builder`; and what could not be read.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn timeline(source: &impl Source, found: &Found) -> Result<(Timeline, Progress)> {
+pub fn timeline(source: &impl Source, found: &Found, mut builder: Builder) -> Result<(Timeline, Progress)> {
     let (first, last) = (Seq::new(found.session.seq_first), Seq::new(found.session.seq_last));
     let only = Filter::from_pairs([("session", found.id.as_str())]).map_err(|error| {
         crate::error::Error::failed(format!("the session's id cannot be asked for: {}", error.message))
     })?;
     let mut replay = source.replay(first).filtered(only).through(last);
-    let mut builder = Builder::default();
     let mut progress = Progress::default();
     while let Some(item) = replay.next()? {
         match item {

@@ -34,6 +34,7 @@ pub mod state;
 pub(in crate::projection) mod text;
 pub mod timeline;
 mod times;
+pub mod turns;
 mod usage;
 pub mod view;
 pub mod viewer;
@@ -470,5 +471,7 @@ impl Sessions {
     }
 }
 
+#[cfg(test)]
+mod detail_tests;
 #[cfg(test)]
 mod tests;

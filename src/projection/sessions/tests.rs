@@ -21,7 +21,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    fn push(
+    pub(super) fn push(
         &mut self,
         ms: i64,
         session: &str,
@@ -37,27 +37,27 @@ impl Stream {
         &mut self.events.last_mut().unwrap().event
     }
 
-    fn main(&mut self, ms: i64, payload: impl Into<Payload>) -> &mut Self {
+    pub(super) fn main(&mut self, ms: i64, payload: impl Into<Payload>) -> &mut Self {
         self.push(ms, "s", None, payload);
         self
     }
 
-    fn fold(&self) -> Fold<SessionsProjection> {
+    pub(super) fn fold(&self) -> Fold<SessionsProjection> {
         let mut fold = Fold::default();
         self.events.iter().for_each(|event| fold.apply(event));
         fold
     }
 
-    fn session(&self) -> Session {
+    pub(super) fn session(&self) -> Session {
         self.fold().state().sessions["s"].clone()
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.session().phase()
     }
 }
 
-fn started(source: &str) -> Payload {
+pub(super) fn started(source: &str) -> Payload {
     payload::SessionStarted {
         source: source.into(),
         cwd: "/code/parcels".into(),
@@ -69,21 +69,21 @@ fn started(source: &str) -> Payload {
     .into()
 }
 
-fn prompt(text: &str) -> Payload {
+pub(super) fn prompt(text: &str) -> Payload {
     payload::PromptSubmitted { prompt: text.into(), prompt_id: None }.into()
 }
 
-fn call(id: &str) -> Payload {
+pub(super) fn call(id: &str) -> Payload {
     let input = json!({"of": id});
     payload::ToolCallStarted { tool: "Bash".into(), tool_use_id: id.into(), input }.into()
 }
 
-fn done(id: &str, duration_ms: Option<u64>) -> Payload {
+pub(super) fn done(id: &str, duration_ms: Option<u64>) -> Payload {
     let output = json!({"stdout": "ok"});
     payload::ToolCallCompleted { tool: "Bash".into(), tool_use_id: id.into(), output, duration_ms }.into()
 }
 
-fn task(id: &str) -> Payload {
+pub(super) fn task(id: &str) -> Payload {
     let input = json!({"of": id});
     payload::ToolCallStarted { tool: "Task".into(), tool_use_id: id.into(), input }.into()
 }
@@ -109,33 +109,33 @@ fn joined(stream: &Stream) -> Value {
     agents.as_array().unwrap().iter().map(one).collect()
 }
 
-fn failed(id: &str, error: &str) -> Payload {
+pub(super) fn failed(id: &str, error: &str) -> Payload {
     let (error, interrupted, duration_ms) = (error.into(), false, None);
     payload::ToolCallFailed { tool: "Bash".into(), tool_use_id: id.into(), error, interrupted, duration_ms }
         .into()
 }
 
-fn asked(id: &str) -> Payload {
+pub(super) fn asked(id: &str) -> Payload {
     let input = json!({"of": id});
     payload::PermissionRequested { tool: "Bash".into(), tool_use_id: None, input }.into()
 }
 
-fn said(message_id: &str, output_tokens: u64) -> Payload {
+pub(super) fn said(message_id: &str, output_tokens: u64) -> Payload {
     let usage =
         payload::Usage { input_tokens: 10, output_tokens, cache_read_tokens: 100, cache_creation_tokens: 1 };
     let (model, text) = ("claude-opus-4".into(), "words".into());
     payload::AgentMessage { model, text, usage: Some(usage), message_id: message_id.into() }.into()
 }
 
-fn turn() -> Payload {
+pub(super) fn turn() -> Payload {
     payload::TurnCompleted { last_message: None }.into()
 }
 
-fn ended(reason: &str) -> Payload {
+pub(super) fn ended(reason: &str) -> Payload {
     payload::SessionEnded { reason: reason.into(), inferred: false }.into()
 }
 
-fn subagent(id: &str, starts: bool) -> Payload {
+pub(super) fn subagent(id: &str, starts: bool) -> Payload {
     let (agent_id, agent_type) = (id.to_owned(), "Explore".to_owned());
     if starts {
         payload::SubagentStarted { agent_id, agent_type }.into()
@@ -519,7 +519,7 @@ fn the_hash_of_a_small_stream_is_pinned() {
 
 /// A random event. Ids are few, so that ends meet starts; facts with a natural key come at most once a stream.
 fn any_event() -> impl Strategy<Value = (u8, u8, u8, u64)> {
-    (0..17_u8, 0..3_u8, 0..6_u8, 0..1_000_u64)
+    (0..21_u8, 0..3_u8, 0..6_u8, 0..1_000_u64)
 }
 
 fn random_stream(rows: &[(u8, u8, u8, u64)], times: &[i64]) -> Stream {
@@ -534,6 +534,10 @@ fn random_stream(rows: &[(u8, u8, u8, u64)], times: &[i64]) -> Stream {
             3 | 4 => Some("end"),
             14 => Some("task start"),
             15 => Some("task end"),
+            16 => Some("question start"),
+            17 => Some("question end"),
+            18 => Some("edit start"),
+            19 => Some("edit end"),
             9 | 10 => Some(if what == 9 { "agent start" } else { "agent stop" }),
             _ => None,
         };
@@ -554,6 +558,19 @@ fn random_stream(rows: &[(u8, u8, u8, u64)], times: &[i64]) -> Stream {
             11 => ended("other"),
             14 => task(&format!("task-{id}")),
             15 => task_done(&format!("task-{id}"), json!({"agentId": format!("agent-{}", 4 + n % 2)})),
+            16 => super::detail_tests::question(&format!("ask-{id}")),
+            17 => super::detail_tests::answered(&format!("ask-{id}")),
+            18 => super::detail_tests::edit(&format!("edit-{id}"), "/code/a.rs"),
+            19 => super::detail_tests::edited(
+                &format!("edit-{id}"),
+                (n % 2 == 0).then_some("/code/b.rs"),
+                n % 5,
+            ),
+            20 => payload::AgentEvent {
+                hook: if n % 2 == 0 { "Elicitation" } else { "ElicitationResult" }.into(),
+                data: json!({"message": format!("which of {n}?")}),
+            }
+            .into(),
             12 => {
                 payload::ContextCompacted { trigger: "auto".into(), pre_tokens: None, summary: None }.into()
             }
@@ -626,5 +643,6 @@ proptest! {
             event.seq = Seq::new(seq);
         }
         prop_assert_eq!(truths(&late), truths(&stream.events));
+        super::detail_tests::timeline_agrees(&late);
     }
 }

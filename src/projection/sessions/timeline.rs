@@ -7,15 +7,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{Change, Deed, Files, Hunk, Lines, path_of_input};
 use super::makers::{self, Candidate, makes_agents};
-use super::state::{Ran, Tokens};
-use super::view::{At, SessionView, VERSION};
-use super::{CallCompleted, Spoken, agent_made};
+use super::state::{Phase, Ran, Split, Tokens};
+use super::text::fingerprint;
+use super::times::Times;
+use super::turns::{self, ContextSeries, Turn};
+use super::view::{self, At, FileView, SessionView, VERSION};
+use super::{CallCompleted, CallStarted, PermissionAsked, Spoken, agent_made};
 use crate::event::{Kind, Seq, StoredEvent, Timestamp, payload};
+use crate::projection::mark::keep_earlier;
 use crate::projection::{Latest, Mark};
 
 /// Items that a timeline holds; further ones are counted. About 400 bytes each.
 pub const ITEMS_MAX: usize = 250_000;
+/// Lines of patches that a timeline holds; further changes are counted.
+pub const PATCH_LINES_MAX: usize = 500_000;
 /// Makers of makers are followed so far.
 const DEPTH_MAX: u32 = 16;
 
@@ -59,6 +66,25 @@ pub struct CallItem {
     pub duration_ms: Option<u64>,
     /// `reported` by the agent, or `derived` from its two ends.
     pub duration_origin: Option<String>,
+    /// Where its time went.
+    pub times: Split,
+}
+
+/// A change of a file, by the tool's own patch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    /// The end of the call that made it.
+    pub at: At,
+    /// The tool.
+    pub tool: String,
+    /// The agent's own id of the call.
+    pub tool_use_id: String,
+    /// The file.
+    pub path: String,
+    /// Whether the file was made by it.
+    pub created: bool,
+    /// The patch; null where the tool gave none, or it was cut to fit the event.
+    pub hunks: Option<Vec<Hunk>>,
 }
 
 /// A whole session.
@@ -72,8 +98,20 @@ pub struct Timeline {
     pub session: SessionView,
     /// What happened, by (time, seq).
     pub items: Vec<Item>,
-    /// Items beyond [`ITEMS_MAX`], which are not here.
+    /// Items beyond [`ITEMS_MAX`], which are not here and do not count in `turns` and `context`.
     pub omitted: u64,
+    /// Its turns, in their order.
+    pub turns: Vec<Turn>,
+    /// The files that it read and wrote, all of them, those written first.
+    pub files: Vec<FileView>,
+    /// How full its context was.
+    pub context: ContextSeries,
+    /// The changes of files, in their order, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patches: Option<Vec<Patch>>,
+    /// Changes beyond [`PATCH_LINES_MAX`] lines in all, which are not in `patches`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patches_omitted: Option<u64>,
 }
 
 /// Makes a timeline from the events of one session, in any order.
@@ -93,6 +131,11 @@ pub struct Builder {
     makers: BTreeMap<String, String>,
     /// Subagent, to its first start.
     agents: BTreeMap<String, Mark>,
+    /// Whether the changes of files are kept.
+    with_patches: bool,
+    questions: Vec<Question>,
+    patch_lines: usize,
+    patches_omitted: u64,
 }
 
 struct Row {
@@ -110,9 +153,30 @@ struct Joined {
     caller: Option<String>,
     error: Option<String>,
     reported_ms: Option<u64>,
+    asked: Option<Mark>,
+    input: u64,
+    /// The file that its input names.
+    path: Option<String>,
+    lines: Option<Lines>,
+    /// Without its patch, unless patches are wanted.
+    change: Option<Change>,
+}
+
+/// A permission request: which call it was for is told by its tool, its caller and its input.
+struct Question {
+    asked: Mark,
+    tool_use_id: Option<String>,
+    tool: String,
+    caller: Option<String>,
+    input: u64,
 }
 
 impl Builder {
+    /// One that keeps the changes of files too.
+    pub fn with_patches() -> Builder {
+        Builder { with_patches: true, ..Builder::default() }
+    }
+
     /// Takes in one event of the session.
     pub fn push(&mut self, stored: &StoredEvent) {
         let mark = Mark::of(stored);
@@ -129,11 +193,13 @@ impl Builder {
         let Some(kind) = event.kind.known() else { return Ok(Shown::Row(None)) };
         match kind {
             Kind::ToolCallStarted => {
-                let started: CallCompleted<'_> = event.payload.read()?;
+                let started: CallStarted<'_> = event.payload.read()?;
                 self.starts.insert(*event.id.as_bytes(), started.tool_use_id.clone().into_owned());
                 let call = self.calls.entry(started.tool_use_id.into_owned()).or_default();
                 call.started = Some(mark);
                 call.caller.clone_from(&event.agent);
+                call.input = fingerprint(started.input.get());
+                call.path = Deed::of(&started.tool).and_then(|_| path_of_input(started.input));
                 call.tool = started.tool.into_owned();
             }
             Kind::ToolCallCompleted => {
@@ -142,13 +208,17 @@ impl Builder {
                     let call = ended.tool_use_id.clone().into_owned();
                     Latest::set_first(self.reported.entry(made).or_default(), mark, || call);
                 }
-                return Ok(self.end(
-                    &ended.tool_use_id,
-                    &ended.tool,
-                    (mark, "completed"),
-                    ended.duration_ms,
-                    None,
-                ));
+                let is_new = self.calls.get(&*ended.tool_use_id).is_none_or(|call| call.ended.is_none());
+                let change =
+                    (is_new && Deed::of(&ended.tool) == Some(Deed::Write)).then(|| Change::of(event));
+                let (id, tool) = (&ended.tool_use_id, &ended.tool);
+                let shown = self.end(id, tool, (mark, "completed"), ended.duration_ms, None);
+                if let (Some(mut change), Some(call)) = (change, self.calls.get_mut(&*ended.tool_use_id)) {
+                    call.lines = change.lines();
+                    change.patch = change.patch.filter(|_| self.with_patches);
+                    call.change = Some(change);
+                }
+                return Ok(shown);
             }
             Kind::ToolCallFailed => {
                 let failed: payload::ToolCallFailed = event.payload.read()?;
@@ -161,6 +231,16 @@ impl Builder {
                     failed.duration_ms,
                     error,
                 ));
+            }
+            Kind::PermissionRequested => {
+                let asked: PermissionAsked<'_> = event.payload.read()?;
+                self.questions.push(Question {
+                    asked: mark,
+                    tool_use_id: asked.tool_use_id,
+                    tool: asked.tool.into_owned(),
+                    caller: event.agent.clone(),
+                    input: fingerprint(asked.input.get()),
+                });
             }
             Kind::PermissionDenied => {
                 let denied: payload::PermissionDenied = event.payload.read()?;
@@ -236,6 +316,7 @@ impl Builder {
     pub fn finish(mut self, session: SessionView, seq: Seq) -> Timeline {
         self.add_ends_without_start();
         self.join_agents();
+        self.join_questions();
         self.rows.sort_by_key(|row| row.mark);
         let mut rows = std::mem::take(&mut self.rows);
         for row in &mut rows {
@@ -249,8 +330,79 @@ impl Builder {
             row.item.tokens =
                 row.message.take().and_then(|id| self.messages.remove(&id)).map(|(_, tokens)| tokens);
         }
-        let items = rows.into_iter().map(|row| row.item).collect();
-        Timeline { version: VERSION, seq, session, items, omitted: self.omitted }
+        let items: Vec<_> = rows.into_iter().map(|row| row.item).collect();
+        let turns = turns::turns(&items, session.state == Phase::Ended);
+        let context = turns::context(&items);
+        let (files, patches) = self.files();
+        let files = view::files_of(&files);
+        let patches_omitted = patches.as_ref().map(|_| self.patches_omitted);
+        let omitted = self.omitted;
+        Timeline {
+            version: VERSION,
+            seq,
+            session,
+            items,
+            omitted,
+            turns,
+            files,
+            context,
+            patches,
+            patches_omitted,
+        }
+    }
+
+    /// Joins each permission request to the call that it was asked for, as the live state does.
+    fn join_questions(&mut self) {
+        self.questions.sort_by_key(|question| question.asked);
+        for question in std::mem::take(&mut self.questions) {
+            let is_answer = |call: &Joined| call.ended.is_none_or(|(ended, _)| question.asked < ended);
+            let call = match &question.tool_use_id {
+                Some(id) => self.calls.get_mut(id).filter(|call| is_answer(call)),
+                None => self
+                    .calls
+                    .values_mut()
+                    .filter(|call| {
+                        call.tool == question.tool
+                            && call.caller == question.caller
+                            && call.input == question.input
+                            && is_answer(call)
+                    })
+                    .min_by_key(|call| {
+                        call.started.into_iter().chain(call.ended.map(|(mark, _)| mark)).min()
+                    }),
+            };
+            if let Some(call) = call {
+                keep_earlier(&mut call.asked, question.asked);
+            }
+        }
+    }
+
+    /// What the calls did to files, and the changes themselves if they are wanted.
+    fn files(&mut self) -> (Files, Option<Vec<Patch>>) {
+        let mut done: Vec<_> = std::mem::take(&mut self.calls)
+            .into_iter()
+            .filter_map(|(id, call)| {
+                let (ended, _) = call.ended.filter(|(_, how)| *how == "completed")?;
+                let deed = Deed::of(&call.tool)?;
+                let path = call.change.as_ref().and_then(|change| change.path.clone()).or(call.path)?;
+                Some((ended, id, call.tool, deed, path, call.lines, call.change))
+            })
+            .collect();
+        done.sort_by_key(|(ended, ..)| *ended);
+        let (mut files, mut patches) = (Files::default(), Vec::new());
+        for (ended, tool_use_id, tool, deed, path, lines, change) in done {
+            files.take(path.clone(), ended, deed, lines);
+            let Some(Change { patch: hunks, created, .. }) = change.filter(|_| self.with_patches) else {
+                continue;
+            };
+            self.patch_lines += hunks.iter().flatten().map(|hunk| hunk.lines.len()).sum::<usize>();
+            if self.patch_lines > PATCH_LINES_MAX {
+                self.patches_omitted += 1;
+            } else {
+                patches.push(Patch { at: ended.into(), tool, tool_use_id, path, created, hunks });
+            }
+        }
+        (files, self.with_patches.then_some(patches))
     }
 
     /// A call whose start is not on record stands where it ended.
@@ -287,11 +439,16 @@ impl Builder {
         let Some((ended, how)) = call.ended else { return };
         item.outcome = Some(how.to_owned());
         item.ended = Some(ended.into());
-        let ran = match (call.reported_ms, call.started) {
-            (Some(ms), _) => Some(Ran::Reported(ms)),
-            (None, Some(started)) if how != "denied" => Some(Ran::Derived(ended.millis_since(started))),
-            _ => None,
+        let times = Times {
+            tool: &call.tool,
+            started: call.started,
+            ended: Some(ended),
+            asked: call.asked,
+            reported_ms: call.reported_ms,
+            denied: how == "denied",
         };
+        let ran = times.ran();
+        item.times = times.split();
         item.duration_ms = ran.map(Ran::ms);
         item.duration_origin = ran.map(|ran| ran.origin().to_owned());
     }
@@ -361,6 +518,7 @@ impl CallItem {
             ended: None,
             duration_ms: None,
             duration_origin: None,
+            times: Split::default(),
         }
     }
 }
