@@ -24,6 +24,7 @@ pub mod filters;
 pub mod gc;
 pub mod hook;
 pub mod import;
+pub mod init;
 pub mod internal;
 pub mod interrupt;
 pub mod lines;
@@ -86,6 +87,8 @@ macro_rules! command {
 
 /// Every command that exists, in the order of the help.
 pub const COMMANDS: &[Command] = &[
+    command!("init", init, recorded: true,
+        "Make a data directory, and with --claude register the hooks in Claude Code's settings"),
     command!("demo", demo, recorded: false,
         "Record a sample session through the real path, and watch it live and again"),
     command!("api-server", api_server, recorded: true,

@@ -161,6 +161,23 @@ impl Out {
         }
     }
 
+    /// A question to the person at the terminal, not silenced by `--quiet`: true for a yes on stdin, false for anything else.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when stdin cannot be read.
+    pub fn ask(&mut self, question: &str) -> Result<bool, Error> {
+        let _ = self.stdout.flush();
+        // Without a question on the terminal there is no yes to wait for.
+        if write!(self.stderr, "{question} [y/N] ").and_then(|()| self.stderr.flush()).is_err() {
+            return Ok(false);
+        }
+        let mut answer = String::new();
+        std::io::stdin()
+            .read_line(&mut answer)
+            .map_err(|error| Error::failed(format!("cannot read the answer from stdin: {error}")))?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Words that only `-v` asks for.
     pub fn detail(&mut self, text: &str) {
         if self.manner.verbose > 0 {

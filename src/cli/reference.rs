@@ -107,6 +107,9 @@ const JSON: &str = "\
   `{\"gap\":{\"from_seq\":4,\"to_seq\":6,\"reason\":\"corruption\"}}`; the reason is `retention` or `corruption`.
 - The other commands print one object with `version` (now 1) and their own fields; fields may be added without a new
   version, and readers ignore those that they do not know.
+  - `init`: `{\"version\":1,\"dry_run\":false,\"data_dir\":\"...\",\"made\":true,\"registered\":true,\"program\":\"...\",
+    \"files\":[{\"path\",\"changed\"}],\"backups\":[\"...\"]}`; `program` is null without `--claude`.
+    `--undo`: `{\"version\":1,\"dry_run\":false,\"files\":[{\"path\",\"changed\",\"exact\"}]}`.
   - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
     `--stop`: `{\"version\":1,\"stopped\":4711}`.
   - `import`: `{\"version\":1,\"files\":2,\"unchanged\":0,\"bytes\":81920,\"lines\":412,\"added\":310,\"known\":12,

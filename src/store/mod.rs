@@ -35,6 +35,9 @@ pub(crate) mod testing;
 pub mod view;
 pub mod watch;
 
+/// Version of the journal's format on disk.
+pub const FORMAT_VERSION: u32 = mnemosyne_journal::format::VERSION as u32;
+
 pub use counters::{Account, Books, InboxState, Way};
 pub use emit::{Emitted, Pending};
 pub use inbox::drain::Drained;

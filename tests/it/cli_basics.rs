@@ -4,7 +4,7 @@ use crate::support::{Running, World};
 use std::process::Stdio;
 
 const COMMANDS: &[&str] =
-    &["demo", "api-server", "tail", "events", "sessions", "session", "replay", "state", "import"];
+    &["init", "demo", "api-server", "tail", "events", "sessions", "session", "replay", "state", "import"];
 
 /// One hook payload of the sample shape.
 pub(crate) fn prompt(session: &str, text: &str) -> serde_json::Value {

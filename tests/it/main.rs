@@ -31,6 +31,8 @@ mod hooks_command;
 mod hooks_stream;
 /// Real and broken transcripts through `import`.
 mod import_transcripts;
+/// `init`: somebody else's settings, changed and given back.
+mod init;
 /// `internal`: a start that is told twice is one event.
 mod internal;
 /// Real input, and what it must become.
@@ -45,6 +47,8 @@ mod life;
 mod life_ends;
 /// The start of a server by a hook.
 mod life_start;
+/// The scripts of this repository and of its plugin.
+mod own_hooks;
 /// What is kept from others: modes, planted links, secrets, and that derived files are derived.
 mod private;
 

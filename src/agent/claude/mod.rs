@@ -11,6 +11,7 @@ pub mod hook;
 pub mod hooks;
 pub(crate) mod ids;
 pub mod live;
+pub mod plugin;
 pub mod registration;
 pub mod settings;
 pub mod transcript;

@@ -59,6 +59,11 @@ pub fn registrations(files: &[PathBuf]) -> Vec<Registration> {
     found
 }
 
+/// Whether a settings file registers any hook for this program.
+pub fn registers_any(file: &Path) -> bool {
+    read(file).is_some_and(|settings| ours_in(&settings).next().is_some())
+}
+
 /// Our handlers with the names of their hooks.
 fn ours_in(settings: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let hooks = settings.get("hooks").and_then(Value::as_object);

@@ -100,7 +100,7 @@ IcsSessionEnded ics_session_ended Editor 6 v1 reserved "`edit` closes" ~ "[{file
     changes_saved: bool = true => "Whether the changes are on disk.",
     duration_ms: u64 = 90000 => "From opening to closing.",
 }
-DatabaseInitialized database_initialized Configuration 8 v1 reserved "`init`" ~ "{path} (format {format_version})" {
+DatabaseInitialized database_initialized Configuration 8 v1 produced "`init`" ~ "{path} (format {format_version})" {
     path: String = "/home/dev/app/.mnemosyne" => "The data directory.",
     format_version: u32 = 1 => "The journal's format version.",
 }
