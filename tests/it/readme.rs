@@ -41,7 +41,10 @@ const RUN: &[(&str, Does)] = &[
 ];
 
 const NOT_RUN: &[(&str, &str)] = &[
-    ("mnemosyne init --claude", "refuses a build, which is what runs here; the tests of `init` run an installed one"),
+    (
+        "mnemosyne init --claude",
+        "refuses a build, which is what runs here; the tests of `init` run an installed one",
+    ),
     (
         "cargo run --release -- demo",
         "builds the program a second time; the gate runs it, and cli_demo runs `demo`",

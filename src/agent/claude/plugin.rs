@@ -4,7 +4,7 @@
 //! path and does nothing where there is none. Its calls carry `--plugin`, and stand aside where the settings register the
 //! same hook ([`super::registration`]).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::hooks::{HOOKS, TIMEOUT_SECONDS};
 
@@ -31,6 +31,7 @@ pub fn hooks_json() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn path(name: &str) -> String {
         format!("{}/.claude-plugin/{name}", env!("CARGO_MANIFEST_DIR"))
