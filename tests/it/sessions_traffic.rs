@@ -264,3 +264,188 @@ fn the_bodies_that_the_documentation_shows_have_the_fields_that_the_server_answe
     }
     server.stop();
 }
+
+/// What the transcripts say of files and tokens, counted line by line without any of our code.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Recount {
+    reads: u64,
+    writes: u64,
+    added: u64,
+    removed: u64,
+    failed: u64,
+    /// Model to (messages, input, output, read from cache, written to cache).
+    models: BTreeMap<String, [u64; 5]>,
+}
+
+fn recount(directory: &std::path::Path) -> Recount {
+    let mut recount = Recount::default();
+    let mut ended = BTreeSet::new();
+    let mut spent = BTreeMap::<String, (String, String, [u64; 4])>::new();
+    for path in
+        std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path())
+    {
+        let text = std::fs::read_to_string(path).expect("a transcript");
+        let mut tools = BTreeMap::new();
+        for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let Some(session) = line["sessionId"].as_str() else { continue };
+            let message = &line["message"];
+            for block in message["content"].as_array().into_iter().flatten() {
+                if block["type"] == "tool_use" {
+                    tools.insert(
+                        block["id"].to_string(),
+                        block["name"].as_str().unwrap_or_default().to_owned(),
+                    );
+                }
+                let id = block["tool_use_id"].to_string();
+                if block["type"] != "tool_result" || !ended.insert((session.to_owned(), id.clone())) {
+                    continue;
+                }
+                if block["is_error"] == true {
+                    recount.failed += 1;
+                    continue;
+                }
+                let result = &line["toolUseResult"];
+                match tools.get(&id).map(String::as_str) {
+                    Some("Read") => recount.reads += 1,
+                    Some("Edit" | "Write" | "MultiEdit") => {
+                        recount.writes += 1;
+                        let hunks = result["structuredPatch"].as_array().into_iter().flatten();
+                        for patched in hunks.flat_map(|hunk| hunk["lines"].as_array().into_iter().flatten()) {
+                            let patched = patched.as_str().expect("a line");
+                            recount.added += u64::from(patched.starts_with('+'));
+                            recount.removed += u64::from(patched.starts_with('-'));
+                        }
+                        if result["type"] == "create" {
+                            recount.added +=
+                                result["content"].as_str().expect("a content").lines().count() as u64;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if let (Some(id), Some(usage)) = (message["id"].as_str(), message["usage"].as_object()) {
+                let n = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
+                let tokens = [
+                    "input_tokens",
+                    "output_tokens",
+                    "cache_read_input_tokens",
+                    "cache_creation_input_tokens",
+                ]
+                .map(n);
+                let time = line["timestamp"].as_str().unwrap_or_default().to_owned();
+                let model = message["model"].as_str().unwrap_or("unknown").to_owned();
+                let is_error = line["isApiErrorMessage"] == true;
+                let known = spent.get(id).is_some_and(|(before, ..)| *before > time);
+                if !is_error && !known {
+                    spent.insert(id.to_owned(), (time, model, tokens));
+                }
+            }
+        }
+    }
+    for (_, model, tokens) in spent.into_values() {
+        let of_model = recount.models.entry(model).or_default();
+        of_model[0] += 1;
+        for (sum, tokens) in of_model[1..].iter_mut().zip(tokens) {
+            *sum += tokens;
+        }
+    }
+    recount
+}
+
+fn told(sessions: &Value) -> Recount {
+    let mut told = Recount::default();
+    for session in sessions["sessions"].as_array().expect("sessions") {
+        let n = |pointer: &str| {
+            session.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer}"))
+        };
+        told.reads += n("/files/reads");
+        told.writes += n("/files/writes");
+        told.added += n("/files/lines/added");
+        told.removed += n("/files/lines/removed");
+        told.failed += n("/counts/tools_failed");
+        for usage in session["models"].as_array().expect("models") {
+            let n = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).expect("a number");
+            let of_model =
+                told.models.entry(usage["model"].as_str().expect("a name").to_owned()).or_default();
+            let names = [
+                "/messages",
+                "/tokens/input",
+                "/tokens/output",
+                "/tokens/cache_read",
+                "/tokens/cache_creation",
+            ];
+            for (sum, name) in of_model.iter_mut().zip(names) {
+                *sum += n(name);
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn files_failures_and_tokens_of_real_transcripts_are_what_a_second_count_finds() {
+    let Some(data) = crate::support::shared_data() else { return };
+    let world = World::new();
+    let transcripts = data.join("transcripts");
+    world.ok(["import", transcripts.to_str().expect("a path of UTF-8")]);
+    let list = world.ok(["sessions", "--json", "--limit", "1000"]).json();
+    let expected = recount(&transcripts);
+    assert!(expected.writes > 10 && expected.added > 100 && !expected.models.is_empty(), "{expected:?}");
+    assert_eq!(told(&list), expected);
+
+    // Each part can be shown, and the changes are those that were counted.
+    let mut changed = 0;
+    for session in list["sessions"].as_array().expect("sessions") {
+        let id = session["id"].as_str().expect("an id");
+        let whole = world.ok(["session", id, "--files", "--diff", "--json"]).json();
+        for patch in whole["patches"].as_array().expect("patches") {
+            let hunks = patch["hunks"].as_array().into_iter().flatten();
+            let lines = hunks.flat_map(|hunk| hunk["lines"].as_array().expect("lines"));
+            changed +=
+                lines.filter(|line| line.as_str().is_some_and(|line| line.starts_with(['+', '-']))).count();
+        }
+        let turns =
+            whole["turns"].as_array().expect("turns").iter().filter(|turn| !turn["ended"].is_null()).count();
+        let counts = &session["counts"];
+        let ends = counts["turns"].as_u64().expect("turns") + counts["turns_failed"].as_u64().expect("turns");
+        assert_eq!(turns as u64, ends, "{id}");
+        let parts = ["--turns", "--calls", "--files", "--diff", "--failures", "--tree", "--tokens"];
+        let shown = world.ok(["session", id].into_iter().chain(parts)).stdout;
+        for part in ["turns:", "calls:", "files:", "failures:", "subagents:", "tokens:", "context:"] {
+            assert!(shown.lines().any(|line| line.starts_with(part)), "{part} of {id}:\n{shown}");
+        }
+    }
+    assert_eq!(changed as u64, expected.added + expected.removed);
+}
+
+#[test]
+fn what_has_a_key_counts_the_same_whether_hooks_or_the_import_came_first() {
+    let (Some(data), Some(mut payloads)) = (crate::support::shared_data(), real_hooks::payloads()) else {
+        return;
+    };
+    for payload in &mut payloads {
+        payload["transcript_path"] = json!("/nowhere/transcript.jsonl");
+    }
+    let transcripts = data.join("transcripts");
+    let counted = |imports_first: bool| {
+        let world = World::new();
+        let import = || world.ok(["import", transcripts.to_str().expect("a path of UTF-8")]);
+        if imports_first {
+            import();
+        }
+        payloads.iter().for_each(|payload| world.hook(payload));
+        if !imports_first {
+            import();
+        }
+        let list = world.ok(["sessions", "--json", "--limit", "1000"]).json();
+        let sessions = list["sessions"].as_array().expect("sessions").iter();
+        let calls = ["tool_calls", "tools_completed", "tools_failed", "messages", "agents"];
+        let counts = |session: &Value| calls.map(|name| session["counts"][name].as_u64().expect("a count"));
+        let by_id: BTreeMap<_, _> =
+            sessions.map(|session| (session["id"].to_string(), counts(session))).collect();
+        (by_id, told(&list))
+    };
+    let (hooks_first, imports_first) = (counted(false), counted(true));
+    assert!(hooks_first.0.values().map(|counts| counts[0]).sum::<u64>() > 50);
+    assert_eq!(hooks_first, imports_first);
+}
