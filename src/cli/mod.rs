@@ -36,6 +36,8 @@ pub mod session;
 mod session_parts;
 pub mod sessions;
 pub mod state;
+pub mod stats;
+pub mod table;
 pub mod tail;
 pub mod when;
 
@@ -105,6 +107,8 @@ pub const COMMANDS: &[Command] = &[
         "Show a session again as it happened, at its own speed or another"),
     command!("state", state, recorded: false,
         "Show what a projection says, now or as of any moment"),
+    command!("stats", stats, recorded: false,
+        "Show the history in figures: commands, sessions, failures, tokens"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
     command!("gc", gc, recorded: true,

@@ -45,6 +45,7 @@ mod run;
 mod runtime_file;
 mod sessions;
 mod state;
+mod stats;
 mod stream;
 mod telling;
 

@@ -8,7 +8,7 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 
 use super::error::Refusal;
-use super::{App, emit, events, gc, health, hooks, metrics, replay, sessions, state, stream};
+use super::{App, emit, events, gc, health, hooks, metrics, replay, sessions, state, stats, stream};
 use crate::wire::{ErrorCode, path};
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -16,6 +16,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(path::HEALTH, get(health::health))
         .route(path::EMIT, post(emit::emit))
         .route(path::EVENTS, get(events::page))
+        .route(path::STATS, get(stats::stats))
         .route(path::STREAM, get(stream::stream))
         .route(path::REPLAY, get(replay::replay))
         .route(path::EVENT, get(events::one))

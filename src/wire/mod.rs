@@ -44,6 +44,8 @@ pub mod path {
     pub const GC: &str = "/admin/gc";
     /// What a projection says, now or as of any moment.
     pub const STATE: &str = "/state/{projection}";
+    /// Figures of any range.
+    pub const STATS: &str = "/stats";
     /// The safe stop.
     pub const SHUTDOWN: &str = "/admin/shutdown";
 
@@ -62,6 +64,7 @@ pub mod path {
         (METRICS, "GET,HEAD"),
         (GC, "POST"),
         (STATE, "GET,HEAD"),
+        (STATS, "GET,HEAD"),
         (SHUTDOWN, "POST"),
     ];
 

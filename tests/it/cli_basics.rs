@@ -3,8 +3,19 @@
 use crate::support::{Running, World};
 use std::process::Stdio;
 
-const COMMANDS: &[&str] =
-    &["init", "demo", "api-server", "tail", "events", "sessions", "session", "replay", "state", "import"];
+const COMMANDS: &[&str] = &[
+    "init",
+    "demo",
+    "api-server",
+    "tail",
+    "events",
+    "sessions",
+    "session",
+    "replay",
+    "state",
+    "stats",
+    "import",
+];
 
 /// One hook payload of the sample shape.
 pub(crate) fn prompt(session: &str, text: &str) -> serde_json::Value {

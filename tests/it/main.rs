@@ -85,3 +85,5 @@ mod http_resume;
 mod http_stream;
 /// `replay`: order, range and pauses.
 mod replay_session;
+/// `stats` and `GET /stats`, counted a second time from the events.
+mod stats_figures;

@@ -33,6 +33,7 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne sessions", Ends("6d1f3c52")),
     ("mnemosyne session ID", Ends("tools      1 call")),
     ("mnemosyne replay ID --speed 4 --max-gap 1s", Ends("prompt_submitted: find the needle")),
+    ("mnemosyne stats --since 7d --by day", Ends("tool calls")),
     (r#"TOKEN=$(sed 's/.*"token":"\([0-9a-f]*\)".*/\1/' ~/.local/share/mnemosyne/server.json)"#, Prepares),
     (
         r#"curl -N -H "Authorization: Bearer $TOKEN" "http://127.0.0.1:3000/events/stream?from=1""#,

@@ -211,7 +211,7 @@ fn nothing_from_an_event_reaches_the_terminal_unseen() {
 }
 
 /// The names of all fields, with the path to each; of arrays the first element.
-fn shape(value: &serde_json::Value, path: &str, into: &mut std::collections::BTreeSet<String>) {
+pub(crate) fn shape(value: &serde_json::Value, path: &str, into: &mut std::collections::BTreeSet<String>) {
     match value {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {

@@ -23,10 +23,8 @@ pub const OTHER_REASONS: &str = "(others)";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seqs {
     /// The first.
-    #[serde(rename = "from_seq")]
     pub from: Seq,
     /// The last.
-    #[serde(rename = "to_seq")]
     pub to: Seq,
 }
 

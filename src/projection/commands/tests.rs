@@ -71,8 +71,7 @@ fn a_run_is_running_until_its_end_and_counts_its_events() {
     assert_eq!((row.runs, row.running, row.completed, row.failed), (1, 0, 1, 0));
     assert_eq!((row.events, row.events_per_run_hundredths, row.importance_max), (3, 300, 4));
     assert_eq!(row.durations.map(|d| (d.count, d.mean_ms, d.p99_ms)), Some((1, 9, 9)));
-    let seqs = row.seqs.unwrap();
-    assert_eq!((seqs.from.get(), seqs.to.get()), (1, 4));
+    assert_eq!((row.seqs.from_seq, row.seqs.to_seq), (Some(Seq::new(1)), Some(Seq::new(4))));
     assert_eq!(row.failure_rate_bp, Some(0));
 }
 
@@ -201,7 +200,7 @@ proptest! {
         let (forward, other) = (state(&stream), state(&stream.reordered(&order)));
         let without_seqs = |state: &Commands| {
             let mut rows = commands(&state.commands);
-            rows.iter_mut().for_each(|row| row.seqs = None);
+            rows.iter_mut().for_each(|row| row.seqs = None.into());
             let days = state.days.kept.iter();
             let days: Vec<_> = days.map(|(day, figures)| (*day, commands(&figures.commands)
                 .into_iter().map(|row| (row.command, row.runs, row.completed, row.durations)).collect::<Vec<_>>())).collect();

@@ -3,7 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use super::figures::{CommandFigures, CommandTable, Seqs, SessionFigures};
+use crate::event::Seq;
 use crate::projection::histogram::{DurationSummary, basis_points};
+
+/// From which event to which something was counted, in JSON: null where nothing was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The first.
+    pub from_seq: Option<Seq>,
+    /// The last.
+    pub to_seq: Option<Seq>,
+}
+
+impl From<Option<Seqs>> for Counted {
+    fn from(seqs: Option<Seqs>) -> Counted {
+        Counted { from_seq: seqs.map(|seqs| seqs.from), to_seq: seqs.map(|seqs| seqs.to) }
+    }
+}
 
 /// The figures of one command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +48,7 @@ pub struct CommandView {
     pub durations: Option<DurationSummary>,
     /// From which event to which this was counted.
     #[serde(flatten)]
-    pub seqs: Option<Seqs>,
+    pub seqs: Counted,
 }
 
 impl CommandView {
@@ -51,7 +67,7 @@ impl CommandView {
             events_per_run_hundredths: hundredths(figures.events, figures.runs),
             importance_max: figures.importances.keys().next_back().copied().unwrap_or(0),
             durations: figures.durations.summary(),
-            seqs: figures.seqs,
+            seqs: figures.seqs.into(),
         }
     }
 }
@@ -87,7 +103,7 @@ pub struct SessionsView {
     pub durations: Option<DurationSummary>,
     /// From which event to which this was counted.
     #[serde(flatten)]
-    pub seqs: Option<Seqs>,
+    pub seqs: Counted,
 }
 
 /// How often sessions ended for a reason.
@@ -116,7 +132,7 @@ impl SessionsView {
             ended_inferred: figures.ended_inferred,
             outcomes,
             durations: figures.durations.summary(),
-            seqs: figures.seqs,
+            seqs: figures.seqs.into(),
         }
     }
 }

@@ -177,7 +177,7 @@ pub struct LastWord {
 pub struct Counts {
     /// Items ever seen.
     pub items: u64,
-    /// Items that have left the state; they were done.
+    /// Items that have left the state.
     pub items_departed: u64,
     /// Times that an item went back.
     pub requeues: u64,

@@ -35,7 +35,7 @@ use super::sessions::text::{clip, id_key};
 use crate::error::Result;
 use crate::event::{Category, Kind, Seq, StoredEvent, Timestamp};
 use crate::projection::{Progress, Source};
-use crate::store::Item;
+use crate::store::{Gap, GapReason, Item};
 
 /// Groups told apart; further ones are counted together, and it is told.
 pub const GROUPS_MAX: usize = 10_000;
@@ -297,19 +297,24 @@ pub struct Query {
     pub by: Option<By>,
 }
 
-/// Counts a range of a journal.
+/// Counts a range of a journal whose first retained seq is `first`. What retention has dropped of the range, or may have,
+/// is a gap.
 ///
 /// # Errors
 /// When the journal cannot be read.
 pub fn count(source: &impl Source, first: Seq, query: &Query) -> Result<(Stats, Progress)> {
-    let mut replay = source.replay(first).through(source.durable());
+    let (mut stats, mut progress) = (Stats::new(query.by), Progress::default());
+    let mut replay = source.replay(Seq::FIRST).through(source.durable());
     if let Some(since) = query.since {
         replay = replay.since(since)?;
+        // What was dropped is older than what is kept, and nobody knows how much older.
+        if replay.position() == first && first > Seq::FIRST {
+            progress.gaps.push(Gap { from: Seq::FIRST, to: first.prev(), reason: GapReason::Retention });
+        }
     }
     if let Some(until) = query.until {
         replay = replay.until(until);
     }
-    let (mut stats, mut progress) = (Stats::new(query.by), Progress::default());
     while let Some(item) = replay.next()? {
         match item {
             Item::Event(event) => {

@@ -6,8 +6,7 @@ use super::tokens::{TokenFigures, TokenTable};
 use super::{Figures, Group, Query, Stats};
 use crate::event::Timestamp;
 use crate::projection::Progress;
-use crate::projection::commands::figures::Seqs;
-use crate::projection::commands::view::{CommandView, SessionsView, commands};
+use crate::projection::commands::view::{CommandView, Counted, SessionsView, commands};
 use crate::projection::health::view::RatesView;
 use crate::projection::sessions::state::Tokens;
 
@@ -79,7 +78,7 @@ pub struct FiguresView {
     pub events: u64,
     /// From which event to which.
     #[serde(flatten)]
-    pub seqs: Option<Seqs>,
+    pub seqs: Counted,
     /// Commands, the most frequent first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commands: Option<Vec<CommandView>>,
@@ -99,12 +98,12 @@ pub struct FiguresView {
 pub struct HealthFiguresView {
     /// What ended, and what of it failed.
     pub rates: RatesView,
-    /// From which event to which the rates were counted; null where nothing ended.
-    pub rates_range: Option<Seqs>,
+    /// From which event to which the rates were counted.
+    pub rates_range: Counted,
     /// The recorder's own events by kind; a kind that did not come is absent.
     pub own: Vec<OwnView>,
-    /// From which event to which these were counted; null where none came.
-    pub own_range: Option<Seqs>,
+    /// From which event to which these were counted.
+    pub own_range: Counted,
 }
 
 /// How often a kind of the recorder's own events came.
@@ -138,7 +137,7 @@ pub struct TokenCounts {
     pub tokens: Option<Tokens>,
     /// From which event to which this was counted.
     #[serde(flatten)]
-    pub seqs: Option<Seqs>,
+    pub seqs: Counted,
 }
 
 /// The tokens of a model.
@@ -158,7 +157,7 @@ impl TokenCounts {
             messages_with_usage: figures.with_usage,
             lines_copied: figures.copied,
             tokens: (figures.with_usage > 0).then_some(figures.tokens),
-            seqs: figures.seqs,
+            seqs: figures.seqs.into(),
         }
     }
 }
@@ -183,14 +182,14 @@ impl FiguresView {
         let own = figures.own.iter().map(|(kind, count)| OwnView { kind: kind.name(), count: *count });
         FiguresView {
             events: figures.events,
-            seqs: figures.seqs,
+            seqs: figures.seqs.into(),
             commands: wants(Topic::Commands).then(|| commands(&figures.commands)),
             sessions: wants(Topic::Sessions).then(|| SessionsView::of(&figures.sessions)),
             health: wants(Topic::Health).then(|| HealthFiguresView {
                 rates: figures.rates.into(),
-                rates_range: figures.rates_seqs,
+                rates_range: figures.rates_seqs.into(),
                 own: own.collect(),
-                own_range: figures.own_seqs,
+                own_range: figures.own_seqs.into(),
             }),
             tokens: wants(Topic::Tokens).then(|| TokensView::of(&figures.tokens)),
         }
