@@ -19,6 +19,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No data directory, a target that is not empty, a disk that is full.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     // Takes in what waits, as every command that reads does, and says what could not be.
     let view = events::open(context)?;

@@ -3,7 +3,7 @@
 use super::{Context, Outcome, display};
 use crate::client::Server;
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{DataDir, Settings};
 use crate::error::Error;
 use crate::projection::retention::{self, Report};
 use crate::projection::snapshot::Files;
@@ -22,28 +22,13 @@ pub struct Args {
 ///
 /// # Errors
 /// No data directory, a journal that another process holds, a base that cannot be written: then nothing goes.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let dir = context.open_data_dir()?;
-    let report = match Server::find(&dir)? {
-        Some(server) => server.gc(args.dry_run)?,
-        None => {
-            let settings = Settings::load(&dir, &context.env)?;
-            let policy = settings.retention;
-            let instance = clock::new_id(&*context.clock).to_string();
-            // Nothing is told by who only looks, and who comes to make room gets in.
-            let opening = Opening {
-                tells: !args.dry_run,
-                bears_full_disk: true,
-                ..Opening::command(instance, context.clock.clone(), settings)
-            };
-            let (store, _) = Store::open(&dir, opening)?;
-            let files = Files::new(dir.snapshots(), store.journal_id().to_bytes()).with_base(dir.base());
-            let applied = retention::apply(&store, &files, &policy, Pace::All, args.dry_run);
-            let closed = store.close();
-            let report = applied?;
-            closed?;
-            report
-        }
+    let report = if let Some(server) = Server::find(&dir)? {
+        server.gc(args.dry_run)?
+    } else {
+        by_itself(&dir, args.dry_run, context)?
     };
     let summary = words(&report);
     if context.out.is_json() {
@@ -57,6 +42,25 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         context.out.line(&format!("from seq {first} on, {segments} of {bytes} stay: {}", kept.why))?;
     }
     Ok(Outcome::with_summary(summary))
+}
+
+/// With the lock, where no server holds it.
+fn by_itself(dir: &DataDir, dry_run: bool, context: &Context) -> Result<Report, Error> {
+    let settings = Settings::load(dir, &context.env)?;
+    let policy = settings.retention;
+    let instance = clock::new_id(&*context.clock).to_string();
+    // Nothing is told by who only looks, and who comes to make room gets in.
+    let opening = Opening {
+        tells: !dry_run,
+        bears_full_disk: true,
+        ..Opening::command(instance, context.clock.clone(), settings)
+    };
+    let (store, _) = Store::open(dir, opening)?;
+    let files = Files::new(dir.snapshots(), store.journal_id().to_bytes()).with_base(dir.base());
+    let applied = retention::apply(&store, &files, &policy, Pace::All, dry_run);
+    let closed = store.close();
+    let report = applied?;
+    closed.map(|()| report)
 }
 
 fn words(report: &Report) -> String {

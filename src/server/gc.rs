@@ -88,7 +88,7 @@ async fn keep(app: Arc<App>, mut stopping: oneshot::Receiver<()>) {
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "retention could not be applied; it is tried again in a minute")
+                tracing::warn!(%error, "retention could not be applied; it is tried again in a minute");
             }
             Err(error) => tracing::error!(%error, "retention failed; it is tried again in a minute"),
         }

@@ -158,7 +158,10 @@ fn a_kill_at_any_moment_of_gc_leaves_an_unbroken_end_and_each_cut_is_told_once()
         let shown = world.run(["events", "--json", "--limit", "3"]);
         assert_eq!(shown.code, Some(0), "{shown}");
     }
-    assert!(before > 0, "no kill came before a cut: {within} within, {after} after");
+    let words = format!("{before} kills came before a cut, {within} within, {after} after");
+    assert!(before > 0 && within + after > 0, "{words}");
+    std::io::Write::write_all(&mut std::io::stderr(), format!("{words}\n").as_bytes())
+        .expect("stderr takes it");
     small_segments(&world, POLICY);
     world.ok(["gc"]);
     let (first, events) = (first_of(&segments(&world)[0]), world.events([]));

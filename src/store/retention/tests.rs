@@ -10,7 +10,7 @@ use crate::config::settings::DiskLimits;
 use crate::config::{DataDir, Settings};
 use crate::store::inbox::{self, Deposit};
 use crate::store::testing::event;
-use crate::store::{Item, Level, Opening};
+use crate::store::{Item, Level, Opening, Pending};
 
 thread_local! {
     static DIE_AT: Cell<&'static str> = const { Cell::new("") };
@@ -180,7 +180,7 @@ fn at_its_cap_the_store_answers_as_a_full_disk_does_and_goes_on_when_there_is_ro
     let limits = DiskLimits { max_bytes: Some(200 << 10), reserve: Some(0) };
     let world = World::new(limits);
     let store = world.open();
-    let emit = |n| store.emit(vec![event(n)], Level::Disk, None).and_then(|pending| pending.wait());
+    let emit = |n: u64| store.emit(vec![event(n.into())], Level::Disk, None).and_then(Pending::wait);
     let mut n = 0;
     let refused = loop {
         n += 1;
@@ -196,7 +196,7 @@ fn at_its_cap_the_store_answers_as_a_full_disk_does_and_goes_on_when_there_is_ro
     );
     inbox::deposit(&world.dir.inbox(), &event(9_000), &SystemClock, Deposit::Os).unwrap();
     assert_eq!(store.drain_inbox().unwrap_err().code(), "storage_full");
-    assert_eq!((inbox::waiting(&world.dir.inbox()).unwrap(), store.durable().get()), (1, n as u64 - 1));
+    assert_eq!((inbox::waiting(&world.dir.inbox()).unwrap(), store.durable().get()), (1, n - 1));
 
     store.retain(&SMALL, Pace::All, &mut |_| Ok(())).unwrap();
     assert_eq!(store.drain_inbox().unwrap().events, 1);
