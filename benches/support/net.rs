@@ -31,7 +31,9 @@ impl Served {
         let token = Token::from_bits([5; 32]);
         let revealed = token.reveal().to_owned();
         let guard = Guard::new(token, addr.port());
-        let settings = Settings::new(guard, "bench".into(), this_source("bench"), Arc::new(SystemClock));
+        let mut settings = Settings::new(guard, "bench".into(), this_source("bench"), Arc::new(SystemClock));
+        // One emitter stands for many sources here.
+        settings.emit_rate_per_second = 0;
         runtime.spawn(serve(listener, store.clone(), settings, std::future::pending::<()>()));
         while store.durable().get() == 0 {
             std::thread::yield_now();
