@@ -11,9 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::FixedClock;
-use crate::event::{
-    Event, Kind, PayloadText, Seq, Source as EventSource, StoredEvent, Timestamp,
-};
+use crate::event::{Event, Kind, PayloadText, Seq, Source as EventSource, StoredEvent, Timestamp};
 use crate::projection::snapshot::Files;
 use crate::store::{JournalId, Level, MemoryLog, Store};
 
@@ -184,9 +182,8 @@ fn committed(name: &str, fresh: impl FnOnce() -> String) -> String {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, fresh()).unwrap();
     }
-    fs::read_to_string(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; write it with MNEMOSYNE_BLESS=1", path.display())
-    })
+    fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; write it with MNEMOSYNE_BLESS=1", path.display()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -80,3 +80,6 @@ pub trait Projection: 'static {
         None
     }
 }
+
+#[cfg(test)]
+mod frame_tests;

@@ -40,6 +40,8 @@ mod real_hooks;
 
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
+/// `state`: any projection, now and as of a seq.
+mod state;
 
 /// Servers that start unasked, and those that leave.
 mod life;
