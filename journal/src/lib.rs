@@ -74,6 +74,7 @@ mod recovered;
 pub mod recovery;
 mod retention;
 pub mod scan;
+mod scrub;
 mod segments;
 pub mod sim;
 mod source;

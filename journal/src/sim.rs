@@ -100,6 +100,7 @@ struct State {
     faults: Vec<Fault>,
     capacity: Option<u64>,
     syncs_do_nothing: bool,
+    writes_fall_short: bool,
     trace: Vec<String>,
 }
 
@@ -148,6 +149,7 @@ impl SimDisk {
             faults: Vec::new(),
             capacity: None,
             syncs_do_nothing: false,
+            writes_fall_short: false,
             trace: Vec::new(),
         })
     }
@@ -215,6 +217,11 @@ impl SimDisk {
     /// For controls: flushes answer success and do nothing, as a disk that lies.
     pub fn let_syncs_do_nothing(&self) {
         self.lock().syncs_do_nothing = true;
+    }
+
+    /// Every other write takes only a part of what it is given, as a system call may.
+    pub fn let_writes_fall_short(&self) {
+        self.lock().writes_fall_short = true;
     }
 
     /// What was called, in order, one line each.

@@ -11,7 +11,7 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::format::chain::{digest_of, link};
 use crate::format::segment::segment_name;
-use crate::format::{BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{ALIGN, BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::recovery::{Surroundings, Verdict, judge};
 use crate::scan::{Identity, Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
@@ -73,8 +73,18 @@ pub fn verify(disk: &dyn Disk) -> Result<Verified> {
     for (index, &base) in bases.iter().enumerate() {
         (around.base, around.next_base) = (base, bases.get(index + 1).copied());
         let (file, name) = open_segment(disk, base, Access::Read)?;
-        let checked = check_segment(&read_all(&*file, &name)?, &around)
-            .map_err(|fault| refusal(fault, &name).unwrap_or(Error::NoJournal))?;
+        let check = |bytes: &[u8]| {
+            check_segment(bytes, &around).map_err(|fault| refusal(fault, &name).unwrap_or(Error::NoJournal))
+        };
+        let bytes = read_all(&*file, &name)?;
+        let mut checked = check(&bytes)?;
+        if around.next_base.is_none() && !checked.problems.is_empty() {
+            // It may be being written: a later part was then read with frames that were not there yet when an earlier one was
+            // read. What was written when the first look ended never changes, so the second one counts.
+            let mut again = read_all(&*file, &name)?;
+            again.truncate(used_bytes(&bytes).next_multiple_of(ALIGN));
+            checked = check(&again)?;
+        }
         around.journal = around.journal.or(checked.journal);
         around.previous = checked.link;
         around.recorded = checked.recorded;

@@ -55,13 +55,14 @@ impl Filter {
     }
 
     fn add(&mut self, key: &str, value: &str) -> Result<(), FieldError> {
+        let value = if key == "project" { bare_project(value) } else { value };
         if value.is_empty() && Filter::KEYS.contains(&key) {
             return Err(FieldError::out_of_range(key, "must not be empty"));
         }
         match key {
             "session" => _ = self.sessions.insert(value.to_owned()),
             "agent" => _ = self.agents.insert(value.to_owned()),
-            "project" => _ = self.projects.insert(bare_project(value).to_owned()),
+            "project" => _ = self.projects.insert(value.to_owned()),
             "kind" => {
                 for glob in parts(key, value)? {
                     if !glob

@@ -1,5 +1,7 @@
 //! The small files of a data directory: as they come, and with the checksum put right.
 
+use std::collections::BTreeMap;
+
 use mnemosyne_journal::format::TailFile;
 use mnemosyne_journal::{JournalId, Seq};
 
@@ -12,6 +14,7 @@ use crate::projection::{Fold, snapshot};
 use crate::store::ids::block::{self, Partial};
 use crate::store::inbox::frame;
 use crate::store::lock::{Holder, Role};
+use crate::store::scrub;
 
 const JOURNAL: [u8; 16] = *b"a journal in sum";
 
@@ -134,6 +137,28 @@ pub(super) fn ids_seeds() -> Vec<Vec<u8>> {
     vec![
         block::file_bytes(journal, 1, 3, 3, &body),
         [&[1, 0, 0, 0, 3, 0, 3, 0][..], &body].concat(),
+        Vec::new(),
+    ]
+}
+
+/// What was seen of segments: what is read can be written and reads the same; with the checksum put right, too.
+pub(super) fn whole(bytes: &[u8]) {
+    let journal = JournalId::from_bytes(JOURNAL);
+    let empty = scrub::encode(&BTreeMap::new(), journal);
+    let mut repaired = [&empty[..empty.len() - 1], bytes].concat();
+    let crc = crc32fast::hash(&repaired[12..]).to_le_bytes();
+    repaired[8..12].copy_from_slice(&crc);
+    for file in [bytes, &repaired] {
+        if let Some(looks) = scrub::decode(file, journal) {
+            assert_eq!(scrub::decode(&scrub::encode(&looks, journal), journal), Some(looks));
+        }
+    }
+}
+
+pub(super) fn whole_seeds() -> Vec<Vec<u8>> {
+    vec![
+        scrub::encode(&BTreeMap::new(), JournalId::from_bytes(JOURNAL)),
+        vec![1, 7, 2, 1, 4, 0, 0],
         Vec::new(),
     ]
 }

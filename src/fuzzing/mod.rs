@@ -43,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "inbox_file", property: files::inbox, seeds: files::inbox_seeds },
     Target { name: "snapshot", property: files::snapshot, seeds: files::snapshot_seeds },
     Target { name: "ids_file", property: files::ids, seeds: files::ids_seeds },
+    Target { name: "whole_file", property: files::whole, seeds: files::whole_seeds },
     Target { name: "config_toml", property: files::config, seeds: files::config_seeds },
     Target { name: "disk_form", property: events::disk_form, seeds: events::disk_form_seeds },
     Target { name: "json_form", property: events::json_form, seeds: events::json_form_seeds },

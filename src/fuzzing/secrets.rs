@@ -54,6 +54,12 @@ pub(super) fn text_seeds() -> Vec<Vec<u8>> {
 pub(super) fn event(bytes: &[u8]) {
     let Ok(mut event) = hook(bytes) else { return };
     let secret = SECRETS[bytes.len() % SECRETS.len()];
+    // Fuzzers find out what is looked for; in an id or a path it would stay, on purpose.
+    if event.payload.as_str().contains(secret)
+        || event.encode().windows(secret.len()).any(|part| part == secret.as_bytes())
+    {
+        return;
+    }
     let mut payload = event.payload.to_json();
     plant_in(&mut payload, secret);
     let Ok(planted) = PayloadText::from_json(&payload) else { return };

@@ -98,6 +98,7 @@ async fn run_on(
         started_at: clock.now().to_string(),
     };
     let _inbox = store.watch_inbox()?;
+    let _scrub = store.scrub()?;
     let file = RuntimeFile::write(&options.dir, &runtime)?;
     ready(&runtime);
     let source = clock::this_source("mnemosyne");

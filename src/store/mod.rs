@@ -14,7 +14,7 @@
 //!
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
 //! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`]. [`retention`] lets the past go, [`backup`]
-//! copies it.
+//! copies it, [`scrub`] looks for rot.
 
 pub mod backup;
 mod commands;
@@ -29,6 +29,7 @@ pub mod log;
 pub mod open;
 pub mod replay;
 pub mod retention;
+pub mod scrub;
 pub mod subscribe;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -352,18 +352,10 @@ impl Store {
             }));
         }
         for damage in &recovery.damage {
-            let mut event = self.own_event(payload::CorruptionDetected {
-                from_seq: damage.from.get(),
-                to_seq: damage.to.get(),
-                segment: damage.segment.clone(),
-                detail: Some(format!("{} bytes at offset {} cannot be read", damage.bytes, damage.offset)),
-            });
             // The same range is found at every opening that looks there; its id makes the telling happen once.
-            let key = format!("{}:{}-{}", damage.segment, damage.from, damage.to);
-            event.id =
-                crate::event::ids::natural(&self.journal_id().to_string(), "corruption_detected", &key);
-            event.correlation = event.id;
-            events.push(event);
+            let (from, to) = (Seq::new(damage.from.get()), Seq::new(damage.to.get()));
+            let detail = format!("{} bytes at offset {} cannot be read", damage.bytes, damage.offset);
+            events.push(self.corruption(from, to, &damage.segment, detail));
         }
         events
     }

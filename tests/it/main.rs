@@ -83,6 +83,8 @@ mod http_rate;
 mod http_replay;
 /// Reconnecting at every seq while writing.
 mod http_resume;
+/// Rot in an old segment of a running server.
+mod http_scrub;
 /// The live stream.
 mod http_stream;
 /// `replay`: order, range and pauses.

@@ -118,6 +118,9 @@ impl DiskFile for SimFile {
         let room = state.room(self.inode, offset, bytes.len());
         let taken = match &trouble {
             None if room == 0 && !bytes.is_empty() => return Err(Errno::NOSPC.into()),
+            None if state.writes_fall_short && state.rng.chance(50) => {
+                room.min(1 + index(state.rng.below(bytes.len().max(1) as u64)))
+            }
             None => room,
             Some(Trouble::Cut) => 0,
             Some(Trouble::CutNow) => bytes.len(),

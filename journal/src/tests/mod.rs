@@ -3,6 +3,7 @@
 //! `MNEMOSYNE_SEEDS=100000 cargo test -p mnemosyne-journal --release` makes a long run; a failure prints its seed, and
 //! `MNEMOSYNE_SEED=n` runs that one alone.
 
+mod broken;
 mod crash;
 mod damage;
 mod model;

@@ -28,7 +28,7 @@ fn each_key_chooses() {
         ("session", "258c7280-ae70-4798-800f-63464d01a85d", "258c7280"),
         ("agent", "a2898e3", "a"),
         ("project", "parser", "pars"),
-        ("project", "project:parser", "project:"),
+        ("project", "project:parser", "project:pars"),
         ("kind", "tool_call_started", "tool_call_failed"),
         ("kind", "prompt_submitted, tool_*", "*_completed"),
         ("kind", "*", "session_start?d"),
@@ -130,4 +130,12 @@ fn a_kind_that_there_is_not_is_told_with_the_nearest_one() {
     );
     assert!(message("promt_*").contains("did you mean `prompt_submitted`?"), "{}", message("promt_*"));
     assert!(message("zzzz").contains("`custom`"), "{}", message("zzzz"));
+}
+
+/// Found by fuzzing: a project of nothing but its prefix made a filter that could not be written down.
+#[test]
+fn a_project_of_nothing_but_its_prefix_is_empty() {
+    let error = Filter::from_pairs([("project", "project:")]).unwrap_err();
+    assert_eq!((error.field.as_str(), error.code), ("project", "out_of_range"));
+    assert!(Filter::from_pairs([("project", "project:parser")]).is_ok());
 }

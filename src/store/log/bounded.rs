@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Appending, JournalId, Level, Log, LogReader, Promises, Segment, Stats, TailWatch};
+use super::{
+    Appending, Attention, JournalId, Level, Log, LogReader, Promises, Segment, SegmentLook, Stats, TailWatch,
+};
 use crate::config::settings::DiskLimits;
 use crate::config::{DataDir, Settings};
 use crate::error::{Error, Result};
@@ -182,6 +184,18 @@ impl<L: Log> Log for Bounded<L> {
 
     fn stats(&self) -> Option<Stats> {
         self.log.stats()
+    }
+
+    fn sealed(&self) -> Vec<(Seq, Seq)> {
+        self.log.sealed()
+    }
+
+    fn look(&self, base: Seq, pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<SegmentLook>> {
+        self.log.look(base, pace)
+    }
+
+    fn attention(&self) -> Option<Arc<Attention>> {
+        self.log.attention()
     }
 
     fn segments(&self) -> Result<Vec<Segment>> {

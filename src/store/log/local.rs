@@ -8,8 +8,8 @@ use std::time::Duration;
 use mnemosyne_journal as journal;
 
 use super::{
-    Acknowledgement, Appended, Appending, Gap, JournalId, Level, Log, LogItem, LogReader, Promises, Segment,
-    TailWatch,
+    Acknowledgement, Appended, Appending, Attention, Gap, GapReason, JournalId, Level, Log, LogItem,
+    LogReader, Promises, Segment, SegmentLook, TailWatch,
 };
 use crate::error::{Error, Result};
 use crate::event::{Seq, Timestamp};
@@ -37,12 +37,13 @@ impl From<journal::Error> for Error {
 #[derive(Debug, Clone)]
 pub struct LocalLog {
     journal: journal::Journal,
+    attention: Arc<Attention>,
 }
 
 impl LocalLog {
     /// A log over an open journal.
     pub fn new(journal: journal::Journal) -> LocalLog {
-        LocalLog { journal }
+        LocalLog { journal, attention: Arc::default() }
     }
 }
 
@@ -68,7 +69,7 @@ impl Log for LocalLog {
     }
 
     fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        Box::new(Reader(self.journal.reader(outward(from))))
+        Box::new(Reader(self.journal.reader(outward(from)), Some(self.attention.clone())))
     }
 
     fn first(&self) -> Seq {
@@ -112,6 +113,26 @@ impl Log for LocalLog {
 
     fn drop_before(&self, seq: Seq) -> Result<()> {
         Ok(self.journal.drop_before(outward(seq)).map(drop)?)
+    }
+
+    fn sealed(&self) -> Vec<(Seq, Seq)> {
+        self.journal.sealed().into_iter().map(|(first, last)| (inward(first), inward(last))).collect()
+    }
+
+    fn look(&self, base: Seq, pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<SegmentLook>> {
+        let Some(checked) = self.journal.verify_segment(outward(base), pace)? else { return Ok(None) };
+        let lost = |problem: &journal::verify::Problem| {
+            problem.lost.map(|(from, to)| (inward(from), inward(to), problem.what.clone()))
+        };
+        Ok(Some(SegmentLook {
+            segment: journal::format::segment::segment_name(outward(base)),
+            problems: checked.problems.len() as u64,
+            lost: checked.problems.iter().filter_map(lost).collect(),
+        }))
+    }
+
+    fn attention(&self) -> Option<Arc<Attention>> {
+        Some(self.attention.clone())
     }
 
     fn close(&self) -> Result<()> {
@@ -164,7 +185,8 @@ impl TailWatch for Watch {
     }
 }
 
-struct Reader(journal::Reader);
+/// A reader, and whom it tells of damage.
+struct Reader(journal::Reader, Option<Arc<Attention>>);
 
 impl LogReader for Reader {
     fn next(&mut self) -> Result<Option<LogItem<'_>>> {
@@ -175,6 +197,9 @@ impl LogReader for Reader {
                 payload: record.payload,
             },
             journal::Item::Gap(gap) => {
+                if let (GapReason::Corruption, Some(attention)) = (gap.reason, &self.1) {
+                    attention.call(inward(gap.from));
+                }
                 LogItem::Gap(Gap { from: inward(gap.from), to: inward(gap.to), reason: gap.reason })
             }
         }))
@@ -248,7 +273,7 @@ impl LocalView {
 
     /// A reader from `from` on.
     pub fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        Box::new(Reader(self.view.reader(outward(from))))
+        Box::new(Reader(self.view.reader(outward(from)), None))
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Waiting is by `std::task::Waker`, so a log needs no runtime; every wait has a blocking twin for commands.
 
+mod attention;
 mod bounded;
 mod local;
 mod memory;
@@ -16,9 +17,11 @@ mod memory;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+pub use attention::Attention;
 pub(in crate::store) use bounded::Bounded;
 pub use local::{LocalLog, LocalView};
 pub use memory::MemoryLog;
@@ -100,6 +103,26 @@ pub trait Log: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The parts that never change any more and can be looked at one by one, oldest first: the first seq and the last of each.
+    fn sealed(&self) -> Vec<(Seq, Seq)> {
+        Vec::new()
+    }
+
+    /// Reads and checks the sealed part that begins with `base`. Before each piece `pace` is told how many bytes come next; it
+    /// may take its time, and ends the look by answering false. `None` then, and if there is no such part.
+    ///
+    /// # Errors
+    /// When it cannot be read. Damage is no error.
+    fn look(&self, base: Seq, pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<SegmentLook>> {
+        let _nothing = (base, pace);
+        Ok(None)
+    }
+
+    /// Where readers of this log met damage; `None` where that is another's business.
+    fn attention(&self) -> Option<Arc<Attention>> {
+        None
+    }
+
     /// Makes everything durable and ends all appending; reading goes on.
     ///
     /// # Errors
@@ -120,6 +143,17 @@ pub struct Segment {
     pub last_recorded: Option<Timestamp>,
     /// Whether it can go: it is not being written.
     pub droppable: bool,
+}
+
+/// What a look at a sealed part found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SegmentLook {
+    /// Its name.
+    pub segment: String,
+    /// How many problems there are, those that lose nothing included.
+    pub problems: u64,
+    /// What cannot be read, first and last seq, and what is wrong there.
+    pub lost: Vec<(Seq, Seq, String)>,
 }
 
 /// What a log can promise about an acknowledged record.
