@@ -63,6 +63,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the settings are not what they must be, when nobody says yes, and when something cannot be written.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let place = Place::find(args.user, context)?;
     if args.undo {

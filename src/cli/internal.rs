@@ -39,7 +39,7 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct Instance {
-    /// The session, where the payload names none; else CLAUDE_CODE_SESSION_ID
+    /// The session, where the payload names none; else `CLAUDE_CODE_SESSION_ID`
     #[arg(long, value_name = "ID")]
     instance_id: Option<String>,
 }

@@ -31,6 +31,7 @@ const VALUE_COLUMNS: usize = 120;
 /// # Errors
 /// [`Error::NotFound`] for an unknown projection, [`Error::Usage`] for a seq beyond the tail, [`Error::BeforeBase`] for one
 /// whose events retention has dropped.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let definition = registry::find(&args.projection)?;
     let now = context.now();
@@ -78,9 +79,10 @@ fn print(context: &mut Context, state: &StateView) -> Result<(), Error> {
 /// A value as an indented tree: a line for each field, elements of lists behind a dash.
 fn tree(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
-    let mut branch = |name: String, value: &Value| match leaf(value) {
-        Some(leaf) => lines.push(format!("{indent}{name}  {leaf}")),
-        None => {
+    let mut branch = |name: String, value: &Value| {
+        if let Some(leaf) = leaf(value) {
+            lines.push(format!("{indent}{name}  {leaf}"));
+        } else {
             lines.push(format!("{indent}{name}"));
             tree(value, depth + 1, style, lines);
         }

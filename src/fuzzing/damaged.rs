@@ -65,7 +65,7 @@ fn ends_early(files: &[(String, Vec<u8>)]) -> bool {
         |name: &String| SAMPLE.iter().find(|(sample, _)| sample == name).map_or(0, |(_, bytes)| bytes.len());
     files
         .iter()
-        .filter(|(name, _)| name.ends_with(".seg"))
+        .filter(|(name, _)| name.strip_suffix(".seg").is_some())
         .max()
         .is_none_or(|(name, bytes)| bytes.len() < whole(name))
 }

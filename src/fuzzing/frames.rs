@@ -110,7 +110,11 @@ fn ends(slot: &Slot) -> (Seq, Seq) {
 }
 
 pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
-    SAMPLE.iter().filter(|(name, _)| name.ends_with(".seg")).map(|(_, bytes)| bytes.clone()).collect()
+    SAMPLE
+        .iter()
+        .filter(|(name, _)| name.strip_suffix(".seg").is_some())
+        .map(|(_, bytes)| bytes.clone())
+        .collect()
 }
 
 /// The headers: what is read can be written and gives the same bytes; what is written is read as it was or refused for what a

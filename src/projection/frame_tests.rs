@@ -47,14 +47,20 @@ fn event(dice: &mut Dice, n: u64) -> Event {
     let fields = payload.as_object_mut().expect("an object");
     let names: Vec<String> = fields.keys().cloned().collect();
     for name in names {
-        if dice.one_in(24) {
-            fields.shift_remove(&name);
-        } else if dice.one_in(24) {
-            fields.insert(name, json!([1, {"unlike": "anything"}]));
+        let other = if dice.one_in(24) {
+            None
+        } else if dice.one_in(23) {
+            Some(json!([1, {"unlike": "anything"}]))
         } else if fields[&name].is_string() && (name.ends_with("id") || dice.one_in(8)) {
-            fields.insert(name, Value::from(format!("{}", dice.below(6))));
+            Some(Value::from(dice.below(6).to_string()))
         } else if fields[&name].is_u64() {
-            fields.insert(name, Value::from(dice.below(5_000)));
+            Some(Value::from(dice.below(5_000)))
+        } else {
+            continue;
+        };
+        match other {
+            Some(other) => _ = fields.insert(name, other),
+            None => _ = fields.shift_remove(&name),
         }
     }
     let minutes = (n + 40).saturating_sub(if dice.one_in(5) { dice.below(40) } else { 0 });

@@ -167,7 +167,9 @@ mod tests {
             percent in 1_u8..=100,
         ) {
             let mut histogram = Histogram::default();
-            values.iter().for_each(|ms| histogram.add(*ms));
+            for ms in &values {
+                histogram.add(*ms);
+            }
             values.sort_unstable();
             let rank = (values.len() * usize::from(percent)).div_ceil(100);
             let (truth, told) = (values[rank - 1], histogram.percentile_ms(percent).unwrap());
@@ -180,9 +182,16 @@ mod tests {
         #[test]
         fn what_is_taken_out_leaves_no_trace(kept: Vec<u64>, passing: Vec<u64>) {
             let (mut histogram, mut never) = (Histogram::default(), Histogram::default());
-            passing.iter().for_each(|ms| histogram.add(*ms));
-            kept.iter().for_each(|ms| { histogram.add(*ms); never.add(*ms); });
-            passing.iter().for_each(|ms| histogram.remove(*ms));
+            for ms in &passing {
+                histogram.add(*ms);
+            }
+            for ms in &kept {
+                histogram.add(*ms);
+                never.add(*ms);
+            }
+            for ms in &passing {
+                histogram.remove(*ms);
+            }
             prop_assert_eq!(histogram, never);
         }
 
@@ -191,7 +200,9 @@ mod tests {
             let cut = at.index(all.len() + 1);
             let of = |values: &[u64]| {
                 let mut histogram = Histogram::default();
-                values.iter().for_each(|ms| histogram.add(*ms));
+                for ms in values {
+                    histogram.add(*ms);
+                }
                 histogram
             };
             let mut sum = of(&all[..cut]);

@@ -57,6 +57,8 @@ impl Stream {
 
 pub(crate) fn fold<P: Projection>(events: &[StoredEvent]) -> Fold<P> {
     let mut fold = Fold::default();
-    events.iter().for_each(|event| fold.apply(event));
+    for event in events {
+        fold.apply(event);
+    }
     fold
 }

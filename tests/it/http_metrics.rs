@@ -195,7 +195,7 @@ fn streams_and_what_they_deliver_are_counted() {
 /// A sample: its metric and its labels.
 type Samples = BTreeMap<(String, String), f64>;
 
-/// Reads OpenMetrics text and is strict about it: every family told once with type and help before its samples, names by the
+/// Reads `OpenMetrics` text and is strict about it: every family told once with type and help before its samples, names by the
 /// conventions, no sample twice, an end.
 #[track_caller]
 fn parse(text: &str) -> Samples {

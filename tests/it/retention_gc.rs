@@ -29,7 +29,7 @@ fn fill(server: &Server, events: usize) {
 }
 
 fn segments(world: &World) -> Vec<String> {
-    world.names_in("journal").into_iter().filter(|name| name.ends_with(".seg")).collect()
+    world.names_in("journal").into_iter().filter(|name| name.strip_suffix(".seg").is_some()).collect()
 }
 
 fn first_of(segment: &str) -> u64 {

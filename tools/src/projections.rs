@@ -44,6 +44,7 @@ pub(crate) fn check(
     comparison.end().map_err(failed)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn failed(error: mnemosyne::error::Error) -> Failure {
     Failure::Failed(error.to_string())
 }

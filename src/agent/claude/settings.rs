@@ -244,7 +244,7 @@ fn register_one(hooks: &CstObject, hook: Hook, handler: &Handler) -> Result<(), 
     once(hooks, hook.name, &at)?;
     let groups = hooks
         .array_value_or_create(hook.name)
-        .ok_or_else(|| SettingsError::Shape { at, expected: "a list ([ ... ])" })?;
+        .ok_or(SettingsError::Shape { at, expected: "a list ([ ... ])" })?;
     let mut registered = false;
     for (group, handlers) in groups_of(&groups) {
         let everything = group.to_serde_value().is_some_and(|group| passes_everything(&group));

@@ -22,7 +22,7 @@ fn an_empty_file_gets_every_hook_of_the_table_and_no_other() {
         let ours =
             json!({"type": "command", "command": "/opt/bin/mnemosyne", "args": ["hook"], "timeout": 5});
         for hook in HOOKS {
-            assert_eq!(handlers(&settings, hook.name), [ours.clone()]);
+            assert_eq!(handlers(&settings, hook.name), std::slice::from_ref(&ours));
         }
         assert_eq!(value["hooks"]["PreToolUse"][0]["matcher"], "*");
         assert!(value["hooks"]["Stop"][0].get("matcher").is_none());

@@ -20,8 +20,8 @@ fn bless() -> bool {
 
 fn file_of(kind: Kind) -> PathBuf {
     let first = format!("tests/golden/event/{}.v{}", kind.name(), kind.version());
-    let further = ('b'..='z').map(|letter| root().join(format!("{first}.{letter}.txt")));
-    further.filter(|path| path.exists()).last().unwrap_or_else(|| root().join(format!("{first}.txt")))
+    let mut further = ('b'..='z').map(|letter| root().join(format!("{first}.{letter}.txt")));
+    further.rfind(|path| path.exists()).unwrap_or_else(|| root().join(format!("{first}.txt")))
 }
 
 fn golden(stored: &StoredEvent) -> String {

@@ -111,7 +111,7 @@ impl Agents {
                 let parent = event.causation.and_then(|cause| self.caller(session, cause));
                 if let Some(live) = self.sign(&name, mark) {
                     Latest::set(&mut live.agent_type, mark, clip(&started.agent_type));
-                    if let Some(parent) = parent {
+                    if let Some((_, parent)) = parent {
                         Latest::set_first(&mut live.parent, mark, || parent);
                     }
                 }
@@ -199,13 +199,14 @@ impl Agents {
         self.end(&(session.to_owned(), None), mark);
     }
 
-    /// The agent of the session whose open call is this event: `Some(None)` is the main agent.
-    fn caller(&self, session: &str, call: uuid::Uuid) -> Option<Option<String>> {
+    /// The agent of the session whose open call is this event.
+    fn caller(&self, session: &str, call: uuid::Uuid) -> Option<Name> {
         if self.main.get(session).is_some_and(|live| live.calls.has_event(call)) {
-            return Some(None);
+            return Some((session.to_owned(), None));
         }
         let mut subs = self.sub.get(session)?.iter();
-        subs.find(|(_, live)| live.calls.has_event(call)).map(|(id, _)| Some(id.clone()))
+        let (id, _) = subs.find(|(_, live)| live.calls.has_event(call))?;
+        Some((session.to_owned(), Some(id.clone())))
     }
 
     /// The end that counts: its own, or that of its session.

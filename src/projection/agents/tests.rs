@@ -134,7 +134,7 @@ fn silence_is_the_viewers_business() {
 #[test]
 fn the_one_with_the_oldest_sign_leaves_and_is_counted() {
     let mut stream = Stream::default();
-    let n = AGENTS_LIVE_MAX as i64;
+    let n = i64::try_from(AGENTS_LIVE_MAX).unwrap();
     (0..n).for_each(|n| _ = stream.of(n, &format!("s{n}"), None, prompt()));
     stream.of(n, "s0", None, prompt());
     stream.of(n + 1, "fresh", None, prompt());

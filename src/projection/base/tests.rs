@@ -47,7 +47,7 @@ impl World {
         self.dir.path().join("base")
     }
 
-    fn hash(&self, source: &dyn Source, files: Option<&Files>, seq: u64) -> Vec<String> {
+    fn hash(source: &dyn Source, files: Option<&Files>, seq: u64) -> Vec<String> {
         let of = |definition: &Definition| {
             let (fold, _) = definition.state_at(source, files, Seq::new(seq)).unwrap();
             assert_eq!(fold.seq(), Seq::new(seq));
@@ -64,11 +64,11 @@ fn after_the_cut_every_state_is_as_before_it() {
     assert_eq!((written.seq, written.progress.events), (Seq::new(40), 40));
     let cut = store(100, 41);
     for seq in 40..=100 {
-        let before = world.hash(&world.store, None, seq);
-        assert_eq!(world.hash(&cut, Some(&world.files), seq), before, "at {seq}");
+        let before = World::hash(&world.store, None, seq);
+        assert_eq!(World::hash(&cut, Some(&world.files), seq), before, "at {seq}");
     }
     // The control: without the base it is another state.
-    assert_ne!(world.hash(&cut, None, 100), world.hash(&world.store, None, 100));
+    assert_ne!(World::hash(&cut, None, 100), World::hash(&world.store, None, 100));
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn a_second_base_is_folded_over_the_first_and_makes_it_useless() {
     assert_eq!(written.progress.events, 30, "only what is retained was read");
     let both: Vec<_> = bases(&world.base_dir()).unwrap().into_keys().collect();
     assert_eq!(both, [Seq::new(40), Seq::new(70)], "until the cut is made, the first serves 40 to 69");
-    assert_eq!(world.hash(&store(100, 41), Some(&world.files), 50), world.hash(&world.store, None, 50));
-    assert_eq!(world.hash(&store(100, 71), Some(&world.files), 90), world.hash(&world.store, None, 90));
+    assert_eq!(World::hash(&store(100, 41), Some(&world.files), 50), World::hash(&world.store, None, 50));
+    assert_eq!(World::hash(&store(100, 71), Some(&world.files), 90), World::hash(&world.store, None, 90));
     write(&store(100, 71), &world.files, Seq::new(80)).unwrap();
     let left: Vec<_> = bases(&world.base_dir()).unwrap().into_keys().collect();
     assert_eq!(left, [Seq::new(70), Seq::new(80)]);
@@ -104,7 +104,7 @@ fn snapshots_from_which_events_are_missing_are_not_used() {
     world.files.save::<SessionsProjection>(&bytes).unwrap();
     write(&world.store, &world.files, Seq::new(40)).unwrap();
     let cut = store(100, 41);
-    assert_eq!(world.hash(&cut, Some(&world.files), 60), world.hash(&world.store, None, 60));
+    assert_eq!(World::hash(&cut, Some(&world.files), 60), World::hash(&world.store, None, 60));
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Run {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// By correlation.
-    runs: BTreeMap<Uuid, Run>,
+    by_correlation: BTreeMap<Uuid, Run>,
     /// Seq of the first event to run, of those without an end.
     open: BTreeMap<u64, Uuid>,
     /// Seq of the end to run, of those with one.
@@ -94,7 +94,7 @@ impl Runs {
     pub fn take(&mut self, stored: &StoredEvent) -> Result<Option<Change<Run>>, serde_json::Error> {
         let told = life(stored)?;
         let (id, seq, mark) = (stored.event.correlation, stored.seq.get(), Mark::of(stored));
-        let before = self.runs.get(&id).cloned();
+        let before = self.by_correlation.get(&id).cloned();
         let mut run = match (&before, &told) {
             (Some(run), _) => run.clone(),
             (None, Some((command, _))) => {
@@ -118,7 +118,7 @@ impl Runs {
             self.open.remove(&run.seq_first);
             self.ended.insert(seq, id);
         }
-        self.runs.insert(id, run.clone());
+        self.by_correlation.insert(id, run.clone());
         self.bound();
         Ok(Some(Change { before, after: run }))
     }
@@ -127,13 +127,13 @@ impl Runs {
         if self.open.len() > RUNS_OPEN_MAX
             && let Some((_, id)) = self.open.pop_first()
         {
-            self.runs.remove(&id);
+            self.by_correlation.remove(&id);
             self.given_up += 1;
         }
         if self.ended.len() > RUNS_ENDED_MAX
             && let Some((_, id)) = self.ended.pop_first()
         {
-            self.runs.remove(&id);
+            self.by_correlation.remove(&id);
         }
     }
 }

@@ -58,7 +58,7 @@ impl Span {
 /// The sessions that may still change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spans {
-    spans: BTreeMap<String, Span>,
+    by_session: BTreeMap<String, Span>,
     /// Last seq to session.
     recent: BTreeMap<u64, String>,
     /// Sessions that had to leave: they stay counted as they were.
@@ -84,37 +84,36 @@ impl Spans {
         };
         let id = id_key(id);
         let seq = stored.seq.get();
-        let before = self.spans.get_mut(&id);
+        let before = self.by_session.get_mut(&id);
         let name = match &before {
             Some(span) => self.recent.remove(&span.seq_last).unwrap_or_else(|| id.clone()),
             None => id.clone(),
         };
         self.recent.insert(seq, name);
-        let change = match before {
-            Some(span) => span.take(mark, end, event.project.as_deref()),
-            None => {
-                let mut span = Span {
-                    session: id.clone(),
-                    first: mark,
-                    sign: None,
-                    end: None,
-                    project: None,
-                    seq_last: seq,
-                };
-                span.take(mark, end, event.project.as_deref());
-                self.spans.insert(id, span.clone());
-                Some(Change { before: None, after: span })
-            }
+        let change = if let Some(span) = before {
+            span.take(mark, end, event.project.as_deref())
+        } else {
+            let mut span = Span {
+                session: id.clone(),
+                first: mark,
+                sign: None,
+                end: None,
+                project: None,
+                seq_last: seq,
+            };
+            span.take(mark, end, event.project.as_deref());
+            self.by_session.insert(id, span.clone());
+            Some(Change { before: None, after: span })
         };
         self.bound();
         Ok(change)
     }
 
     fn bound(&mut self) {
-        if self.spans.len() > SPANS_KEPT_MAX
+        if self.by_session.len() > SPANS_KEPT_MAX
             && let Some((_, id)) = self.recent.pop_first()
         {
-            self.spans.remove(&id);
+            self.by_session.remove(&id);
             self.forgotten += 1;
         }
     }

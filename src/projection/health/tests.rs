@@ -119,7 +119,7 @@ fn a_server_that_another_followed_without_a_stop_ended_without_order() {
 #[test]
 fn servers_are_bounded_and_those_that_left_without_a_stop_stay_counted() {
     let mut stream = Stream::default();
-    let n = SERVERS_KEPT_MAX as i64 + 10;
+    let n = i64::try_from(SERVERS_KEPT_MAX).unwrap() + 10;
     (0..n).for_each(|n| server(&mut stream, n, &format!("server-{n}"), started("api")));
     let servers = view(&stream).servers;
     assert_eq!((servers.latest.len(), servers.starts), (SERVERS_KEPT_MAX, n.unsigned_abs()));

@@ -16,7 +16,7 @@ fn id(n: u128) -> Uuid {
 
 /// The next event, of an item or of the run itself.
 fn push(stream: &mut Stream, correlation: u128, payload: impl Into<Payload>) -> Uuid {
-    let ms = stream.events.len() as i64;
+    let ms = i64::try_from(stream.events.len()).unwrap();
     let event = stream.push(ms, payload);
     event.correlation = id(correlation);
     event.id

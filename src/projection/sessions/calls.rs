@@ -90,7 +90,7 @@ impl Session {
 
     fn sum(&mut self, before: Sums, after: Sums) {
         let swap = |held: &mut u64, before: u64, after: u64| {
-            *held = held.saturating_sub(before).saturating_add(after)
+            *held = held.saturating_sub(before).saturating_add(after);
         };
         swap(&mut self.counts.tool_ms_reported, before.reported, after.reported);
         swap(&mut self.counts.tool_ms_derived, before.derived, after.derived);

@@ -301,7 +301,7 @@ fn the_list_can_be_of_a_state_and_of_a_time() {
     let ids = |state: Option<&str>, since: Option<i64>| {
         let state = state.map(|state| state.parse::<StateFilter>().unwrap());
         let since = since.map(|ms| Timestamp::from_micros(ms * 1_000));
-        let list = view::list(&fold, &ListQuery { state, since, ..ListQuery::default() }, &looking);
+        let list = view::list(&fold, &ListQuery { since, state, ..ListQuery::default() }, &looking);
         assert_eq!(list.total, list.sessions.len() as u64);
         list.sessions.into_iter().map(|session| session.id).collect::<Vec<_>>()
     };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::tokens::Message;
+use super::tokens::Reply;
 use super::*;
 use crate::event::{Event, Payload, payload};
 use crate::projection::sessions::SessionsProjection;
@@ -198,7 +198,7 @@ fn a_message_keeps_its_place_when_an_earlier_line_comes_late() {
     let mut stream = Stream::default();
     stream.of(DAY, "a", None, said("m", Some(2)));
     stream.of(DAY - 1, "a", None, said("m", Some(1)));
-    let mut last: Option<Message> = None;
+    let mut last: Option<Reply> = None;
     for event in &stream.events {
         let change = messages.take(event).unwrap().unwrap();
         assert_eq!(change.before, last);

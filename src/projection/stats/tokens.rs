@@ -25,7 +25,7 @@ pub const OTHER_MODELS: &str = "(others)";
 
 /// One model message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct Reply {
     /// Its first line.
     pub first: Mark,
     /// The session that first brought it.
@@ -42,7 +42,7 @@ pub struct Message {
     pub copied: u64,
 }
 
-impl Message {
+impl Reply {
     pub(super) fn place(&self) -> Place<'_> {
         Place { time: self.first.time(), session: self.session.as_deref(), project: self.project.as_deref() }
     }
@@ -51,7 +51,7 @@ impl Message {
 /// The messages that may still change.
 #[derive(Clone, Debug, Default)]
 pub struct Messages {
-    seen: BTreeMap<u64, Message>,
+    seen: BTreeMap<u64, Reply>,
     order: VecDeque<u64>,
     /// Messages that had to leave.
     pub forgotten: u64,
@@ -71,7 +71,7 @@ impl Messages {
     ///
     /// # Errors
     /// When its payload cannot be read; nothing is changed then.
-    pub fn take(&mut self, stored: &StoredEvent) -> Result<Option<Change<Message>>, serde_json::Error> {
+    pub fn take(&mut self, stored: &StoredEvent) -> Result<Option<Change<Reply>>, serde_json::Error> {
         let event = &stored.event;
         // A message outside of a session is nobody's, here as in the list of sessions.
         if event.kind != Kind::AgentMessage || event.session.is_none() {
@@ -81,7 +81,7 @@ impl Messages {
         let (key, mark) = (fingerprint(&line.message_id), Mark::of(stored));
         let (session, agent) = (event.session.as_deref().map(id_key), event.agent.as_deref().map(id_key));
         let before = self.seen.get(&key).cloned();
-        let mut message = before.clone().unwrap_or_else(|| Message {
+        let mut message = before.clone().unwrap_or_else(|| Reply {
             first: mark,
             session: session.clone(),
             agent: agent.clone(),
@@ -144,7 +144,7 @@ pub struct TokenTable(pub BTreeMap<String, TokenFigures>);
 
 impl TokenTable {
     /// Puts a message in as it is now, because of the event at `seq`.
-    pub fn put(&mut self, message: &Message, seq: Seq) {
+    pub fn put(&mut self, message: &Reply, seq: Seq) {
         let figures = self.entry(&message.model);
         figures.messages += 1;
         figures.copied += message.copied;
@@ -156,7 +156,7 @@ impl TokenTable {
     }
 
     /// Takes a message out as it was put in.
-    pub fn take_out(&mut self, message: &Message) {
+    pub fn take_out(&mut self, message: &Reply) {
         let figures = self.entry(&message.model);
         figures.messages = figures.messages.saturating_sub(1);
         figures.copied = figures.copied.saturating_sub(message.copied);

@@ -98,8 +98,7 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     /// When not all of them could be dropped.
-    fn drop_before(&self, seq: Seq) -> Result<()> {
-        let _everything_stays = seq;
+    fn drop_before(&self, _seq: Seq) -> Result<()> {
         Ok(())
     }
 
@@ -113,8 +112,7 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot be read. Damage is no error.
-    fn look(&self, base: Seq, pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<SegmentLook>> {
-        let _nothing = (base, pace);
+    fn look(&self, _base: Seq, _pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<SegmentLook>> {
         Ok(None)
     }
 

@@ -123,7 +123,7 @@ fn damage_in_an_old_segment_is_told_once_whoever_finds_it_and_costs_its_record()
     assert_eq!(world.look(&[from.get()]), []);
     let [told] = &world.told()[..] else { panic!("{:?}", world.told()) };
     assert_eq!((told.from_seq, told.to_seq), (from.get(), to.get()));
-    assert!(told.segment.ends_with(".seg") && told.detail.is_some(), "{told:?}");
+    assert!(told.segment.strip_suffix(".seg").is_some() && told.detail.is_some(), "{told:?}");
     let seen = &world.store.last_seen_whole()[&base];
     assert!(!seen.is_whole() && seen.last_whole().is_some());
     assert_eq!(seen.lost().collect::<Vec<_>>(), [(from, to)]);
