@@ -112,7 +112,8 @@ fn only_the_wrapper_ends_the_process(source: &Source) -> Breaches {
 }
 
 fn tests_wait_for_conditions(source: &Source) -> Breaches {
-    if !source.path.starts_with("tests/it/") || source.path.starts_with("tests/it/support") {
+    let black_box = ["tests/it/", "tests/e2e/"].iter().any(|place| source.path.starts_with(place));
+    if !black_box || source.path.starts_with("tests/it/support") {
         return Vec::new();
     }
     source
@@ -185,6 +186,7 @@ fn a_planted_violation_is_found() {
             "#[cfg(test)] fn f() {} fn g() { process::abort() }",
             "#[cfg(test)] fn f() { process::abort() }",
         ),
+        ("sleep", "tests/e2e/x.rs", "std::thread::sleep(a)", "wait_for(a)"),
         ("sleep", "tests/it/x.rs", "std::thread::sleep(a)", "wait_for(a)"),
     ];
     for (name, path, bad, good) in planted {

@@ -63,16 +63,22 @@ impl Lock {
         Some(content)
     }
 
-    /// Replaces what the file says about its holder.
+    /// Replaces what the file says about its holder. What was longer is filled up with spaces, not cut off: the file keeps the
+    /// block that it has, so that on a full disk the lock can be taken by whoever comes to make room.
     ///
     /// # Errors
     /// Whatever the operating system answers to the write.
     pub fn describe(&mut self, content: &[u8]) -> io::Result<()> {
         use std::io::{Seek, SeekFrom};
         self.file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        self.file.set_len(0)?;
+        let before = self.file.metadata()?.len();
+        let kept = usize::try_from(before.min(HOLDER_BYTES_MAX)).unwrap_or_default();
+        let mut filled = content.to_vec();
+        filled.resize(content.len().max(kept), b' ');
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(content)
+        self.file.write_all(&filled)?;
+        // Longer than anything of ours.
+        if before > filled.len() as u64 { self.file.set_len(filled.len() as u64) } else { Ok(()) }
     }
 }
 

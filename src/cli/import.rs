@@ -57,10 +57,16 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         process: None,
     };
     let mut bar = Bar::new(context);
+    let began = way.name();
     let imported = transcript::import(&paths, &mut known, &mut way, &origin, &Redactor::new(), &mut |p| {
         bar.at(p.bytes, p.bytes_total);
     });
     bar.end();
+    if way.name() != began {
+        context.out.warn(
+            "the server has gone: the rest of the events went into the inbox, from where the next takes them",
+        );
+    }
     let name = way.name();
     way.close()?;
     let report = imported.map_err(failed)?;
@@ -174,16 +180,26 @@ impl Sink for Way {
             Way::Inbox { inbox, clock, how } => deposit(&events, inbox, &**clock, *how),
             Way::Server { server, inbox, clock } => {
                 let mut taken = Taken::default();
+                let mut is_gone = false;
                 // A request cannot say what was cut from an event, so those that were cut go through the inbox. The
                 // server takes in what lies there before it takes the next request: the order holds.
                 for part in events.chunk_by(|a, b| a.cut.is_empty() == b.cut.is_empty()) {
-                    let part = if part.iter().any(|event| !event.cut.is_empty()) {
+                    let part = if is_gone {
+                        deposit(part, inbox, &**clock, Deposit::Disk)?
+                    } else if part.iter().any(|event| !event.cut.is_empty()) {
                         deposit(part, inbox, &**clock, Deposit::Os)?
+                    } else if let Some(taken) = request(part, server)? {
+                        taken
                     } else {
-                        request(part, server)?
+                        // It may have stored them before it went; one that comes twice is one by its id.
+                        is_gone = true;
+                        deposit(part, inbox, &**clock, Deposit::Disk)?
                     };
                     taken.added += part.added;
                     taken.known += part.known;
+                }
+                if is_gone {
+                    *self = Way::Inbox { inbox: inbox.clone(), clock: clock.clone(), how: Deposit::Disk };
                 }
                 Ok(taken)
             }
@@ -198,12 +214,17 @@ fn deposit(events: &[Event], inbox: &Path, clock: &dyn Clock, how: Deposit) -> R
     Ok(Taken { added: events.len() as u64, known: 0 })
 }
 
-fn request(events: &[Event], server: &Server) -> Result<Taken, SinkError> {
+/// `None` when the server has gone, before or after it stored them.
+fn request(events: &[Event], server: &Server) -> Result<Option<Taken>, SinkError> {
     let requests = events.iter().map(client::request_of).collect::<Result<Vec<_>, _>>()?;
     let body = client::request_of_all(&requests);
-    let emitted = server.emit(&body, wire::Durability::Disk, None).map_err(Error::from)?;
+    let emitted = match server.emit(&body, wire::Durability::Disk, None) {
+        Ok(emitted) => emitted,
+        Err(client::Error::Unreachable { .. } | client::Error::Broken { .. }) => return Ok(None),
+        Err(error) => return Err(Error::from(error).into()),
+    };
     let known = emitted.duplicates.len() as u64;
-    Ok(Taken { added: events.len() as u64 - known, known })
+    Ok(Some(Taken { added: events.len() as u64 - known, known }))
 }
 
 /// What came of it, on both streams.

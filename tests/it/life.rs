@@ -2,6 +2,7 @@
 
 use crate::support::{Ran, Response, Running, World, http_request, wait_for};
 use serde_json::{Value, json};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -134,6 +135,26 @@ pub(crate) fn fed(command: &mut Command, payload: &Value) -> Ran {
 #[track_caller]
 pub(crate) fn silent(ran: &Ran) {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""), "{ran}");
+}
+
+/// What must not lie in the data directory of a server that has stopped.
+#[track_caller]
+pub(crate) fn nothing_is_left(home: &Home) {
+    assert_eq!(home.processes(), [0; 0]);
+    assert!(home.runtime().is_none() && home.last_start().is_none());
+    let mut left = vec![home.world.data()];
+    while let Some(path) = left.pop() {
+        let kind = path.symlink_metadata().expect("what it is").file_type();
+        assert!(!kind.is_socket() && !kind.is_fifo(), "{}", path.display());
+        assert!(path.extension().is_none_or(|end| end != "tmp"), "{}", path.display());
+        if kind.is_dir() {
+            left.extend(
+                std::fs::read_dir(&path).expect("a listing").map(|item| item.expect("a name").path()),
+            );
+        }
+    }
+    let lock = std::fs::read(home.world.data().join("lock")).expect("the lock's file stays");
+    assert!(lock.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0), "it names nobody: {lock:?}");
 }
 
 /// Whether the process runs; one that nobody has waited for yet does not.

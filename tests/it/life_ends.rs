@@ -1,10 +1,9 @@
 //! Ends that nobody reports: agents killed outright, servers that nobody needs, and what is left of either.
 
-use crate::life::{Home, Unasked, ended, fed, prompt, runs, silent, started, tool};
+use crate::life::{Home, Unasked, ended, fed, nothing_is_left, prompt, runs, silent, started, tool};
 use crate::support::{Sse, kinds, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::os::unix::fs::FileTypeExt as _;
 use std::process::{Child, Command, Stdio};
 
 /// A process that stands for an agent. Killed at the end.
@@ -122,26 +121,6 @@ fn stays(server: &Unasked, why: &str) {
     let watched = Command::new("sleep").arg("3").status().expect("three seconds");
     assert!(watched.success());
     assert!(runs(server.pid), "it has left: {why}");
-}
-
-/// What must not lie in the data directory of a server that has stopped.
-#[track_caller]
-fn nothing_is_left(home: &Home) {
-    assert_eq!(home.processes(), [0; 0]);
-    assert!(home.runtime().is_none() && home.last_start().is_none());
-    let mut left = vec![home.world.data()];
-    while let Some(path) = left.pop() {
-        let kind = path.symlink_metadata().expect("what it is").file_type();
-        assert!(!kind.is_socket() && !kind.is_fifo(), "{}", path.display());
-        assert!(path.extension().is_none_or(|end| end != "tmp"), "{}", path.display());
-        if kind.is_dir() {
-            left.extend(
-                std::fs::read_dir(&path).expect("a listing").map(|item| item.expect("a name").path()),
-            );
-        }
-    }
-    let lock = std::fs::read(home.world.data().join("lock")).expect("the lock's file stays");
-    assert!(lock.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0), "it names nobody: {lock:?}");
 }
 
 #[test]
