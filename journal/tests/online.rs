@@ -31,7 +31,7 @@ fn under_load(look: impl FnOnce(&Path, &Journal)) {
                 while !stop.load(Ordering::Relaxed) {
                     n += 1;
                     let bytes =
-                        format!("{thread} {n} {}", "x".repeat(usize::try_from(n * 97 % 3_000).unwrap()));
+                        format!("{thread} {n} {}", "x".repeat(n * 97 % 3_000));
                     let level = if n % 8 == 0 { Level::Disk } else { Level::Os };
                     let now = Micros::new(i64::try_from(n * 700).unwrap());
                     journal.submit(&[bytes.as_bytes(), b"second"], now, level, None).unwrap().wait().unwrap();

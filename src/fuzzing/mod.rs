@@ -1,6 +1,6 @@
 //! What must hold for any bytes from outside: one property for each parser, as a function of the bytes.
 //!
-//! The fuzzer (`fuzz/`) throws bytes at these functions for as long as it is let; the tests beside them throw the seeds and
+//! The fuzzer (`tests/fuzz/`) throws bytes at these functions for as long as it is let; the tests beside them throw the seeds and
 //! some thousand mutants of them at every `cargo test`, so that a property cannot rot. A property panics when it is broken.
 //!
 //! "Does not panic" is the least of it. What was read can be written and reads the same; no record ever shows bytes that

@@ -132,7 +132,6 @@ const OUTSIDE: &[&str] = &[
     "journal/tests/",
     "tools/tests/",
     "benches/",
-    "fuzz/",
     "journal/benches/",
     "journal/examples/",
     "examples/",

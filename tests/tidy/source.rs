@@ -58,7 +58,7 @@ pub(crate) fn root() -> &'static Path {
 /// Every Rust file of the workspace.
 pub(crate) fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for directory in ["src", "journal", "tools", "tests", "benches", "examples", "fuzz"] {
+    for directory in ["src", "journal", "tools", "tests", "benches", "examples"] {
         walk(&root().join(directory), &mut files);
     }
     files.retain(|path| path.extension().is_some_and(|e| e == "rs"));

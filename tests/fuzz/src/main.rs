@@ -1,5 +1,5 @@
 //! One binary for all targets: `MNEMOSYNE_FUZZ_TARGET` names the one whose property is tried, and `MNEMOSYNE_FUZZ_SEEDS` a
-//! directory into which its seeds are written before the fuzzer reads it. `fuzz/run` sets both.
+//! directory into which its seeds are written before the fuzzer reads it. `tests/fuzz/run` sets both.
 
 #![no_main]
 
