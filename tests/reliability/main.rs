@@ -11,6 +11,7 @@
 //! - [`writers`]: two writers, and holders that were killed.
 //! - [`truncate`]: files that shrink under their readers.
 //! - [`clocks`]: clocks that jump by years.
+//! - [`load`]: many events, many clients, long times; and none.
 //! - [`power`]: power cuts on a disk that loses what was not flushed.
 //!
 //! By default each takes seconds. `MNEMOSYNE_LONG=1` runs the counts that the promises name; `MNEMOSYNE_SEED` repeats a run.
@@ -21,6 +22,8 @@ mod clocks;
 mod eio;
 mod flapping;
 mod full;
+#[cfg(target_os = "linux")]
+mod load;
 mod power;
 mod retry;
 #[path = "../it/support.rs"]
