@@ -179,6 +179,17 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// Bytes in the largest unit that fits: `1023 B`, `1.5 KiB`, `256.0 MiB`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (0..UNITS.len()).rev().find(|unit| n >= 1 << (10 * unit)).unwrap_or(0);
+    if unit == 0 {
+        return format!("{n} B");
+    }
+    let tenths = (u128::from(n) * 10) >> (10 * unit);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
 /// `1 prompt`, `2 prompts`.
 pub fn counted(n: u64, one: &str) -> String {
     format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
@@ -221,6 +232,12 @@ fn role_of(kind: &str) -> Role {
 mod tests {
     use super::*;
     use crate::event::text::is_unsafe;
+
+    #[test]
+    fn bytes_are_read_in_the_largest_unit_that_fits() {
+        let read: Vec<String> = [0, 1_023, 1_024, 1_536, 256 << 20, (5 << 40) + (1 << 39)].map(bytes).into();
+        assert_eq!(read, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "256.0 MiB", "5.5 TiB"]);
+    }
 
     #[test]
     fn every_character_that_passes_can_be_seen_or_joins_one_that_can() {

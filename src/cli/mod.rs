@@ -14,6 +14,7 @@
 pub mod api_server;
 pub mod autostart;
 pub mod backup;
+pub mod config;
 pub mod context;
 pub mod cursor_file;
 pub mod demo;
@@ -37,6 +38,7 @@ mod session_parts;
 pub mod sessions;
 pub mod state;
 pub mod stats;
+pub mod status;
 pub mod table;
 pub mod tail;
 pub mod when;
@@ -109,6 +111,10 @@ pub const COMMANDS: &[Command] = &[
         "Show what a projection says, now or as of any moment"),
     command!("stats", stats, recorded: false,
         "Show the history in figures: commands, sessions, failures, tokens"),
+    command!("status", status, recorded: true,
+        "Show how the recorder fares: server, journal, sessions, inbox, disk"),
+    command!("config", config, recorded: true,
+        "Show and change what is configured"),
     command!("import", import, recorded: true,
         "Read Claude Code transcripts into the journal"),
     command!("gc", gc, recorded: true,

@@ -118,6 +118,13 @@ const JSON: &str = "\
     has a transcript's name in an imported directory and is no regular file.
   - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
     `items`, `omitted`, `turns`, `files` and `context` of its timeline, and with `--files --diff` its `patches`.
+  - `status`: `server` (null where none runs; `trouble` where it does not answer), `starts_unasked`, `journal`, `sessions`
+    (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`
+    (what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),
+    `recovered` and `corruption` (`count`, `last`, `seq`, or null).
+  - `config get`: `{\"version\":1,\"key\":\"server.linger\",\"value\":60,\"source\":\"default\"}`; `source` is project, user or default.
+    `set` and `unset`: `key`, `old`, `new`, `path`. `list`: `settings`, of `key`, `value`, `source`, `about`. `path`: `files`, of
+    `source`, `path`, `exists`.
   - `gc`: the answer of `POST /admin/gc` (`docs/http.md`).
   - `backup`: `{\"version\":1,\"dir\":\"...\",\"journal\":\"...\",\"first_seq\":1,\"last_seq\":412,\"segments\":1,\"bytes\":81920,
     \"head\":\"64 hex digits\",\"inbox_waiting\":0,\"damage\":[]}`; `damage` names what is damaged in the original too (exit 4).

@@ -11,13 +11,16 @@
 //! - [`prices`]: what the user's tokens cost.
 //! - [`settings`]: the keys of `config.toml`.
 //! - [`amend`]: files that belong to the user and that we only amend.
+//! - [`keys`]: the keys as people name them; [`edit`]: one of them changed in its file.
 //! - [`register`]: registers a data directory in the user's `config.toml`.
 
 pub mod amend;
 pub mod dir;
 pub mod duration;
+pub mod edit;
 pub mod env;
 pub mod guard;
+pub mod keys;
 pub mod prices;
 pub mod register;
 pub mod settings;

@@ -142,7 +142,7 @@ impl Settings {
         Ok(settings)
     }
 
-    fn apply_file(&mut self, path: &Path, users: bool) -> Result<(), Error> {
+    pub(crate) fn apply_file(&mut self, path: &Path, users: bool) -> Result<(), Error> {
         let Some(bytes) = read_config(path, users)? else { return Ok(()) };
         let config = |message: String| Error::Config { path: path.into(), message };
         let text = String::from_utf8(bytes).map_err(|_| config("it is not UTF-8 text".into()))?;
@@ -156,7 +156,7 @@ impl Settings {
     }
 
     /// What no single key is wrong about.
-    fn check(&self, path: &Path) -> Result<(), Error> {
+    pub(crate) fn check(&self, path: &Path) -> Result<(), Error> {
         let Retention { max_bytes, min_bytes, .. } = self.retention;
         match max_bytes.filter(|max| *max < min_bytes) {
             None => Ok(()),

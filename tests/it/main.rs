@@ -25,6 +25,8 @@ mod cli_import;
 mod cli_record;
 /// `tail`: the newest, and each new one, over every change of who writes.
 mod cli_tail;
+/// `config`: settings, where they come from, and changing them.
+mod config_command;
 /// The `hook` command: silent, successful, and counting what it could not keep.
 mod hooks_command;
 /// Real hook payloads through the `hook` command to the stream.
@@ -91,3 +93,5 @@ mod http_stream;
 mod replay_session;
 /// `stats` and `GET /stats`, counted a second time from the events.
 mod stats_figures;
+/// `status`: one screen that agrees with the events.
+mod status_screen;

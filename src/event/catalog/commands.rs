@@ -86,7 +86,7 @@ HealthCheckCompleted health_check_completed Health 6 v1 reserved "`doctor` ends"
     duration_ms: u64 = 140 => "From start to end.",
     checks: Vec<Check> = [{"name": "permissions", "status": "pass", "detail": "0700"}] => "Each check with its outcome.",
 }
-StatusCheckExecuted status_check_executed Health 4 v1 reserved "`status`" ~ "{status_summary}" {
+StatusCheckExecuted status_check_executed Health 4 v1 produced "`status`" ~ "{status_summary}" {
     status_summary: String = "server up, 3 sessions" => "The answer in a line.",
     memory_count: Option<u64> = 41 => "Memories; absent where there is no memory store.",
     journal_bytes: u64 = 1048576 => "Size of the journal.",
@@ -104,7 +104,7 @@ DatabaseInitialized database_initialized Configuration 8 v1 produced "`init`" ~ 
     path: String = "/home/dev/app/.mnemosyne" => "The data directory.",
     format_version: u32 = 1 => "The journal's format version.",
 }
-ConfigChanged config_changed Configuration 7 v1 reserved "`config`" ~ "{setting}[ to {new_value}]" {
+ConfigChanged config_changed Configuration 7 v1 produced "`config`" ~ "{setting}[ to {new_value}]" {
     setting: String = "retention.days" => "The setting's name.",
     old_value: Option<Json> = 30 => "Its value before, secrets redacted; absent where it was unset.",
     new_value: Option<Json> = 60 => "Its value after, secrets redacted; absent where it is unset.",

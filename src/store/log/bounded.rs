@@ -7,8 +7,6 @@
 //! Asking the file system at every append would be felt, so it is asked once for so many appended bytes
 //! ([`LOOK_EVERY`]) and at every refusal. Others may fill the disk in between; then the disk's own refusal counts.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -20,14 +18,12 @@ use crate::config::settings::DiskLimits;
 use crate::config::{DataDir, Settings};
 use crate::error::{Error, Result};
 use crate::event::{Seq, Timestamp};
+use crate::store::space::Space;
 
 /// The file system is asked again after so many appended bytes.
 const LOOK_EVERY: u64 = 1 << 20;
 /// What a server writes ahead of its journal, at most.
 const AHEAD: u64 = 4 << 20;
-/// The reserve where none is configured, and the part of a small file system that is enough.
-const RESERVE: u64 = 256 << 20;
-const RESERVE_PART: u64 = 20;
 /// What a record costs beside its bytes, and a batch.
 const RECORD_BYTES: u64 = 12;
 const BATCH_BYTES: u64 = 96 + 8;
@@ -39,8 +35,7 @@ pub(in crate::store) struct Bounded<L> {
 }
 
 struct Room {
-    journal: PathBuf,
-    derived: [PathBuf; 3],
+    dir: DataDir,
     limits: DiskLimits,
     segment_bytes: u64,
     /// How much may be appended before the next look.
@@ -54,8 +49,7 @@ impl<L: Log> Bounded<L> {
     /// `log` of the journal in `dir`. `tell` hears whenever about a segment's worth was appended.
     pub(in crate::store) fn new(log: L, dir: &DataDir, settings: &Settings, tell: Arc<Notify>) -> Bounded<L> {
         let room = Room {
-            journal: dir.journal(),
-            derived: [dir.index(), dir.snapshots(), dir.base()],
+            dir: dir.clone(),
             limits: settings.disk,
             segment_bytes: settings.segment_bytes,
             left: 0,
@@ -92,20 +86,15 @@ impl Room {
 
     /// How much may be appended now, and which limit says so.
     fn look(&self) -> Result<(u64, String)> {
-        let system = rustix::fs::statvfs(&self.journal)
-            .map_err(|error| Error::io("look for room in", &self.journal)(error.into()))?;
-        let (free, size) = (system.f_bavail * system.f_frsize, system.f_blocks * system.f_frsize);
-        let reserve = self.limits.reserve.unwrap_or(RESERVE.min(size / RESERVE_PART));
+        let space = Space::of(&self.dir, self.limits)?;
+        let (free, reserve) = (space.free, space.reserve);
         let by_disk = free.saturating_sub(reserve);
         let words = format!(
             "{free} bytes are free on the disk and disk.reserve leaves {reserve} of them to others; `mnemosyne gc` drops \
              what retention lets go"
         );
-        let Some(max) = self.limits.max_bytes else { return Ok((by_disk, words)) };
-        let mut used = bytes_in(&self.journal)? + bytes_in(&self.journal.join("quarantine"))?;
-        for dir in &self.derived {
-            used += bytes_in(dir)?;
-        }
+        let Some(max) = space.max else { return Ok((by_disk, words)) };
+        let used = space.used;
         let by_limit = max.saturating_sub(used + AHEAD.min(self.segment_bytes));
         if by_disk < by_limit {
             return Ok((by_disk, words));
@@ -116,21 +105,6 @@ impl Room {
         );
         Ok((by_limit, words))
     }
-}
-
-/// What the files of a directory take on the disk; nothing if it is not there.
-fn bytes_in(dir: &Path) -> Result<u64> {
-    let listing = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        listing => listing.map_err(Error::io("list", dir))?,
-    };
-    let mut bytes = 0;
-    for found in listing {
-        let found = found.map_err(Error::io("list", dir))?;
-        // One that went meanwhile takes nothing.
-        bytes += found.metadata().map_or(0, |file| if file.is_file() { file.blocks() * 512 } else { 0 });
-    }
-    Ok(bytes)
 }
 
 impl<L: Log> Log for Bounded<L> {
