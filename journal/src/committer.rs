@@ -7,13 +7,12 @@
 //! The little later is group commit's only guess: while submissions keep coming and fewer wait than the last flush
 //! served, waiting up to a third of a flush saves more flushes than it costs time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::journal::Core;
+use crate::sync::{AtomicBool, Condvar, Instant, Mutex, Ordering, thread, wait_timeout};
 use crate::types::Level;
 
 /// An `os` append is flushed at the latest this long after it was submitted.
@@ -26,7 +25,7 @@ pub(crate) struct Committer {
     running: AtomicBool,
     signal: Mutex<Signal>,
     changed: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -109,9 +108,7 @@ impl Committer {
             }
             signal = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return Wake::Deadline,
-                Some(left) => {
-                    self.changed.wait_timeout(signal, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => wait_timeout(&self.changed, &self.signal, signal, left),
                 None => self.changed.wait(signal).unwrap_or_else(PoisonError::into_inner),
             };
         }
@@ -142,7 +139,8 @@ fn run(core: &Core) {
                 continue;
             }
             Wake::Asked => {
-                gather(core, last_batch);
+                let flush_time = core.writer().writer.flush_time;
+                gather(core, flush_time, last_batch);
                 last_batch = core.waiting();
             }
             Wake::Deadline if flush_at.is_none_or(|at| at > Instant::now()) => {
@@ -168,9 +166,8 @@ fn run(core: &Core) {
     }
 }
 
-/// Waits a little while more submissions are coming.
-fn gather(core: &Core, last_batch: u64) {
-    let flush_time = core.writer().writer.flush_time;
+/// Waits a little while more submissions are coming: while fewer records wait than `last_batch`, the last commit's.
+pub(crate) fn gather(core: &Core, flush_time: Duration, last_batch: u64) {
     let until = Instant::now() + flush_time / 3;
     let mut waiting = core.waiting();
     // Slices long enough for a woken submitter to come back, short against a flush.

@@ -11,11 +11,11 @@
 //! The thread has a descriptor of its own: a failed flush is told once for each, and the writer must not miss its own.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, PoisonError};
 
 use crate::disk::{Access, Disk, DiskFile, write_full};
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 use crate::writer::is_full;
 
 /// How much is written at a time: large against a commit, small against a disk's patience.
@@ -27,7 +27,7 @@ const AHEAD_BYTES: u64 = 4 * CHUNK_BYTES;
 pub(crate) struct Filler {
     state: Mutex<State>,
     changed: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]

@@ -3,12 +3,16 @@
 //! Two locks. The queue's is short: a submission copies its payloads and gets its seqs. The writer's is long: who holds it
 //! takes the whole queue and commits it for everybody, so that one flush serves all who came while the flush before
 //! was running. Nobody who reads takes either.
+//!
+//! Threads that wait for a commit do not queue for the writer's lock: all who are served would have to take it, one after
+//! the other, only to find that they are. They park, and whoever lets the writer go wakes one who was not served to
+//! commit next ([`WriterGuard`]).
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 
 use crate::catalog::Catalog;
-use crate::committer::Committer;
+use crate::committer::{Committer, gather};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::filler::Filler;
@@ -18,9 +22,10 @@ use crate::pending::{Arena, Pending, body_bytes};
 use crate::reader::Reader;
 use crate::recovered::Recovery;
 use crate::stats::Stats;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::ticket::Ticket;
 use crate::types::{JournalId, Level, Micros, Seq};
-use crate::watch::{Progress, TailWatch};
+use crate::watch::{Asks, Progress, TailWatch};
 use crate::writer::Writer;
 
 /// Whoever submits when this much waits writes it: many small submissions become few large writes.
@@ -73,6 +78,47 @@ pub(crate) struct Core {
 pub(crate) struct WriterState {
     pub(crate) writer: Writer,
     spare: Arena,
+    /// How many records the last commit by a waiting thread took.
+    last_batch: u64,
+}
+
+/// The writer, held. Letting it go gives the turn to somebody who waits to commit, if anybody does: whoever fails to take it and
+/// then waits ([`Core::commit_or_await`]) relies on this.
+#[derive(Debug)]
+pub(crate) struct WriterGuard<'a> {
+    progress: &'a Progress,
+    state: Option<MutexGuard<'a, WriterState>>,
+}
+
+const HELD: &str = "taken only when dropped";
+
+impl Deref for WriterGuard<'_> {
+    type Target = WriterState;
+
+    fn deref(&self) -> &WriterState {
+        self.state.as_ref().expect(HELD)
+    }
+}
+
+impl DerefMut for WriterGuard<'_> {
+    fn deref_mut(&mut self) -> &mut WriterState {
+        self.state.as_mut().expect(HELD)
+    }
+}
+
+impl Drop for WriterGuard<'_> {
+    fn drop(&mut self) {
+        drop(self.state.take());
+        self.progress.pass_on();
+    }
+}
+
+/// What came of waiting for a commit.
+enum Turn<'a> {
+    /// Nothing to do any more.
+    Served,
+    /// To commit for all.
+    Lead(WriterGuard<'a>),
 }
 
 impl Journal {
@@ -94,7 +140,7 @@ impl Journal {
             committer: Committer::default(),
             filler: Arc::clone(&writer.filler),
             pending: Mutex::new(Pending::new(writer.next, writer.recorded)),
-            writer: Mutex::new(WriterState { writer, spare: Arena::default() }),
+            writer: Mutex::new(WriterState { writer, spare: Arena::default(), last_batch: 0 }),
             dropping: Mutex::new(()),
             ended: OnceLock::new(),
             armed: AtomicBool::new(false),
@@ -232,20 +278,22 @@ impl Core {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn writer(&self) -> MutexGuard<'_, WriterState> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn writer(&self) -> WriterGuard<'_> {
+        let state = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        WriterGuard { progress: &self.progress, state: Some(state) }
     }
 
     pub(crate) fn dropping(&self) -> MutexGuard<'_, ()> {
         self.dropping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_writer(&self) -> Option<MutexGuard<'_, WriterState>> {
-        match self.writer.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    fn try_writer(&self) -> Option<WriterGuard<'_>> {
+        let state = match self.writer.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(WriterGuard { progress: &self.progress, state: Some(state) })
     }
 
     pub(crate) fn ended(&self) -> Option<Error> {
@@ -290,21 +338,39 @@ impl Core {
         outcome
     }
 
-    /// Without a committer: commits. With one: commits by itself if nobody else waits or commits, since waking
-    /// another thread costs more than it saves; else leaves it to the committer and blocks until `done`.
-    pub(crate) fn commit_or_await(&self, level: Level, done: impl Fn() -> bool) -> Result<()> {
-        if !self.committer.is_running() {
-            let mut state = self.writer();
-            // Whoever held the lock before has probably committed this too.
-            return if done() { Ok(()) } else { self.commit_with(&mut state, level) };
-        }
-        if !self.progress.has_blocked_threads()
-            && let Some(mut state) = self.try_writer()
+    /// Sees to it that `last` is committed, and blocks until then or until there is another reason to look: the caller asks
+    /// `done` again afterwards.
+    ///
+    /// Without a committer: commits for all who wait, or waits for who does. With one: commits by itself if nobody else waits or
+    /// commits, since waking another thread costs more than it saves; else leaves it to the committer.
+    pub(crate) fn commit_or_await(&self, last: Seq, level: Level, done: impl Fn() -> bool) -> Result<()> {
+        let beyond = (last.prev(), level);
+        let turn = if self.committer.is_running() {
+            let alone = !self.progress.has_blocked_threads();
+            if alone && let Some(state) = self.try_writer() {
+                Some(Turn::Lead(state))
+            } else {
+                self.committer.ask();
+                self.progress.wait_until(beyond, Asks::ToKnow, None, || {
+                    (done() || !self.committer.is_running()).then_some(Turn::Served)
+                })
+            }
+        } else {
+            self.progress.wait_until(beyond, Asks::ToCommit, None, || {
+                let served = done() || self.committer.is_running();
+                if served { Some(Turn::Served) } else { self.try_writer().map(Turn::Lead) }
+            })
+        };
+        // Whoever held the writer before may have committed this too.
+        if let Some(Turn::Lead(mut state)) = turn
+            && !done()
         {
-            return if done() { Ok(()) } else { self.commit_with(&mut state, level) };
+            if !self.committer.is_running() {
+                gather(self, state.writer.flush_time, state.last_batch);
+                state.last_batch = self.waiting();
+            }
+            return self.commit_with(&mut state, level);
         }
-        self.committer.ask();
-        self.progress.wait_until(level, None, || (done() || !self.committer.is_running()).then_some(()));
         Ok(())
     }
 

@@ -79,6 +79,7 @@ mod segments;
 pub mod sim;
 mod source;
 mod stats;
+mod sync;
 #[cfg(test)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -104,6 +105,9 @@ pub use reader::Reader;
 pub use recovered::{Damage, Recovery, TornTail};
 pub use retention::{Dropped, SegmentInfo};
 pub use stats::Stats;
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub use sync::{Control, break_for_control};
 pub use ticket::{Ack, Ticket};
 pub use types::{Hash, JournalId, Level, Micros, Seq};
 pub use view::{View, Writer};

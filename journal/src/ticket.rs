@@ -44,7 +44,9 @@ impl Ticket {
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
-            if let Err(error) = self.core.commit_or_await(self.ack.level, || self.outcome().is_some()) {
+            if let Err(error) =
+                self.core.commit_or_await(self.ack.last, self.ack.level, || self.outcome().is_some())
+            {
                 return self.outcome().unwrap_or(Err(error));
             }
         }

@@ -1,16 +1,24 @@
 //! How far the journal is written and flushed: two numbers that rise, and those who wait for them.
 //!
-//! Publishing is a store and a short lock; threads wait on a condition, one for each number so that none is woken for
-//! the other, tasks leave a [`Waker`]. Each task's place is
-//! kept under a number of its own, so polling again replaces the waker and dropping the watch takes it out.
+//! Everybody who waits leaves a [`Waker`] in one table, with the seq and the level that it waits for: tasks their own, threads
+//! one that unparks them. Publishing moves the number, then takes those out whose seq was reached, under a short lock, and
+//! wakes them outside of it; whoever wakes looks at the number without any lock. So a flush that serves 64 threads does not make
+//! them queue for a lock one by one, and nobody is woken for what others wait for.
+//!
+//! No wake-up is lost, because who enters the table asks again under the lock that the publisher takes after it has moved the
+//! number: either the number is seen, or the entry is. Each has a place of its own in the table, so polling again
+//! replaces the waker and dropping the watch takes it out.
+//!
+//! A thread may also wait for its turn to commit for all ([`Asks::ToCommit`]). Who has committed gives that to one of them
+//! ([`Progress::pass_on`]).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
 
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Control, Instant, Mutex, Ordering, is_broken, thread};
 use crate::types::{Level, Seq};
 
 /// The two numbers. Written by the one writer (or a view's refresh), read by everybody.
@@ -20,37 +28,58 @@ pub(crate) struct Progress {
     durable: AtomicU64,
     closed: AtomicBool,
     places: AtomicU64,
-    waiting: Mutex<HashMap<u64, Waiting>>,
-    threads: ByLevel<Threads>,
+    /// By place: the order in which they came.
+    waiting: Mutex<BTreeMap<u64, Waiting>>,
+    /// Threads in [`Progress::wait_until`].
+    blocked: AtomicUsize,
 }
 
-/// One for each number.
-#[derive(Default)]
-struct ByLevel<T> {
-    os: T,
-    disk: T,
-}
-
-impl<T> ByLevel<T> {
-    fn of(&self, level: Level) -> &T {
-        match level {
-            Level::Os => &self.os,
-            Level::Disk => &self.disk,
-        }
-    }
-}
-
-/// The threads that are blocked until a number moves.
-#[derive(Default)]
-struct Threads {
-    count: AtomicUsize,
-    moved: Condvar,
+/// What a place in the table is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// That `level` is beyond a seq.
+    ToKnow,
+    /// That, or to be the next who commits.
+    ToCommit,
 }
 
 struct Waiting {
     beyond: Seq,
     level: Level,
+    asks: Asks,
     waker: Waker,
+}
+
+/// A thread that is blocked, to be woken like a task. One for each wait: `woken` then says that the place was taken out of the
+/// table, and the thread need not take the lock to find that out.
+struct Parked {
+    thread: thread::Thread,
+    woken: AtomicBool,
+}
+
+impl Parked {
+    /// Blocks until woken, or until `deadline`; whether woken.
+    fn park(&self, deadline: Option<Instant>) -> bool {
+        while !self.woken.swap(false, Ordering::Acquire) {
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return false,
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
+            }
+        }
+        true
+    }
+}
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
 }
 
 impl Progress {
@@ -76,12 +105,12 @@ impl Progress {
     /// Everything up to `seq` has reached `level`: wakes whoever waited for it. What is durable is written too.
     pub(crate) fn publish(&self, level: Level, seq: Seq) {
         self.number(level).fetch_max(seq.get(), Ordering::AcqRel);
-        self.wake(&[level], |waiting| waiting.level == level && seq > waiting.beyond);
+        self.wake(|waiting| waiting.level == level && seq > waiting.beyond);
     }
 
     /// Wakes everybody, to look again: something ended that they may wait for.
     pub(crate) fn wake_all(&self) {
-        self.wake(&[Level::Os, Level::Disk], |_| true);
+        self.wake(|_| true);
     }
 
     pub(crate) fn close(&self) {
@@ -93,52 +122,67 @@ impl Progress {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn wake(&self, levels: &[Level], ready: impl Fn(&Waiting) -> bool) {
+    fn wake(&self, mut ready: impl FnMut(&Waiting) -> bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for threads in levels.iter().map(|&level| self.threads.of(level)) {
-            if threads.count.load(Ordering::Relaxed) > 0 {
-                threads.moved.notify_all();
-            }
-        }
         if waiting.is_empty() {
             return;
         }
         let woken: Vec<Waker> =
-            waiting.extract_if(|_, place| ready(place)).map(|(_, place)| place.waker).collect();
+            waiting.extract_if(.., |_, place| ready(place)).map(|(_, place)| place.waker).collect();
         // Outside of the lock: a waker may run the task at once, and the task may wait again.
         drop(waiting);
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether any thread is blocked in [`Progress::wait_until`].
-    pub(crate) fn has_blocked_threads(&self) -> bool {
-        [Level::Os, Level::Disk].iter().any(|&level| self.threads.of(level).count.load(Ordering::Relaxed) > 0)
+    /// Wakes one who asks to commit, if any. To be called after the writer was let go, by whoever had it.
+    pub(crate) fn pass_on(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who entered before is counted, who enters from here on finds the writer free.
+        if self.blocked.load(Ordering::Relaxed) == 0 || is_broken(Control::KeepsTheTurn) {
+            return;
+        }
+        let next = waiting.extract_if(.., |_, place| place.asks == Asks::ToCommit).next();
+        drop(waiting);
+        if let Some((_, next)) = next {
+            next.waker.wake();
+        }
     }
 
-    /// Blocks until `done` answers, which is asked again whenever `level` has moved, or until `deadline`.
+    /// Whether any thread is blocked in [`Progress::wait_until`].
+    pub(crate) fn has_blocked_threads(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) > 0
+    }
+
+    /// Blocks until `done` answers, which is asked again when `level` is beyond `beyond` and when something ended, or until
+    /// `deadline`, which who asks to commit must not have: the turn would end with it. `done` may be asked under the table's lock and
+    /// must not come back here.
     pub(crate) fn wait_until<T>(
         &self,
-        level: Level,
+        (beyond, level): (Seq, Level),
+        asks: Asks,
         deadline: Option<Instant>,
         mut done: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads = self.threads.of(level);
-        threads.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(answer) = done() {
+            return Some(answer);
+        }
+        let place = self.new_place();
+        let parked = Arc::new(Parked { thread: thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(Arc::clone(&parked));
+        self.blocked.fetch_add(1, Ordering::Relaxed);
         let answer = loop {
+            if let Poll::Ready(answer) = self.enter(place, (beyond, level), asks, &waker, &mut done) {
+                break Some(answer);
+            }
+            if !parked.park(deadline) {
+                self.leave(place);
+                break done();
+            }
             if let Some(answer) = done() {
                 break Some(answer);
             }
-            waiting = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => break None,
-                Some(left) => {
-                    threads.moved.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => threads.moved.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
         };
-        threads.count.fetch_sub(1, Ordering::Relaxed);
-        drop(waiting);
+        self.blocked.fetch_sub(1, Ordering::Relaxed);
         answer
     }
 
@@ -151,16 +195,29 @@ impl Progress {
         waker: &Waker,
         mut done: impl FnMut() -> Option<T>,
     ) -> Poll<T> {
-        if let Some(answer) = done() {
-            return Poll::Ready(answer);
+        match done() {
+            Some(answer) => Poll::Ready(answer),
+            None => self.enter(place, (beyond, level), Asks::ToKnow, waker, &mut done),
         }
+    }
+
+    fn enter<T>(
+        &self,
+        place: u64,
+        (beyond, level): (Seq, Level),
+        asks: Asks,
+        waker: &Waker,
+        done: &mut impl FnMut() -> Option<T>,
+    ) -> Poll<T> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Asked again under the lock that the publisher takes after it has moved the number.
-        if let Some(answer) = done() {
+        // Asked under the lock that the publisher takes after it has moved the number.
+        if !is_broken(Control::LooksOnce)
+            && let Some(answer) = done()
+        {
             waiting.remove(&place);
             return Poll::Ready(answer);
         }
-        waiting.insert(place, Waiting { beyond, level, waker: waker.clone() });
+        waiting.insert(place, Waiting { beyond, level, asks, waker: waker.clone() });
         Poll::Pending
     }
 
@@ -205,7 +262,10 @@ impl TailWatch {
     /// then.
     pub fn wait_beyond(&self, seq: Seq, timeout: Duration) -> Seq {
         let deadline = Instant::now().checked_add(timeout);
-        self.progress.wait_until(Level::Disk, deadline, || self.beyond(seq)).unwrap_or_else(|| self.get())
+        let target = (seq, Level::Disk);
+        self.progress
+            .wait_until(target, Asks::ToKnow, deadline, || self.beyond(seq))
+            .unwrap_or_else(|| self.get())
     }
 
     /// Ready with the durable tail once it is beyond `seq`, or once the journal is closed (see

@@ -10,7 +10,7 @@
 //! - The durable number moves after the flush, never before; everything that readers see depends on it alone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -27,6 +27,7 @@ use crate::format::{
 };
 use crate::options::Options;
 use crate::pending::{Arena, Group};
+use crate::sync::{Control, Instant, is_broken};
 use crate::types::{Hash, Level, Micros, Seq};
 
 /// Zeros at the end of a segment that say that it was not closed in order.
@@ -201,6 +202,9 @@ impl Writer {
         {
             let (file, name) = (Arc::clone(&active.file), active.name.clone());
             let begun = Instant::now();
+            if is_broken(Control::AcknowledgesEarly) {
+                self.catalog.progress.publish(Level::Disk, self.next.prev());
+            }
             self.sync(&*file, &name)?;
             if let Some(error) = self.filler.failure() {
                 return Err(self.poisoned("write zeros ahead in", &name, error));
