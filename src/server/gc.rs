@@ -1,16 +1,19 @@
 //! Retention: `POST /admin/gc`, and by itself while a policy is set.
 //!
 //! By itself it looks once a minute, and whenever about a segment's worth was appended. Without a policy there is no task and
-//! nothing wakes up. Work goes to a thread that may block: a base is a fold of what goes.
+//! nothing wakes up. It works in a thread of its own, and always in the same one: a base is a fold of what goes, in memory that the
+//! allocator keeps for the thread that asked for it. Were it any of the threads for blocking work, each would come to hold as much.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::error::Refusal;
@@ -43,9 +46,9 @@ fn apply(app: &App, pace: Pace, dry_run: bool) -> Result<Report, Error> {
     retention::apply(&app.store, &files, &app.settings.retention, pace, dry_run)
 }
 
-/// The task that applies the policy.
+/// The thread that applies the policy.
 pub(super) struct Retaining {
-    task: JoinHandle<()>,
+    thread: JoinHandle<()>,
     /// Dropped to end it.
     stop: oneshot::Sender<()>,
 }
@@ -53,35 +56,47 @@ pub(super) struct Retaining {
 impl Retaining {
     /// Starts it if there is a policy.
     pub(super) fn start(app: &Arc<App>) -> Option<Retaining> {
-        let applies = app.settings.retention.is_set() && app.settings.saved.is_some();
-        applies.then(|| {
-            let (stop, stopping) = oneshot::channel();
-            Retaining { task: tokio::spawn(keep(app.clone(), stopping)), stop }
-        })
+        if !app.settings.retention.is_set() || app.settings.saved.is_none() {
+            return None;
+        }
+        let (stop, stopping) = oneshot::channel();
+        let (app, runtime) = (app.clone(), Handle::current());
+        let thread = std::thread::Builder::new().name("retention".into());
+        match thread.spawn(move || keep(&app, &runtime, stopping)) {
+            Ok(thread) => Some(Retaining { thread, stop }),
+            Err(error) => {
+                tracing::error!(%error, "no thread for retention: nothing is dropped until the next start");
+                None
+            }
+        }
     }
 
     /// Ends it; a cut that is being made is finished.
     pub(super) async fn end(self) {
         drop(self.stop);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "retention failed");
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("retention failed");
         }
     }
 }
 
-async fn keep(app: Arc<App>, mut stopping: oneshot::Receiver<()>) {
+fn keep(app: &App, runtime: &Handle, mut stopping: oneshot::Receiver<()>) {
     let grown = app.store.grown();
+    let _within = runtime.enter();
     let mut minute = tokio::time::interval(MINUTE);
     minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let pace = tokio::select! {
-            // Sent or dropped: either way there is no more to do.
-            _ = &mut stopping => return,
-            _ = minute.tick() => Pace::One,
-            () = grown.notified() => Pace::SizeAlone,
+        let due = async {
+            tokio::select! {
+                // Sent or dropped: either way there is no more to do.
+                _ = &mut stopping => None,
+                _ = minute.tick() => Some(Pace::One),
+                () = grown.notified() => Some(Pace::SizeAlone),
+            }
         };
-        let applying = app.clone();
-        match tokio::task::spawn_blocking(move || apply(&applying, pace, false)).await {
+        let Some(pace) = runtime.block_on(due) else { return };
+        match catch_unwind(AssertUnwindSafe(|| apply(app, pace, false))) {
             Ok(Ok(Report { dropped: Some(dropped), .. })) => {
                 let (from, to, reason) = (dropped.from_seq, dropped.to_seq, dropped.reason);
                 tracing::info!(from, to, reason, bytes = dropped.bytes, "retention dropped segments");
@@ -90,7 +105,7 @@ async fn keep(app: Arc<App>, mut stopping: oneshot::Receiver<()>) {
             Ok(Err(error)) => {
                 tracing::warn!(%error, "retention could not be applied; it is tried again in a minute");
             }
-            Err(error) => tracing::error!(%error, "retention failed; it is tried again in a minute"),
+            Err(_panic) => tracing::error!("retention failed; it is tried again in a minute"),
         }
     }
 }

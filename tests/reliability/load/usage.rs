@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// The allocator keeps an arena for each of several threads, and these fill up one after the other: half of this was seen without a
-/// leak. Of a hundred thousand events a leak of half a KiB each is beyond it, of a day's events one of a few bytes.
-const RESIDENT_GROWTH_MAX: u64 = 24 * 1024 * 1024;
+/// What the allocator keeps for its threads grows a while; half of this was seen without a leak. Of a hundred thousand events a leak of
+/// a third of a KiB each is beyond it, of a day's events one of a few bytes.
+const RESIDENT_GROWTH_MAX: u64 = 16 * 1024 * 1024;
 /// Connections and segments that come and go.
 const DESCRIPTORS_GROWTH_MAX: u64 = 12;
 /// Threads for blocking work come and go.
