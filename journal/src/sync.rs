@@ -95,12 +95,14 @@ pub(crate) fn wait_timeout<'a, T>(
 ) -> MutexGuard<'a, T> {
     #[cfg(not(shuttle))]
     {
-        let _needed_by_the_model = lock;
+        // Only the model takes it again.
+        let _ = lock;
         condition.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner).0
     }
     #[cfg(shuttle)]
     {
-        let _never_signals_then = condition;
+        // Nobody signals whoever waits with a limit: the wait ends by itself.
+        let _ = condition;
         drop(guard);
         thread::park_timeout(limit);
         lock.lock().unwrap_or_else(PoisonError::into_inner)

@@ -30,8 +30,7 @@ fn under_load(look: impl FnOnce(&Path, &Journal)) {
                 let mut n = 0;
                 while !stop.load(Ordering::Relaxed) {
                     n += 1;
-                    let bytes =
-                        format!("{thread} {n} {}", "x".repeat(n * 97 % 3_000));
+                    let bytes = format!("{thread} {n} {}", "x".repeat(n * 97 % 3_000));
                     let level = if n % 8 == 0 { Level::Disk } else { Level::Os };
                     let now = Micros::new(i64::try_from(n * 700).unwrap());
                     journal.submit(&[bytes.as_bytes(), b"second"], now, level, None).unwrap().wait().unwrap();

@@ -10,6 +10,7 @@ mod model;
 mod refusal;
 mod retention;
 mod seek;
+mod writers;
 
 use std::sync::Arc;
 
