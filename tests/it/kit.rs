@@ -52,5 +52,5 @@ fn a_world_shares_nothing_with_the_machine() {
     assert!(!world.data().exists());
     assert_eq!(world.inbox_len(), 0);
     let names: Vec<_> = world.command(["events"]).get_envs().map(|(name, _)| name.to_owned()).collect();
-    assert_eq!(names, ["HOME", "MNEMOSYNE_DATA_DIR", "PATH", "TZ"]);
+    assert_eq!(names, ["HOME", "MNEMOSYNE_DATA_DIR", "MNEMOSYNE_DISABLE_AUTO_START_API", "PATH", "TZ"]);
 }

@@ -31,6 +31,7 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne tail -f", GoesOn("tool_call_completed", 130)),
     ("mnemosyne events --session ID --kind 'tool_call_*' --since 2h", Ends("tool_call_completed")),
     ("mnemosyne sessions", Ends("6d1f3c52")),
+    ("mnemosyne state sessions --at 2h", Ends("sessions")),
     ("mnemosyne session ID", Ends("tools      1 call")),
     ("mnemosyne replay ID --speed 4 --max-gap 1s", Ends("prompt_submitted: find the needle")),
     ("mnemosyne stats --since 7d --by day", Ends("tool calls")),
