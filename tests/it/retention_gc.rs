@@ -178,14 +178,18 @@ fn at_the_cap_emits_are_refused_hooks_are_kept_and_gc_makes_room() {
     small_segments(&world, "[disk]\nmax_bytes = 16777216\n");
     let server = world.server();
     let mut n = 0;
-    let refused = loop {
+    // Small ones last: where a large one does not fit, the hook's might.
+    let mut refused_at = |size: usize| loop {
         n += 1;
-        assert!(n < 1_000, "the cap does not hold");
-        let answer = server.post("/events/emit", &event(n, 40_000));
+        assert!(n < 2_000, "the cap does not hold");
+        let answer = server.post("/events/emit", &event(n, size));
         if answer.status != 200 {
             break answer;
         }
     };
+    let refused = refused_at(40_000);
+    let smallest = [2_000, 100, 1].map(refused_at);
+    assert!(smallest.iter().all(|answer| answer.status == 507));
     assert_eq!((refused.status, refused.error_code().as_str()), (507, "storage_full"), "{}", refused.text());
     assert!(refused.text().contains("disk.max_bytes"), "{}", refused.text());
     world.hook(&json!({"hook_event_name": "Stop", "session_id": "s", "cwd": "/p"}));
