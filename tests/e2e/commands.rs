@@ -72,6 +72,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("replay", "SESSION --speed max", &[], ALL_WELL),
     row("state", "sessions", &[], ALL_WELL),
     row("stats", "sessions --by day", &[], ALL_WELL),
+    row("status", "", &["status_check_executed"], ALL_WELL),
+    row("config get", "server.linger", &[], ALL_WELL),
+    row("config set", "server.linger 7", &["config_changed"], NEEDS_A_DISK),
+    row("config unset", "server.linger", &["config_changed"], NEEDS_A_DISK),
+    row("config list", "", &[], ALL_WELL),
+    row("config path", "", &[], ALL_WELL),
     Row {
         facts: true,
         ..row(
@@ -162,6 +168,8 @@ fn transcripts(world: &World, n: usize) -> String {
 /// A world with a session on record, all of it in the journal.
 pub(crate) fn recorded() -> World {
     let world = World::new();
+    std::fs::create_dir(world.data()).expect("the data directory");
+    std::fs::write(world.data().join("config.toml"), "[server]\nlinger = 9\n").expect("the configuration");
     let call = |hook: &str| {
         json!({"session_id": SESSION, "hook_event_name": hook, "cwd": "/code/parcels", "tool_name": "Bash",
             "tool_use_id": "t1", "tool_input": {"command": "true"}, "tool_response": {"stdout": "needle"}})
