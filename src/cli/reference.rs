@@ -95,6 +95,10 @@ prints nothing and always exits 0.
 
 A server (`api-server`) that is asked to end by Ctrl-C or SIGTERM ends well: exit 0. A follower (`tail -f`, `demo`)
 that is ended so exits 130, as every command that was not done.
+
+No command needs a server. While one starts, and when one dies in the midst, every command does its work; `gc` alone
+exits 1 then, as it needs the journal for itself. Where the data directory cannot be written, or the disk is full, what
+reads goes on, and what would write exits 1 with one line; `gc` makes room on a full disk. `hook` exits 0 whatever is wrong.
 ";
 
 const JSON: &str = "\

@@ -364,3 +364,8 @@ fn names_a_secret(option: &str) -> bool {
 #[cfg(test)]
 #[path = "run/tests.rs"]
 mod tests;
+
+/// The guide to this module; its examples run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/EVENT_HELPERS_GUIDE.md")]
+mod guide {}

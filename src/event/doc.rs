@@ -1,4 +1,5 @@
-//! The page `docs/EVENTS.md`, made from the catalog. A test compares it with the file and says how to write it anew.
+//! The page `docs/EVENTS.md`, and the reference in `docs/AGENT_GUIDE.md`, made from the catalog. A test compares them with the
+//! files and says how to write them anew.
 
 use super::catalog::{Field, FieldType, Kind};
 use super::{Category, Event, PayloadText, Seq, Source, StoredEvent, Timestamp, emit, ids};
@@ -14,7 +15,27 @@ pub fn events_md() -> String {
             section(&mut page, kind);
         }
     }
+    page.push_str(USES);
     page
+}
+
+/// What stands behind the kinds: life cycles, the stream, how to use it.
+const USES: &str = include_str!("doc/uses.md");
+
+/// Between these two lines of the agent's guide stands [`reference_md`].
+pub const REFERENCE_BEGINS: &str = "<!-- generated from the catalog: begin -->\n";
+/// The second of them.
+pub const REFERENCE_ENDS: &str = "<!-- generated from the catalog: end -->\n";
+
+/// A table of all kinds, for a guide: how much each matters, and who emits it.
+pub fn reference_md() -> String {
+    let mut table = String::from("| kind | importance | emitted by | state |\n|---|---|---|---|\n");
+    for &kind in Kind::ALL {
+        let (name, importance, producer) = (kind.name(), kind.importance(), kind.producer());
+        let _ =
+            writeln!(table, "| [`{name}`](EVENTS.md#{name}) | {importance} | {producer} | {} |", state(kind));
+    }
+    table
 }
 
 /// An event of a kind as a reader gets it, the same on every run.

@@ -1,6 +1,6 @@
-//! The README is true: what stands in its `sh` blocks is run as it stands there, by a shell, from a home where nothing
-//! is set up. Commands that cannot run inside a test are listed with the reason; a line that is in neither list, and a
-//! list that names a line which is gone, is a failure.
+//! The README and the guides are true: what stands in their `sh` blocks is run as it stands there, by a shell, from a home
+//! where nothing is set up. Commands that cannot run inside a test are listed with the reason; a line that is in neither list,
+//! and a list that names a line which is gone, is a failure.
 
 use crate::support::{Running, World, wait_for};
 use rustix::process::Signal;
@@ -9,6 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const SESSION: &str = "6d1f3c52-98a4-4a0e-8d3b-2f6f5b7c1e10";
+
+/// The pages whose commands are run, each in a home of its own.
+const PAGES: &[&str] =
+    &["README.md", "CLAUDE.md", "docs/AGENT_GUIDE.md", "docs/EVENTS.md", "docs/EVENT_HELPERS_GUIDE.md"];
 
 /// What a command is expected to do.
 enum Does {
@@ -34,12 +38,30 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne state sessions --at 2h", Ends("sessions")),
     ("mnemosyne session ID", Ends("tools      1 call")),
     ("mnemosyne replay ID --speed 4 --max-gap 1s", Ends("prompt_submitted: find the needle")),
+    ("mnemosyne state sessions --at 2h", Ends("sessions at seq")),
     ("mnemosyne stats --since 7d --by day", Ends("tool calls")),
     (r#"TOKEN=$(sed 's/.*"token":"\([0-9a-f]*\)".*/\1/' ~/.local/share/mnemosyne/server.json)"#, Prepares),
     (
         r#"curl -N -H "Authorization: Bearer $TOKEN" "http://127.0.0.1:3000/events/stream?from=1""#,
         GoesOn("event: tool_call_completed", 130),
     ),
+    (
+        r#"curl -sN -H "Authorization: Bearer $TOKEN" "http://127.0.0.1:3000/events/stream?from=1&min_importance=6""#,
+        GoesOn("event: server_started", 130),
+    ),
+    (
+        r#"curl -sN -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: 1" "http://127.0.0.1:3000/events/stream""#,
+        GoesOn("id: 2\n", 130),
+    ),
+    (
+        r#"curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{"kind":"custom","payload":{"name":"deployed","data":{"version":"1.4"}}}' "http://127.0.0.1:3000/events/emit""#,
+        Ends("\"seqs\":["),
+    ),
+    ("mnemosyne events --kind custom", Ends("deployed")),
+    ("mnemosyne status", Ends("inbox")),
+    ("mnemosyne events --kind 'tool_call_*'", Ends("tool_call_completed")),
+    ("mnemosyne tail -n 3", Ends("tool_call_completed")),
+    ("mnemosyne events --category store", Ends("")),
 ];
 
 const NOT_RUN: &[(&str, &str)] = &[
@@ -52,6 +74,9 @@ const NOT_RUN: &[(&str, &str)] = &[
         "builds the program a second time; the gate runs it, and cli_demo runs `demo`",
     ),
     ("cargo test", "is what runs this"),
+    ("cargo test --test e2e", "is run by `cargo test`"),
+    ("cargo clippy --workspace --all-targets -- -D warnings", "the gate runs it"),
+    ("cargo fmt --all", "the gate checks it"),
     ("cargo install --path . --locked", "builds the program a second time; the names are checked below"),
     ("cargo install --path tools --locked", "builds the program a second time; the names are checked below"),
     ("mnemosyne-inspect verify DIR", "the program of another package, whose own tests run it"),
@@ -122,27 +147,38 @@ fn address(server: &Running) -> String {
 }
 
 #[test]
-fn every_command_of_the_readme_is_run_or_listed_with_a_reason() {
-    let page = file("README.md");
-    let commands = commands(&page);
-    assert!(commands.len() >= 10, "the blocks are found: {commands:?}");
-    for command in &commands {
+fn every_command_of_the_pages_is_run_or_listed_with_a_reason() {
+    let of_pages: Vec<String> = PAGES.iter().flat_map(|page| commands(&file(page))).collect();
+    assert!(commands(&file("README.md")).len() >= 10, "the blocks are found: {of_pages:?}");
+    for command in &of_pages {
         let run = RUN.iter().any(|(line, _)| line == command);
         let not_run = NOT_RUN.iter().any(|(line, why)| line == command && !why.is_empty());
         assert!(run || not_run, "nothing says whether `{command}` can run");
     }
     for line in RUN.iter().map(|row| row.0).chain(NOT_RUN.iter().map(|row| row.0)) {
-        assert!(commands.iter().any(|command| command == line), "the README no longer says `{line}`");
+        assert!(of_pages.iter().any(|command| command == line), "no page says `{line}` any more");
     }
 }
 
 #[test]
-fn the_commands_of_the_readme_do_what_it_says() {
+fn the_commands_of_the_pages_do_what_they_say() {
+    for page in PAGES {
+        run_page(page);
+    }
+}
+
+#[track_caller]
+fn run_page(page: &str) {
     let world = World::new();
     furnish(&world);
+    if page != "README.md" {
+        // The README begins with nothing; the others speak of a machine on which something is on record.
+        let ran = shell(&world, "exec mnemosyne hook < payload.json").wait();
+        assert_eq!(ran.code, Some(0), "{ran}");
+    }
     let mut server: Option<Running> = None;
     let mut prepared = String::new();
-    for command in commands(&file("README.md")) {
+    for command in commands(&file(page)) {
         let Some((_, does)) = RUN.iter().find(|(line, _)| *line == command) else { continue };
         let bound = server.as_ref().map(address);
         let line = command
@@ -156,10 +192,10 @@ fn the_commands_of_the_readme_do_what_it_says() {
                 server = Some(serving);
             }
             Ends(expected) => {
-                let ran = shell(&world, &format!("exec {line}")).wait();
-                assert_eq!(ran.code, Some(0), "`{line}`: {ran}");
+                let ran = shell(&world, &format!("{prepared}exec {line}")).wait();
+                assert_eq!(ran.code, Some(0), "{page}: `{line}`: {ran}");
                 let said = format!("{}{}", ran.stdout, ran.stderr);
-                assert!(said.contains(expected), "`{line}` does not say `{expected}`: {ran}");
+                assert!(said.contains(expected), "{page}: `{line}` does not say `{expected}`: {ran}");
             }
             GoesOn(expected, code) => {
                 let running = shell(&world, &format!("{prepared}exec {line}"));
@@ -167,13 +203,14 @@ fn the_commands_of_the_readme_do_what_it_says() {
                 running.signal(Signal::INT);
                 let ran = running.wait();
                 // A program that does not catch the signal (curl) is ended by it and has no code.
-                assert!(ran.code.is_none_or(|ended| ended == *code), "`{line}`: {ran}");
+                assert!(ran.code.is_none_or(|ended| ended == *code), "{page}: `{line}`: {ran}");
             }
         }
     }
-    let server = server.expect("the README starts a server");
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait().code, Some(0));
+    if let Some(server) = server {
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code, Some(0), "{page}");
+    }
 }
 
 #[test]
@@ -211,7 +248,7 @@ fn links(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn links_lead_to_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    let mut pages: Vec<_> = ["README.md", "CHANGELOG.md", "CLAUDE.md"].map(|name| root.join(name)).into();
     for directory in ["docs", "docs/adr"] {
         let listed = std::fs::read_dir(root.join(directory)).expect("the pages");
         pages.extend(
@@ -237,7 +274,8 @@ fn links_lead_to_files() {
 #[test]
 fn places_in_the_source_that_pages_name_exist() {
     let mut seen = 0;
-    for page in ["README.md", "docs/architecture.md"] {
+    let guides = ["docs/architecture.md", "docs/AGENT_GUIDE.md", "docs/EVENT_HELPERS_GUIDE.md", "CLAUDE.md"];
+    for page in guides.into_iter().chain(["README.md"]) {
         for (n, quoted) in file(page).split('`').enumerate() {
             let ours =
                 ["src/", "journal/", "tools/", "tests/", "docs/"].iter().any(|root| quoted.starts_with(root));

@@ -5,7 +5,9 @@
 //! `MNEMOSYNE_BLESS=1` is set; one that is there is never written again. An optional field that a kind gets later changes no version, for
 //! old payloads still parse: the kind then gets a further file, `.v<version>.b.txt` and so on, which begins empty and is written when blessed.
 
-use crate::event::doc::{events_md, example, example_is_valid};
+use crate::event::doc::{
+    REFERENCE_BEGINS, REFERENCE_ENDS, events_md, example, example_is_valid, reference_md,
+};
 use crate::event::*;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -87,5 +89,25 @@ fn the_page_about_events_is_fresh() {
     );
     for &kind in Kind::ALL {
         assert!(page.contains(&format!("### {}\n", kind.name())) && example_is_valid(kind), "{kind}");
+    }
+}
+
+#[test]
+fn the_reference_in_the_agents_guide_is_fresh() {
+    let path = root().join("docs/AGENT_GUIDE.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(REFERENCE_BEGINS).unwrap();
+    let (_, after) = rest.split_once(REFERENCE_ENDS).unwrap();
+    let fresh = format!("{before}{REFERENCE_BEGINS}{}{REFERENCE_ENDS}{after}", reference_md());
+    if bless() {
+        std::fs::write(&path, &fresh).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        found == fresh,
+        "docs/AGENT_GUIDE.md is stale; write it anew: MNEMOSYNE_BLESS=1 cargo test -p mnemosyne --lib event::"
+    );
+    for &kind in Kind::ALL {
+        assert!(found.contains(&format!("(EVENTS.md#{})", kind.name())), "{kind}");
     }
 }
