@@ -2,14 +2,14 @@
 //!
 //! It reads the files themselves, with a server or without one, so both give the same answer. `--since` and `--until`
 //! go by the time at which the journal took an event; the order is that of the seqs. What cannot be read stands in
-//! its place, everything after it is still printed, and the exit code then says 4.
+//! its place, everything after it is still printed, and the exit code then says 4. `--search` ranks instead: `search.rs`.
 
 use super::filters::Filters;
 use super::lines::Lines;
-use super::{Context, Outcome, display, when};
+use super::{Context, Outcome, display, search, when};
 use crate::error::Error;
-use crate::event::Seq;
-use crate::store::{self, Item, View};
+use crate::event::{Place, Seq};
+use crate::store::{self, Item, Replay, View};
 
 /// Prints the events that match, oldest first, and ends.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,12 +20,18 @@ pub struct Args {
     /// Only what was recorded at or after this time: 2026-11-22T10:00:00Z, 2026-11-22, or 2h for two hours ago
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only what was recorded at or before this time
-    #[arg(long, value_name = "TIME")]
+    /// End with this seq, or with what was recorded at or before this time
+    #[arg(long, value_name = "SEQ|TIME")]
     pub until: Option<String>,
-    /// End after so many events that match
+    /// End after so many events that match; with --search, show so many of the best [default: all, or 20 with --search]
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Search: events that hold all of these words, the best match first
+    ///
+    /// Words are found whole and in either case; "a phrase" in double quotes in this order; -word must not be there. Any other
+    /// character stands between words and means nothing. Ranges and filters apply before the ranking.
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    pub search: Option<String>,
     /// Which of them
     #[command(flatten)]
     pub filters: Filters,
@@ -39,18 +45,21 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     args.filters.filter()?;
     let now = context.now();
     let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
-    let until = args.until.map(|text| when::parse("--until", &text, now)).transpose()?;
+    let until = args.until.map(|text| when::place("--until", &text, now)).transpose()?;
+    let query = args.search.as_deref().map(search::query).transpose()?;
     let view = open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;
     let from = start(&view, args.from)?;
+    if let Some(query) = query {
+        let range = search::Range { from, since, until };
+        return search::run(query, filter, range, args.limit, &view, context);
+    }
     let mut replay = view.replay(from).filtered(filter);
     if let Some(since) = since {
         replay = replay.since(since)?;
     }
-    if let Some(until) = until {
-        replay = replay.until(until);
-    }
+    replay = ending(replay, until);
     let mut lines = Lines::default();
     let limit = args.limit.unwrap_or(u64::MAX);
     while lines.events < limit
@@ -81,8 +90,20 @@ pub fn open(context: &mut Context) -> Result<View, Error> {
     Ok(view)
 }
 
+/// A replay that ends there.
+pub fn ending(replay: Replay, until: Option<Place>) -> Replay {
+    match until {
+        Some(Place::Seq(last)) => replay.through(last),
+        Some(Place::Time(last)) => replay.until(last),
+        None => replay,
+    }
+}
+
 /// The first seq to show: the one that was asked for, else the first that is kept.
-fn start(view: &View, from: Option<u64>) -> Result<Seq, Error> {
+///
+/// # Errors
+/// [`Error::CursorAhead`].
+pub fn start(view: &View, from: Option<u64>) -> Result<Seq, Error> {
     let Some(from) = from.map(Seq::new) else { return Ok(view.first()) };
     let last = view.durable();
     if from > last.next() {

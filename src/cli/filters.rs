@@ -14,27 +14,27 @@ const WHOLE_ID_BYTES: usize = 36;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
-    /// Only events of this agent session; the beginning of its id is enough
+    /// Only events of this agent session; the beginning of its id is enough; several times for any of them
     #[arg(long, value_name = "ID")]
-    pub session: Option<String>,
+    pub session: Vec<String>,
     /// Only events of these kinds; a pattern like `tool_call_*`, several with commas
     #[arg(long, value_name = "GLOB")]
-    pub kind: Option<String>,
-    /// Only events of this category, like agent, cli or session
+    pub kind: Vec<String>,
+    /// Only events of these categories, like agent, cli or session; several with commas
     #[arg(long, value_name = "NAME")]
-    pub category: Option<String>,
-    /// Only events whose payload contains this text
+    pub category: Vec<String>,
+    /// Only events whose payload or summary contains this text, as it is
     #[arg(long, value_name = "TEXT")]
     pub grep: Option<String>,
     /// Only events at least this important, 1 to 10
     #[arg(long, value_name = "N")]
     pub min_importance: Option<u8>,
-    /// Only events of this agent or subagent
+    /// Only events of this agent or subagent; several times for any of them
     #[arg(long, value_name = "ID")]
-    pub agent: Option<String>,
-    /// Only events of this project
+    pub agent: Vec<String>,
+    /// Only events of this project; several times for any of them
     #[arg(long, value_name = "NAME")]
-    pub project: Option<String>,
+    pub project: Vec<String>,
 }
 
 impl Filters {
@@ -42,16 +42,16 @@ impl Filters {
     pub fn pairs(&self) -> Vec<(String, String)> {
         let importance = self.min_importance.map(|n| n.to_string());
         [
-            ("session", &self.session),
+            ("session", self.session.as_slice()),
             ("kind", &self.kind),
             ("category", &self.category),
-            ("grep", &self.grep),
-            ("min_importance", &importance),
+            ("grep", self.grep.as_slice()),
+            ("min_importance", importance.as_slice()),
             ("agent", &self.agent),
             ("project", &self.project),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_owned(), value.clone())))
         .collect()
     }
 
@@ -61,15 +61,14 @@ impl Filters {
     /// # Errors
     /// [`Error::Usage`] when several sessions begin so, and a journal that cannot be read.
     pub fn complete(&mut self, view: &View, context: &mut Context) -> Result<(), Error> {
-        let Some(given) = self.session.as_deref().filter(|given| given.len() < WHOLE_ID_BYTES) else {
-            return Ok(());
-        };
-        match look::in_journal(view, view.durable(), given)? {
-            Ok(found) => self.session = Some(found.id),
-            Err(Unresolved::Ambiguous(ids)) => return Err(session::ambiguous(given, &ids)),
-            Err(Unresolved::Unknown) => {
-                let given = super::display::fit(given, 60);
-                context.out.note(&format!("no session on record is or begins with `{given}`"));
+        for session in self.session.iter_mut().filter(|given| given.len() < WHOLE_ID_BYTES) {
+            match look::in_journal(view, view.durable(), session)? {
+                Ok(found) => *session = found.id,
+                Err(Unresolved::Ambiguous(ids)) => return Err(session::ambiguous(session, &ids)),
+                Err(Unresolved::Unknown) => {
+                    let given = super::display::fit(session, 60);
+                    context.out.note(&format!("no session on record is or begins with `{given}`"));
+                }
             }
         }
         Ok(())

@@ -33,6 +33,7 @@ pub mod out;
 pub mod reference;
 pub mod replay;
 pub mod run;
+pub mod search;
 pub mod session;
 mod session_parts;
 pub mod sessions;

@@ -102,6 +102,11 @@ impl Out {
         self.manner.quiet
     }
 
+    /// Whether data goes to a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.each_line
+    }
+
     /// Whether data is coloured.
     pub fn is_colored(&self) -> bool {
         self.color
@@ -152,6 +157,14 @@ impl Out {
     /// As [`Out::line`].
     pub fn flush(&mut self) -> Result<(), Error> {
         self.stdout.flush().map_err(failed)
+    }
+
+    /// A picture for a terminal, with its escape sequences, at once. Text of events in it must be safe: see `cli::display`.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub fn draw(&mut self, picture: &str) -> Result<(), Error> {
+        self.stdout.write_all(picture.as_bytes()).and_then(|()| self.stdout.flush()).map_err(failed)
     }
 
     /// Words for a person, unless `--quiet`.

@@ -1,18 +1,33 @@
 //! `replay SESSION`: a session as it happened, event by event, with its own spacing.
 //!
+//! With `--state` each event is followed by what it changed in a projection ([`states`]). With `--step`, in a terminal, keys decide
+//! which event is shown ([`interactive`]); anywhere else the lines are the same, without pauses.
+//!
 //! Events come by (time, seq). Which events and which pauses is decided by pure code ([`pacing`]); the only thing
 //! that sleeps is the [`Sleeper`] at the end of the chain, which a test replaces.
 
+mod interactive;
+mod player;
+mod screen;
+mod states;
+mod terminal;
+
 use super::display;
+use super::display::Role;
 use super::lines::Lines;
 use super::out::Out;
 use super::session::find;
 use super::sessions::{Folded, outcome};
-use super::{Context, Outcome, when};
+use super::{Context, Exit, Outcome, when};
 use crate::error::Error;
-use crate::event::{Seq, StoredEvent, Timestamp};
+use crate::event::{Range, Seq, StoredEvent};
 use crate::projection::Progress;
 use crate::projection::pacing::{self, Pacing, Speed};
+use crate::store::Gap;
+use player::Stop;
+use serde_json::json;
+use states::States;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 /// Arguments.
@@ -33,6 +48,12 @@ pub struct Args {
     /// End here, included: a seq, a time, a date, or how long ago
     #[arg(long, value_name = "SEQ|TIME")]
     until: Option<String>,
+    /// Event by event: in a terminal the keys decide (space, arrows, f, p, g, ? for help, q); elsewhere without pauses
+    #[arg(long)]
+    step: bool,
+    /// Show what each event changed in a projection, as far as it concerns the session [default: sessions]
+    #[arg(long, value_name = "PROJECTION", num_args = 0..=1, default_missing_value = "sessions")]
+    state: Option<String>,
 }
 
 /// Runs it.
@@ -40,27 +61,53 @@ pub struct Args {
 /// # Errors
 /// [`Error::NotFound`] when no session begins with the id, [`Error::Usage`] when several do or a place cannot be read.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let Args { session, speed, max_gap, from, until } = args;
+    let Args { session, speed, max_gap, from, until, step, state } = args;
     let now = context.now();
     let range = Range {
-        from: from.as_deref().map(|text| Place::parse("--from", text, now)).transpose()?,
-        until: until.as_deref().map(|text| Place::parse("--until", text, now)).transpose()?,
+        from: from.as_deref().map(|text| when::place("--from", text, now)).transpose()?,
+        until: until.as_deref().map(|text| when::place("--until", text, now)).transpose()?,
     };
     let folded = Folded::now(context)?;
     let found = find(&folded, &session)?;
     let mut order = folded.view.session(&found.id)?;
-    let progress = Progress { gaps: order.gaps().to_vec(), ..Progress::default() };
-    let pacing = Pacing { speed, max_gap };
+    let (gaps, places) = (order.gaps().to_vec(), order.places().to_vec());
+    let mut states = state.map(|name| States::new(context, &folded.view, &name, &found.id)).transpose()?;
     let mut next = || loop {
         match order.next()? {
-            Some(event) if !range.holds(&event) => {}
+            Some(event) if !range.holds(event.seq, event.event.time) => {}
             other => return Ok(other),
         }
     };
-    let played = play(&mut context.out, pacing, &mut next, &mut std::thread::sleep)?;
+    if step && !context.out.is_json() && context.out.is_terminal() && std::io::stdin().is_terminal() {
+        let mut stops = Vec::new();
+        while let Some(event) = next()? {
+            stops.push(Stop::of(&event));
+        }
+        let pacing = Pacing { speed, max_gap };
+        let played = interactive::run(stops, pacing, &folded.view, &mut states, context)?;
+        let told = outcome(context, &progress(gaps, states), played.summary.clone().unwrap_or_default());
+        return Ok(if played.exit == Exit::Done { told } else { played });
+    }
+    let pacing = Pacing { speed: if step { Speed::MAX } else { speed }, max_gap };
+    if let Some(states) = &mut states {
+        // In the order of the journal: a fold goes forward only, and lines that came late would send it back each time.
+        states
+            .learn(places.into_iter().filter(|(time, seq)| range.holds(*seq, *time)).map(|(_, seq)| seq))?;
+    }
+    let played = play(&mut context.out, pacing, &mut states, &mut next, &mut std::thread::sleep)?;
     let words = format!("{} replayed", display::counted(played, "event"));
     context.out.note(&words);
-    Ok(outcome(context, &progress, words))
+    Ok(outcome(context, &progress(gaps, states), words))
+}
+
+/// Gives a terminal back that a replay holds, where one does.
+pub(super) fn restore_terminal() {
+    terminal::restore();
+}
+
+/// What could not be read on the way.
+fn progress(gaps: Vec<Gap>, states: Option<States>) -> Progress {
+    Progress { gaps, ..states.map(States::into_progress).unwrap_or_default() }
 }
 
 /// What waits between two events.
@@ -71,6 +118,7 @@ impl<F: FnMut(Duration)> Sleeper for F {}
 fn play(
     out: &mut Out,
     pacing: Pacing,
+    states: &mut Option<States>,
     next: &mut impl FnMut() -> Result<Option<StoredEvent>, Error>,
     sleep: &mut impl Sleeper,
 ) -> Result<u64, Error> {
@@ -83,51 +131,30 @@ fn play(
             sleep(delay);
         }
         lines.event(out, &stored)?;
+        if let Some(states) = states {
+            show_changes(out, states, stored.seq)?;
+        }
     }
     out.flush()?;
     Ok(lines.events)
 }
 
-/// A place in a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Seq(Seq),
-    Time(Timestamp),
-}
-
-impl Place {
-    pub(super) fn parse(option: &str, text: &str, now: Timestamp) -> Result<Place, Error> {
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let seq = text
-                .parse()
-                .map_err(|_| Error::usage(format!("{option} {text} is no seq: it is too large")))?;
-            return Ok(Place::Seq(seq));
-        }
-        when::parse(option, text, now).map(Place::Time)
+/// What an event changed: a line for each place, or with `--json` one object, after the event's own line.
+fn show_changes(out: &mut Out, states: &mut States, seq: Seq) -> Result<(), Error> {
+    let projection = states.projection();
+    let changes = states.changes_at(seq)?;
+    if out.is_json() {
+        return out.json(&json!({"state": {"projection": projection, "seq": seq, "changes": changes}}));
     }
-}
-
-/// The part of a session that is shown: both ends are included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Range {
-    from: Option<Place>,
-    until: Option<Place>,
-}
-
-impl Range {
-    fn holds(self, stored: &StoredEvent) -> bool {
-        let begun = match self.from {
-            Some(Place::Seq(seq)) => stored.seq >= seq,
-            Some(Place::Time(time)) => stored.event.time >= time,
-            None => true,
-        };
-        let over = match self.until {
-            Some(Place::Seq(seq)) => stored.seq > seq,
-            Some(Place::Time(time)) => stored.event.time > time,
-            None => false,
-        };
-        begun && !over
+    let style = out.style();
+    for change in changes {
+        let words = display::fit(
+            &screen::change_words(change),
+            style.columns.unwrap_or(usize::MAX).saturating_sub(9),
+        );
+        out.line(&format!("{:>7}  {}", "", style.paint(Role::Dim, &words)))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -135,7 +162,7 @@ mod tests {
     use super::*;
     use crate::cli::out::Manner;
     use crate::cli::out::tests::captured;
-    use crate::event::{Event, Source, payload};
+    use crate::event::{Event, Source, Timestamp, payload};
     use uuid::Uuid;
 
     fn prompt(seq: u64, ms: i64) -> StoredEvent {
@@ -151,7 +178,7 @@ mod tests {
         let mut events =
             times.iter().zip(1..).map(|(ms, seq)| prompt(seq, *ms)).collect::<Vec<_>>().into_iter();
         let mut slept = Vec::new();
-        let played = play(&mut out, pacing, &mut || Ok(events.next()), &mut |pause| {
+        let played = play(&mut out, pacing, &mut None, &mut || Ok(events.next()), &mut |pause| {
             slept.push((pause, stdout.text().lines().count()));
         });
         assert_eq!(played.unwrap(), times.len() as u64);
@@ -172,12 +199,13 @@ mod tests {
     #[test]
     fn a_range_includes_both_its_ends() {
         let now = Timestamp::EPOCH;
-        let place = |text| Some(Place::parse("--from", text, now).unwrap());
+        let place = |text| Some(when::place("--from", text, now).unwrap());
         let range = Range { from: place("2"), until: place("1970-01-01T00:00:00.3Z") };
-        let held: Vec<_> =
-            (1..=4).filter(|seq| range.holds(&prompt(*seq, seq.cast_signed() * 100))).collect();
+        let held: Vec<_> = (1..=4)
+            .filter(|n| range.holds(Seq::new(*n), Timestamp::from_micros(n.cast_signed() * 100_000)))
+            .collect();
         assert_eq!(held, [2, 3]);
-        assert_eq!(Place::parse("--from", "99999999999999999999", now).unwrap_err().exit_code(), 2);
-        assert_eq!(Place::parse("--from", "", now).unwrap_err().exit_code(), 2);
+        assert_eq!(when::place("--from", "99999999999999999999", now).unwrap_err().exit_code(), 2);
+        assert_eq!(when::place("--from", "", now).unwrap_err().exit_code(), 2);
     }
 }

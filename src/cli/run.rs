@@ -312,6 +312,7 @@ fn listen(context: &mut Context) {
         if let Some(run) = &run {
             run.end(&Err(Error::Interrupted));
         }
+        super::replay::restore_terminal();
         std::process::exit(i32::from(Exit::Interrupted as u8));
     };
     if let Err(error) = context.interrupt.listen(at_once) {
@@ -321,6 +322,7 @@ fn listen(context: &mut Context) {
 
 /// What a user sees of a defect of ours: where it is and what to do, not a stack.
 fn tell_of_panic(info: &std::panic::PanicHookInfo<'_>) {
+    super::replay::restore_terminal();
     let what = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     // There is nowhere left to tell that stderr is gone.

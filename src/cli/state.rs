@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 use super::display::{self, Role, Style};
-use super::replay::Place;
 use super::sessions::outcome;
-use super::{Context, Outcome, events};
+use super::{Context, Outcome, events, when};
 use crate::error::Error;
-use crate::event::Seq;
+use crate::event::{Place, Seq};
 use crate::projection::snapshot::Files;
 use crate::projection::{StateView, registry, seq_at};
 use crate::store::View;
@@ -35,7 +34,7 @@ const VALUE_COLUMNS: usize = 120;
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let definition = registry::find(&args.projection)?;
     let now = context.now();
-    let at = args.at.as_deref().map(|text| Place::parse("--at", text, now)).transpose()?;
+    let at = args.at.as_deref().map(|text| when::place("--at", text, now)).transpose()?;
     let view = events::open(context)?;
     let seq = seq_of(&view, at)?;
     let dir = context.locate_data_dir()?;

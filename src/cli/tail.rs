@@ -17,7 +17,8 @@ use super::{Context, Exit, Outcome, events, when};
 use crate::client::{self, Next, Server, Stream};
 use crate::config::DataDir;
 use crate::error::Error;
-use crate::event::{Filter, Seq, StoredEvent, Timestamp};
+use crate::event::{Filter, Place, Seq, StoredEvent, Timestamp};
+use crate::projection::seq_at;
 use crate::store::{self, Delivery, Item, Subscription, View};
 use crate::wire::{self, sse};
 use std::collections::VecDeque;
@@ -35,7 +36,7 @@ const LOOK_FOR_SERVER: Duration = Duration::from_secs(1);
 /// Shows the newest events, and with -f each new one as it comes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// How many of the newest events that match to show first [default: 10, or all with --since]
+    /// How many of the newest events that match to show first [default: 10, or all with --since or --from]
     #[arg(short = 'n', long, value_name = "N")]
     pub lines: Option<usize>,
     /// Go on with each new event until Ctrl-C
@@ -44,6 +45,12 @@ pub struct Args {
     /// Begin with what was recorded at or after this time: 2026-11-22T10:00:00Z, 2026-11-22, or 2h
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
+    /// Begin at this seq
+    #[arg(long, value_name = "SEQ", conflicts_with = "since")]
+    pub from: Option<u64>,
+    /// End with this seq, or with what was recorded at or before this time; nothing is followed then
+    #[arg(long, value_name = "SEQ|TIME", conflicts_with_all = ["follow", "cursor_file"])]
+    pub until: Option<String>,
     /// Go on after the seq that this file holds, and keep it up to date; without the file, begin as usual
     ///
     /// With it, everything since is shown, not the newest 10. The file is replaced after the output was handed on: whoever is
@@ -63,6 +70,7 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     args.filters.filter()?;
     let now = context.now();
     let since = args.since.as_deref().map(|text| when::parse("--since", text, now)).transpose()?;
+    let until = args.until.as_deref().map(|text| when::place("--until", text, now)).transpose()?;
     let view = events::open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;
@@ -77,7 +85,7 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(cursor) = follower.file.as_ref().and_then(CursorFile::cursor) {
         follower.show_after(cursor, &view, through, &mut lines, context)?;
     } else {
-        for item in newest(&args, &follower.filter, since, &view, through)? {
+        for item in newest(&args, &follower.filter, (since, until), &view, through)? {
             lines.item(&mut context.out, &item)?;
         }
     }
@@ -98,14 +106,22 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
 fn newest(
     args: &Args,
     filter: &Filter,
-    since: Option<Timestamp>,
+    (since, until): (Option<Timestamp>, Option<Place>),
     view: &View,
     through: Seq,
 ) -> Result<Vec<Item>, Error> {
-    let Some(since) = since else {
-        return events::last_matching(view, filter, args.lines.unwrap_or(10), through);
+    let through = match until {
+        Some(Place::Seq(last)) => through.min(last),
+        Some(Place::Time(last)) => through.min(seq_at(view, last)?),
+        None => through,
     };
-    let mut replay = view.replay(view.first()).filtered(filter.clone()).through(through).since(since)?;
+    if since.is_none() && args.from.is_none() {
+        return events::last_matching(view, filter, args.lines.unwrap_or(10), through);
+    }
+    let mut replay = view.replay(events::start(view, args.from)?).filtered(filter.clone()).through(through);
+    if let Some(since) = since {
+        replay = replay.since(since)?;
+    }
     let mut items = VecDeque::new();
     while let Some(item) = replay.next()? {
         items.push_back(item);

@@ -5,7 +5,7 @@
 //! "Now" is an argument, so that a test can name it.
 
 use crate::error::Error;
-use crate::event::Timestamp;
+use crate::event::{Place, Timestamp};
 use crate::projection::pacing::parse_duration;
 
 /// The moment that `text` names, seen from `now`.
@@ -19,6 +19,19 @@ pub fn parse(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Erro
              15m, 2h, 3d or 1h30m; it got {text:?}"
         ),
     })
+}
+
+/// The place that `text` names: digits alone are a seq, anything else a moment, as [`parse`] reads it.
+///
+/// # Errors
+/// As [`parse`], and [`Error::Usage`] for a seq that is too large.
+pub fn place(option: &str, text: &str, now: Timestamp) -> Result<Place, Error> {
+    if Place::is_seq(text) {
+        let seq =
+            text.parse().map_err(|_| Error::usage(format!("{option} {text} is no seq: it is too large")))?;
+        return Ok(Place::Seq(seq));
+    }
+    parse(option, text, now).map(Place::Time)
 }
 
 fn rfc3339(text: &str) -> Option<Timestamp> {

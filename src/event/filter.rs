@@ -85,7 +85,7 @@ impl Filter {
             }
             "category" => {
                 for name in parts(key, value)? {
-                    let category = Category::from_name(name).ok_or_else(|| unknown_category(key))?;
+                    let category = Category::from_name(name).ok_or_else(|| unknown_category(key, name))?;
                     self.categories.insert(category);
                 }
             }
@@ -97,7 +97,11 @@ impl Filter {
             }
             "grep" => once(key, &mut self.grep, Needle::new(value))?,
             _ => {
-                let message = format!("no such filter; there are {}", Filter::KEYS.join(", "));
+                let known = Filter::KEYS.join(", ");
+                let message = match nearest(key, Filter::KEYS.iter().copied()) {
+                    Some(meant) => format!("no such filter; did you mean `{meant}`? There are {known}"),
+                    None => format!("no such filter; there are {known}"),
+                };
                 return Err(FieldError::new(key, "unknown_key", message));
             }
         }
@@ -219,22 +223,31 @@ fn once<T>(key: &str, place: &mut Option<T>, value: T) -> Result<(), FieldError>
     }
 }
 
-fn unknown_category(key: &str) -> FieldError {
+fn unknown_category(key: &str, name: &str) -> FieldError {
     let names: Vec<_> = Category::ALL.iter().map(|category| category.name()).collect();
-    FieldError::new(key, "unknown_category", format!("no such category; there are {}", names.join(", ")))
+    let known = names.join(", ");
+    let message = match nearest(name, names) {
+        Some(meant) => format!("no such category; did you mean `{meant}`? There are {known}"),
+        None => format!("no such category; there are {known}"),
+    };
+    FieldError::new(key, "unknown_category", message)
 }
 
 /// A kind that there is not would match nothing for ever, and look like a journal without such events.
 fn unknown_kind(key: &str, glob: &str) -> FieldError {
-    const LIKENESS_LEAST: f64 = 0.8;
-    let bare = glob.trim_matches(['*', '?']);
-    let likeness = |kind: &super::Kind| strsim::jaro_winkler(bare, kind.name());
-    let nearest = super::Kind::ALL.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let hint = match nearest.filter(|kind| likeness(kind) >= LIKENESS_LEAST) {
-        Some(kind) => format!("did you mean `{}`?", kind.name()),
+    let hint = match nearest(glob.trim_matches(['*', '?']), super::Kind::ALL.iter().map(|kind| kind.name())) {
+        Some(meant) => format!("did you mean `{meant}`?"),
         None => "EVENTS.md lists them; events with a name of their own are of the kind `custom`".to_owned(),
     };
     FieldError::new(key, "unknown_kind", format!("no kind is or matches `{glob}`; {hint}"))
+}
+
+/// The name that `typed` was probably meant to be.
+fn nearest(typed: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    const LIKENESS_LEAST: f64 = 0.8;
+    let likeness = |name: &str| strsim::jaro_winkler(typed, name);
+    let nearest = names.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    nearest.filter(|name| likeness(name) >= LIKENESS_LEAST)
 }
 
 /// `*` and `?` against a name. Goes back only to the last star: time is the product of the lengths at worst.

@@ -7,7 +7,7 @@ use super::runner::{Progress, Source, state_at};
 use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Fold, Projection, StateHash, base};
 use crate::error::{Error, Result};
-use crate::event::{Seq, StoredEvent};
+use crate::event::{Json, Seq, StoredEvent};
 use crate::store::Item;
 
 /// The version of the JSON of a state.
@@ -140,6 +140,11 @@ pub trait AnyFold: Send + Sync {
     /// # Errors
     /// When it has none: a fault of the projection.
     fn state_json(&self) -> Result<Box<RawValue>>;
+    /// What of the state concerns one session; see [`Projection::session_json`].
+    ///
+    /// # Errors
+    /// As [`AnyFold::state_json`].
+    fn session_json(&self, session: &str) -> Result<Json>;
 }
 
 impl<P: Projection> AnyFold for Fold<P> {
@@ -163,6 +168,9 @@ impl<P: Projection> AnyFold for Fold<P> {
     }
     fn state_json(&self) -> Result<Box<RawValue>> {
         serde_json::value::to_raw_value(self.state()).map_err(|error| no_form::<P>("JSON form", &error))
+    }
+    fn session_json(&self, session: &str) -> Result<Json> {
+        P::session_json(self.state(), session).map_err(|error| no_form::<P>("JSON form", &error))
     }
 }
 

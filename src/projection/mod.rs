@@ -28,6 +28,7 @@ pub mod agents;
 pub mod any;
 pub mod base;
 pub mod calendar;
+pub mod changes;
 pub mod commands;
 pub mod compare;
 mod durable;
@@ -72,6 +73,15 @@ pub trait Projection: 'static {
 
     /// Takes one event into the state. Events come by rising seq, each once; some may be missing.
     fn apply(state: &mut Self::State, event: &StoredEvent);
+
+    /// What of a state concerns one session, as JSON; null where nothing does. All of it, where a projection cannot tell.
+    ///
+    /// # Errors
+    /// When the state has no JSON form: a fault of the projection.
+    fn session_json(state: &Self::State, session: &str) -> serde_json::Result<crate::event::Json> {
+        let _ = session;
+        serde_json::to_value(state)
+    }
 
     /// Carries the state of an older schema over, from its postcard bytes. Asked only for a base: a snapshot of an older schema
     /// is folded anew. `None` means that it cannot be had any more, and the projection begins after the base.

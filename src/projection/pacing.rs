@@ -26,6 +26,21 @@ impl Speed {
     /// No pause at all.
     pub const MAX: Speed = Speed(None);
     const THOUSANDTHS_MIN: u32 = 100;
+    /// The speeds that [`Speed::faster`] and [`Speed::slower`] go by, in thousandths; after the last comes no pause at all.
+    const LADDER: [u32; 10] = [100, 250, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000];
+
+    /// The next speed above this one.
+    #[must_use]
+    pub fn faster(self) -> Speed {
+        Speed(Speed::LADDER.into_iter().find(|step| self.0.is_some_and(|n| *step > n)))
+    }
+
+    /// The next speed below this one; the slowest stays.
+    #[must_use]
+    pub fn slower(self) -> Speed {
+        let below = Speed::LADDER.into_iter().rev().find(|step| self.0.is_none_or(|n| *step < n));
+        Speed(Some(below.unwrap_or(Speed::THOUSANDTHS_MIN)))
+    }
 }
 
 impl fmt::Display for Speed {
@@ -163,6 +178,21 @@ mod tests {
         {
             assert!(text.parse::<Speed>().is_err(), "{text} was taken for a speed");
         }
+    }
+
+    #[test]
+    fn speeds_go_up_to_no_pause_and_down_to_the_slowest() {
+        let mut speed: Speed = "0.1".parse().unwrap();
+        assert_eq!(speed.slower(), speed);
+        let mut up = vec![speed.to_string()];
+        while speed != Speed::MAX {
+            speed = speed.faster();
+            up.push(speed.to_string());
+        }
+        assert_eq!(up, ["0.1", "0.25", "0.5", "1", "2", "5", "10", "25", "50", "100", "max"]);
+        assert_eq!((Speed::MAX.faster(), Speed::MAX.slower().to_string().as_str()), (Speed::MAX, "100"));
+        assert_eq!("3".parse::<Speed>().unwrap().faster().to_string(), "5");
+        assert_eq!("3".parse::<Speed>().unwrap().slower().to_string(), "2");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `GET /events`, a page of what was recorded, and `GET /events/{seq}`, one event.
 //!
 //! A page is bounded in events, in bytes and in what is looked at to fill it, so a filter that matches nothing
-//! costs one bounded read a request and still moves the cursor.
+//! costs one bounded read a request and still moves the cursor. With `q` the answer is ranked instead: `search.rs`.
 
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use serde_json::value::RawValue;
 use super::error::Refusal;
 use super::params::{Params, Place};
 use super::stream::{self, Start, blocking, check_cursor, journal_header};
-use super::{App, json_response, json_text_response};
+use super::{App, json_response, json_text_response, search};
 use crate::error::Error;
+use crate::event::search::Query;
 use crate::event::{Filter, Seq, Timestamp};
 use crate::store::{self, Item, Store};
 use crate::wire::sse::Gap;
-use crate::wire::{ErrorCode, PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX, Page};
+use crate::wire::{ErrorCode, PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX, Page, SEARCH_HITS_DEFAULT};
 
 /// A page ends with the event that takes it over this size.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -35,6 +36,11 @@ pub(super) async fn page(
         return stream::open(&app, &uri, &headers).await;
     }
     let ask = Ask::of(&app.store, &uri)?;
+    if let Some(query) = ask.query {
+        let (from, limit) = (ask.start.first(), ask.limit);
+        let (since, until, filter) = (ask.since, ask.until, ask.filter);
+        return search::answer(&app, query, search::Within { from, since, until, filter, limit }).await;
+    }
     let store = app.store.clone();
     let page = blocking(move || ask.read(&store)).await?;
     let mut response = json_response(StatusCode::OK, &page);
@@ -97,6 +103,7 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 }
 
 struct Ask {
+    query: Option<Query>,
     start: Start,
     since: Option<Timestamp>,
     until: Option<Place>,
@@ -111,7 +118,9 @@ impl Ask {
         let (after, from) = (params.cursor("after")?, params.cursor("from")?);
         let start = after.map(Start::After).or(from.map(Start::From)).unwrap_or(Start::After(Seq::ZERO));
         check_cursor(store, start)?;
-        let limit = params.parse("limit")?.unwrap_or(PAGE_EVENTS_DEFAULT);
+        let query = params.query()?;
+        let limit_default = if query.is_some() { SEARCH_HITS_DEFAULT } else { PAGE_EVENTS_DEFAULT };
+        let limit = params.parse("limit")?.unwrap_or(limit_default);
         if !(1..=PAGE_EVENTS_MAX).contains(&limit) {
             return Err(Refusal::parameter(
                 "limit",
@@ -121,16 +130,11 @@ impl Ask {
         let (since, until) = (params.time("since")?, params.place("until")?);
         let filter = params.filter()?;
         params.finish()?;
-        Ok(Ask { start, since, until, limit, filter })
+        Ok(Ask { query, start, since, until, limit, filter })
     }
 
     fn read(&self, store: &Store) -> Result<Page<Box<RawValue>>, Error> {
-        let from = match self.start {
-            Start::After(seq) => seq.next(),
-            Start::From(seq) => seq.max(Seq::FIRST),
-            Start::Since(_) | Start::Tail(_) | Start::Live => Seq::FIRST,
-        };
-        let mut replay = store.replay(from);
+        let mut replay = store.replay(self.start.first());
         if let Some(time) = self.since {
             replay = replay.since(time)?;
         }

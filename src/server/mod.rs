@@ -43,6 +43,7 @@ mod replay;
 mod routes;
 mod run;
 mod runtime_file;
+mod search;
 mod sessions;
 mod state;
 mod stats;

@@ -8,6 +8,8 @@ use axum::extract::Query;
 use axum::http::{HeaderMap, Uri};
 
 use super::error::Refusal;
+pub(crate) use crate::event::Place;
+use crate::event::search;
 use crate::event::{FieldError, Filter, Seq, Timestamp};
 use crate::store::Store;
 use crate::wire::{ErrorCode, header};
@@ -51,7 +53,7 @@ impl Params {
     /// Takes a place out that may be named by its seq or by a time.
     pub(crate) fn place(&mut self, name: &str) -> Result<Option<Place>, Refusal> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if Place::is_seq(&text) {
             return cursor(name, &text).map(|seq| Some(Place::Seq(seq)));
         }
         time(name, &text).map(|time| Some(Place::Time(time)))
@@ -76,6 +78,15 @@ impl Params {
             .map_err(|FieldError { field, message, .. }| Refusal::parameter(&field, message))
     }
 
+    /// Takes a search in words out.
+    pub(crate) fn query(&mut self) -> Result<Option<search::Query>, Refusal> {
+        let Some(text) = self.take("q")? else { return Ok(None) };
+        let query = search::Query::parse("q", &text);
+        query
+            .map(Some)
+            .map_err(|FieldError { field, message, .. }| Refusal::parameter(&field, format!("`q` {message}")))
+    }
+
     /// Takes `journal` out: a cursor of another journal means other events.
     pub(crate) fn check_journal(&mut self, store: &Store) -> Result<(), Refusal> {
         match self.take("journal")? {
@@ -97,13 +108,6 @@ impl Params {
             }
         }
     }
-}
-
-/// A place in the journal, as a person names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Seq(Seq),
-    Time(Timestamp),
 }
 
 /// The `Last-Event-ID` header. An empty one is what a client without a cursor sends.

@@ -22,12 +22,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::Refusal;
-use super::params::{Params, Place, last_event_id};
+use super::params::{Params, last_event_id};
 use super::pump::Pump;
 use super::stream::{blocking, response};
 use super::{App, Phase, events};
 use crate::error::Error;
-use crate::event::{Seq, StoredEvent, Timestamp};
+use crate::event::{Range, Seq, StoredEvent, Timestamp};
 use crate::projection::pacing::{MAX_GAP_DEFAULT, Pacing, Speed, parse_duration};
 use crate::store::SessionOrder;
 use crate::wire::sse::{self, ClockTick};
@@ -62,8 +62,7 @@ pub(super) async fn replay(
 struct Ask {
     session: String,
     pacing: Pacing,
-    from: Option<Place>,
-    until: Option<Place>,
+    range: Range,
     after: Option<Seq>,
 }
 
@@ -81,11 +80,11 @@ impl Ask {
             }
             None => MAX_GAP_DEFAULT,
         };
-        let (from, until) = (params.place("from")?, params.place("until")?);
+        let range = Range { from: params.place("from")?, until: params.place("until")? };
         let in_query = params.cursor("last_event_id")?;
         params.finish()?;
         let after = last_event_id(headers)?.or(in_query);
-        Ok(Ask { session, pacing: Pacing { speed, max_gap }, from, until, after })
+        Ok(Ask { session, pacing: Pacing { speed, max_gap }, range, after })
     }
 
     /// What is to be played, at its first event; `None` when a reconnecting client has seen everything.
@@ -106,8 +105,7 @@ impl Ask {
             order,
             ahead: VecDeque::new(),
             exhausted: false,
-            from: self.from,
-            until: self.until,
+            range: self.range,
             pacing: self.pacing,
             until_seq,
             head,
@@ -127,8 +125,7 @@ struct Playing {
     order: SessionOrder,
     ahead: VecDeque<StoredEvent>,
     exhausted: bool,
-    from: Option<Place>,
-    until: Option<Place>,
+    range: Range,
     pacing: Pacing,
     until_seq: Seq,
     /// Goes out first.
@@ -163,7 +160,7 @@ impl Playing {
         let mut bytes: usize = self.ahead.iter().map(|event| event.event.payload.as_str().len()).sum();
         while self.ahead.len() < READ_AHEAD_EVENTS && bytes < READ_AHEAD_BYTES && !self.exhausted {
             match self.order.next()? {
-                Some(event) if self.is_wanted(&event) => {
+                Some(event) if self.range.holds(event.seq, event.event.time) => {
                     bytes += event.event.payload.as_str().len();
                     self.ahead.push_back(event);
                 }
@@ -174,20 +171,6 @@ impl Playing {
         // Nobody knows when the socket takes more.
         self.order.lay_down();
         Ok(())
-    }
-
-    fn is_wanted(&self, event: &StoredEvent) -> bool {
-        let begun = match self.from {
-            Some(Place::Seq(seq)) => event.seq >= seq,
-            Some(Place::Time(time)) => event.event.time >= time,
-            None => true,
-        };
-        let ended = match self.until {
-            Some(Place::Seq(seq)) => event.seq > seq,
-            Some(Place::Time(time)) => event.event.time > time,
-            None => false,
-        };
-        begun && !ended
     }
 
     fn needs_reading(&self) -> bool {

@@ -49,6 +49,17 @@ pub(super) enum Start {
     Live,
 }
 
+impl Start {
+    /// The first seq of a page that begins so.
+    pub(super) fn first(self) -> Seq {
+        match self {
+            Start::After(seq) => seq.next(),
+            Start::From(seq) => seq.max(Seq::FIRST),
+            Start::Since(_) | Start::Tail(_) | Start::Live => Seq::FIRST,
+        }
+    }
+}
+
 /// Opens the stream that `uri` and `headers` ask for.
 pub(super) async fn open(app: &Arc<App>, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
     let ask = ask(&app.store, uri, headers)?;

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
-//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`]. [`retention`] lets the past go, [`backup`]
-//! copies it, [`scrub`] looks for rot; [`check`] and [`space`] look at what it is on the disk.
+//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`] and [`search`]. [`retention`] lets the
+//! past go, [`backup`] copies it, [`scrub`] looks for rot; [`check`] and [`space`] look at what it is on the disk.
 
 pub mod backup;
 pub mod check;
@@ -31,6 +31,7 @@ pub mod open;
 pub mod replay;
 pub mod retention;
 pub mod scrub;
+pub mod search;
 pub mod space;
 pub mod subscribe;
 #[cfg(test)]

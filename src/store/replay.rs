@@ -180,6 +180,11 @@ impl SessionOrder {
         self.reader = None;
     }
 
+    /// Time and seq of the events that are still to come, in their order.
+    pub fn places(&self) -> &[(Timestamp, Seq)] {
+        self.order.as_slice()
+    }
+
     /// How many events are still to come.
     pub fn len(&self) -> usize {
         self.order.len()

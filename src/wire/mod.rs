@@ -6,6 +6,7 @@
 
 pub mod counters;
 pub mod error;
+pub mod search;
 pub mod sse;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use counters::Counters;
 pub use error::{ErrorBody, ErrorCode};
+pub use search::{FoundEvent, FoundPage, SEARCH_HITS_DEFAULT};
 
 /// Where each route lives. Templates use axum's `{name}` form; [`path::event`] and friends fill them in.
 pub mod path {

@@ -27,6 +27,8 @@ mod cli_record;
 mod cli_tail;
 /// `config`: settings, where they come from, and changing them.
 mod config_command;
+/// Every filter through flags and URL, against a naive one.
+mod filters_same;
 /// The `hook` command: silent, successful, and counting what it could not keep.
 mod hooks_command;
 /// Real hook payloads through the `hook` command to the stream.
@@ -89,8 +91,12 @@ mod http_resume;
 mod http_scrub;
 /// The live stream.
 mod http_stream;
+/// `replay --step` under keys, `replay --state`.
+mod replay_keys;
 /// `replay`: order, range and pauses.
 mod replay_session;
+/// `events --search` and `GET /events?q=`.
+mod search;
 /// `stats` and `GET /stats`, counted a second time from the events.
 mod stats_figures;
 /// `status`: one screen that agrees with the events.

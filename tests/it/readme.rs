@@ -38,6 +38,8 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne state sessions --at 2h", Ends("sessions")),
     ("mnemosyne session ID", Ends("tools      1 call")),
     ("mnemosyne replay ID --speed 4 --max-gap 1s", Ends("prompt_submitted: find the needle")),
+    ("mnemosyne events --search 'needle -haystack'", Ends("«needle»")),
+    ("mnemosyne replay ID --step --state", Ends("/counts/prompts: 0 -> 1")),
     ("mnemosyne state sessions --at 2h", Ends("sessions at seq")),
     ("mnemosyne stats --since 7d --by day", Ends("tool calls")),
     (r#"TOKEN=$(sed 's/.*"token":"\([0-9a-f]*\)".*/\1/' ~/.local/share/mnemosyne/server.json)"#, Prepares),

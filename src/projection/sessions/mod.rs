@@ -56,7 +56,7 @@ use self::text::{clip, fingerprint, id_key, signature};
 use self::times::asks_user;
 use super::mark::{keep_earlier, keep_later};
 use super::{Latest, Mark, Projection};
-use crate::event::{Category, Event, Kind, StoredEvent, payload};
+use crate::event::{Category, Event, Json, Kind, StoredEvent, payload};
 
 /// The projection's name and rules; its state is [`Sessions`].
 pub enum SessionsProjection {}
@@ -65,6 +65,10 @@ impl Projection for SessionsProjection {
     const NAME: &'static str = "sessions";
     const SCHEMA: u32 = 3;
     type State = Sessions;
+
+    fn session_json(state: &Sessions, session: &str) -> serde_json::Result<Json> {
+        serde_json::to_value(state.sessions.get(session))
+    }
 
     fn apply(state: &mut Sessions, stored: &StoredEvent) {
         let Some(id) = stored.event.session.as_deref() else { return };

@@ -1,0 +1,113 @@
+//! `events --search`: the events that hold what was asked for, the best match first.
+
+use super::display::{self, Role, Style};
+use super::lines::Lines;
+use super::{Context, Outcome, events};
+use crate::error::Error;
+use crate::event::search::Query;
+use crate::event::{Filter, Place, Seq, Timestamp};
+use crate::store::View;
+use crate::store::search::{Hit, Search};
+use crate::wire::{FoundEvent, SEARCH_HITS_DEFAULT};
+use serde_json::value::RawValue;
+
+/// The part of the journal that is searched.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// The first seq.
+    pub from: Seq,
+    /// Recorded at or after this.
+    pub since: Option<Timestamp>,
+    /// The last seq, or the last moment of recording.
+    pub until: Option<Place>,
+}
+
+/// Reads what `--search` is given.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn query(text: &str) -> Result<Query, Error> {
+    Query::parse("--search", text).map_err(|error| Error::usage(error.to_string()))
+}
+
+/// Searches, and prints what was found.
+///
+/// # Errors
+/// A journal that cannot be read.
+pub fn run(
+    query: Query,
+    filter: Filter,
+    range: Range,
+    limit: Option<u64>,
+    view: &View,
+    context: &mut Context,
+) -> Result<Outcome, Error> {
+    let has_words = !query.is_empty();
+    let limit = limit.map_or(SEARCH_HITS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let (mut through, mut until) = (Seq::MAX, Timestamp::MAX);
+    match range.until {
+        Some(Place::Seq(last)) => through = last,
+        Some(Place::Time(last)) => until = last,
+        None => {}
+    }
+    let Range { from, since, .. } = range;
+    let found = view.search(&Search { query, filter, from, through, since, until, limit })?;
+    let style = context.out.style();
+    for hit in &found.hits {
+        if context.out.is_json() {
+            context.out.json_text(&hit_json(hit)?)?;
+        } else {
+            context.out.line(&line(hit, style))?;
+        }
+    }
+    context.out.flush()?;
+    if !has_words {
+        context.out.note("there is no word in what was searched for; --grep finds punctuation");
+    }
+    let (shown, matched) = (found.hits.len() as u64, found.matched);
+    let searched = display::counted(found.searched, "event");
+    let mut words = format!("{} of {searched} found", display::count(matched));
+    if shown < matched {
+        words = format!("{words}, the best {} shown", display::count(shown));
+    }
+    context.out.note(&words);
+    let gaps = found.gaps.iter().filter(|gap| gap.reason != crate::store::GapReason::Retention);
+    let damaged = gaps.map(|gap| (gap.from, gap.to)).chain(found.undecodable.iter().map(|seq| (*seq, *seq)));
+    let lines = Lines { events: shown, damaged: damaged.collect() };
+    events::end(&lines, context)
+}
+
+fn hit_json(hit: &Hit) -> Result<String, Error> {
+    let failed = |error: serde_json::Error| Error::failed(format!("a hit cannot be shown: {error}"));
+    let event = RawValue::from_string(hit.event.to_json()).map_err(failed)?;
+    let (snippet, marks) = (hit.snippet.text.clone(), hit.snippet.marks.clone());
+    serde_json::to_string(&FoundEvent { score: hit.score(), snippet, marks, event }).map_err(failed)
+}
+
+/// Seq, time, session, kind, and the part of its text that shows why it was found, with what was asked for marked: in colour, or
+/// between `«` and `»`.
+fn line(hit: &Hit, style: Style) -> String {
+    let event = &hit.event.event;
+    let seq = format!("{:>7}", hit.event.seq.get());
+    let clock = style.clock(event.time);
+    let session = display::cell(&event.session.as_deref().map(display::short_id).unwrap_or_default(), 8);
+    let kind = display::visible(event.kind.name());
+    let mut line = format!(
+        "{}  {}  {session}  {}",
+        style.paint(Role::Dim, &seq),
+        style.paint(Role::Dim, &clock),
+        style.paint(Role::Strong, &kind)
+    );
+    let used = [&seq, &clock, &session].iter().map(|text| display::columns_of(text) + 2).sum::<usize>()
+        + display::columns_of(&kind)
+        + 2;
+    let mut room = style.columns.map_or(usize::MAX, |columns| columns.saturating_sub(used).max(20));
+    line.push_str(": ");
+    for (is_hit, part) in hit.snippet.parts() {
+        let part = if is_hit && !style.color { format!("«{part}»") } else { part };
+        let shown = display::fit(&part, room);
+        room = room.saturating_sub(display::columns_of(&shown));
+        line.push_str(&if is_hit { style.paint(Role::Waiting, &shown) } else { shown });
+    }
+    line
+}
