@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::disk::refusal;
 use crate::error::{Error, Result};
 
 /// More than a holder ever writes; what is longer is not ours.
@@ -26,7 +27,8 @@ impl Lock {
     /// The file is made (mode 0600) if it is not there; its directory must be.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be made, locked or written; a link at `path` is refused.
+    /// [`Error::Io`] if the file cannot be made, locked or written; a link at `path`, and a file of another user or
+    /// with a second name elsewhere, is refused.
     pub fn try_acquire(path: &Path, content: &[u8]) -> Result<Option<Lock>> {
         let named = |action| move |source| Error::io(action, &path.display().to_string(), source);
         let file = OpenOptions::new()
@@ -38,8 +40,12 @@ impl Lock {
             .custom_flags(nofollow())
             .open(path)
             .map_err(named("open the lock"))?;
-        if !file.metadata().map_err(named("inspect the lock"))?.is_file() {
+        let meta = file.metadata().map_err(named("inspect the lock"))?;
+        if !meta.is_file() {
             return Err(Error::NotAFile { file: path.display().to_string() });
+        }
+        if let Some(why) = refusal(&meta, true) {
+            return Err(named("take the lock")(io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
         match file.try_lock() {
             Ok(()) => {}

@@ -15,6 +15,7 @@ use crate::store::{self, Role, inbox};
 use crate::wire::{self, Runtime};
 use serde_json::json;
 use std::ffi::OsString;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ const STOP_BOUND: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 /// Lines of the log that a failed start shows.
 const LOG_LINES: usize = 5;
+/// So much of its end is read for them.
+const LOG_BYTES_SHOWN: u64 = 16 * 1024;
 
 /// Records and serves over HTTP, until Ctrl-C or SIGTERM.
 #[derive(Debug, Clone, clap::Args)]
@@ -129,6 +132,7 @@ fn background(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(addr) = args.addr {
         arguments.extend(["--addr".into(), addr.to_string().into()]);
     }
+    dir.refuse_links()?;
     let log = guard::open(&dir.log_file(), How::Append)?;
     let mut child = detach::start(&arguments, log)?;
     match wait_for_answer(&mut child, &dir) {
@@ -185,10 +189,21 @@ pub(super) fn end_child(child: &mut Child) {
 }
 
 pub(super) fn end_of_log(dir: &DataDir) -> String {
-    let text = std::fs::read_to_string(dir.log_file()).unwrap_or_default();
+    // Without a log there is nothing to add to what went wrong.
+    let text = read_end(dir).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines.iter().skip(lines.len().saturating_sub(LOG_LINES));
     last.map(|line| format!("\n  {}", display::visible(line))).collect::<Vec<_>>().concat()
+}
+
+/// The last [`LOG_BYTES_SHOWN`] of the log.
+fn read_end(dir: &DataDir) -> Option<String> {
+    let mut file = guard::open(&dir.log_file(), How::Read).ok()?;
+    let start = file.metadata().ok()?.len().saturating_sub(LOG_BYTES_SHOWN);
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut end = Vec::new();
+    file.take(LOG_BYTES_SHOWN).read_to_end(&mut end).ok()?;
+    Some(String::from_utf8_lossy(&end).into_owned())
 }
 
 fn stop(context: &mut Context) -> Result<Outcome, Error> {

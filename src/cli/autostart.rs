@@ -158,6 +158,7 @@ fn is_present(dir: &DataDir) -> bool {
 fn start(dir: &DataDir) -> Result<u32, Error> {
     let arguments: [OsString; 4] =
         ["--data-dir".into(), dir.path().into(), "api-server".into(), "--unasked".into()];
+    dir.refuse_links()?;
     let log = guard::open(&dir.log_file(), How::Append)?;
     // Nobody waits for it: it outlives this process, and whoever takes in orphans takes in its end.
     detach::start(&arguments, log).map(|child| child.id())

@@ -152,12 +152,25 @@ impl DataDir {
     /// For commands that only read: the directory must be there; nothing is created.
     ///
     /// # Errors
-    /// [`Error::NoDataDir`], or [`Error::UnsafePath`] when its journal or its inbox is a link to somewhere else: what is
+    /// [`Error::NoDataDir`], or [`Error::UnsafePath`] when a directory inside is a link to somewhere else: what is
     /// behind it would be shown, or taken in and deleted, as if it were ours.
     pub fn open_existing(&self) -> Result<(), Error> {
+        self.refuse_links()?;
         let journal = guard::is_own_dir(&self.journal())?;
         let inbox = guard::is_own_dir(&self.inbox())?;
         if journal || inbox { Ok(()) } else { Err(Error::NoDataDir { path: self.path.clone() }) }
+    }
+
+    /// No directory inside may be a link: what is written into it would be written elsewhere. For who is about to use more of
+    /// them than a hook does.
+    ///
+    /// # Errors
+    /// [`Error::UnsafePath`].
+    pub fn refuse_links(&self) -> Result<(), Error> {
+        SUBDIRECTORIES.iter().chain(&["base"]).try_for_each(|name| {
+            guard::is_own_dir(&self.path.join(name))?;
+            Ok(())
+        })
     }
 
     fn is_complete(&self) -> bool {

@@ -54,6 +54,7 @@ pub fn run(
 ) -> Result<Served, Error> {
     check_loopback(options.addr.unwrap_or(options.settings.server_addr))?;
     options.dir.create()?;
+    options.dir.refuse_links()?;
     logging::start(&options.dir, options.log_level.as_deref())?;
     prepare_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

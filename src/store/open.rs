@@ -127,6 +127,7 @@ impl Store {
     #[expect(clippy::needless_pass_by_value, reason = "it is made for one opening")]
     pub fn open(dir: &DataDir, opening: Opening) -> Result<(Store, Opened)> {
         dir.create()?;
+        dir.refuse_links()?;
         let mut held = Held::acquire(dir, opening.role, opening.lock_wait)?;
         let options =
             journal::Options::new(journal::JournalId::from_bytes(clock::random()?), clock::random()?)

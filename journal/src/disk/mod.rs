@@ -12,6 +12,7 @@ use std::sync::Arc;
 mod mmap;
 mod real;
 
+pub(crate) use real::refusal;
 pub use real::{RealDisk, boot_hash};
 
 /// Whether a file is opened to be written as well.

@@ -1,11 +1,12 @@
 //! A directory of the operating system.
 //!
 //! Files are made with `O_EXCL`, opened with `O_NOFOLLOW`, mode 0600 whatever the umask, and must be regular files: a
-//! planted link or pipe at one of our names is an error, never followed.
+//! planted link or pipe at one of our names is an error, never followed. What is written must belong to this user and have
+//! no second name elsewhere.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,12 +48,23 @@ impl RealDisk {
             .write(access == Access::Write)
             .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC))
             .open(self.path(name))?;
-        if file.metadata()?.is_file() {
-            Ok(file)
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        match refusal(&file.metadata()?, access == Access::Write) {
+            None => Ok(file),
+            Some(why) => Err(io::Error::new(io::ErrorKind::InvalidInput, why)),
         }
     }
+}
+
+/// Why this is no file of ours; to be asked of the open descriptor, so that nothing can be swapped in between.
+pub(crate) fn refusal(meta: &fs::Metadata, writes: bool) -> Option<&'static str> {
+    if !meta.is_file() {
+        return Some("not a regular file");
+    }
+    if writes && meta.uid() != rustix::process::geteuid().as_raw() {
+        return Some("it belongs to another user");
+    }
+    // What is written here would be written there.
+    (writes && meta.nlink() > 1).then_some("it has a second name elsewhere (a hard link); remove one of them")
 }
 
 impl Disk for RealDisk {
