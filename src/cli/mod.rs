@@ -46,6 +46,7 @@ pub mod when;
 
 use crate::error::Error;
 use crate::event::Redactor;
+use crate::event::text::{is_unsafe, visible};
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 pub use context::Context;
 use out::Color;
@@ -229,7 +230,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
     let argv: Vec<OsString> = argv.into_iter().collect();
     let matches = match definition().color(color_of_help(&argv)).try_get_matches_from(&argv) {
         Ok(matches) => matches,
-        Err(error) => return help_or_usage(&error),
+        Err(error) => return help_or_usage(&error, &argv),
     };
     let Some((name, of_command)) = matches.subcommand() else { return Exit::Usage as u8 };
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
@@ -256,13 +257,15 @@ pub fn definition() -> clap::Command {
 }
 
 /// `--help` and `--version` are data and a success; anything else that clap says is a wrong command line.
-fn help_or_usage(error: &clap::Error) -> u8 {
+fn help_or_usage(error: &clap::Error, argv: &[OsString]) -> u8 {
     let text = error.render().to_string();
-    // It repeats what was typed, and stderr ends in the logs of others.
+    // It repeats what was typed or pasted, and stderr ends in the logs of others.
     let redacted = Redactor::new().text(&text);
+    let obeyed = argv.iter().any(|argument| argument.to_string_lossy().chars().any(is_unsafe));
     // Nobody is left to be told when the terminal cannot be written to.
-    let _ = if error.use_stderr() && redacted != text {
-        std::io::Write::write_all(&mut std::io::stderr(), redacted.as_bytes())
+    let _ = if error.use_stderr() && (obeyed || redacted != text) {
+        let lines: String = redacted.lines().map(|line| format!("{}\n", visible(line))).collect();
+        std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes())
     } else {
         error.print()
     };

@@ -10,7 +10,7 @@
 
 use super::display::{self, Style};
 use crate::error::Error;
-use crate::event::text::is_unsafe;
+use crate::event::text::{is_unsafe, visible};
 use crate::event::{Redactor, Timestamp};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -201,7 +201,7 @@ impl Out {
     /// Something that the user must hear though the command goes on: not silenced by `--quiet`.
     pub fn warn(&mut self, text: &str) {
         let label = self.label("33", "warning:");
-        self.say(&format!("{label} {text}"));
+        self.say(&format!("{label} {}", shown(text)));
     }
 
     /// Why the command failed: for people, or with `--json` one object, on stderr too. It may repeat what was typed or
@@ -214,7 +214,7 @@ impl Out {
             self.say(&escaped(&object.to_string()));
         } else {
             let label = self.label("31", "error:");
-            self.say(&format!("{label} {message}"));
+            self.say(&format!("{label} {}", shown(&message)));
         }
     }
 
@@ -229,6 +229,11 @@ impl Out {
         let _ = self.stderr.write_all(format!("{text}\n").as_bytes());
         let _ = self.stderr.flush();
     }
+}
+
+/// Words of ours with names, paths and typed text in them, fit for a terminal line by line: some have several.
+fn shown(text: &str) -> String {
+    text.lines().map(visible).collect::<Vec<_>>().join("\n")
 }
 
 /// JSON with the characters that [`is_unsafe`] as escapes. In compact JSON such characters stand in strings only.

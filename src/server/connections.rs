@@ -159,7 +159,9 @@ pub(super) async fn read_body(body: Body, bytes_max: usize, limit: Duration) -> 
         let mut refused = false;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
-                return Err(Refusal::new(ErrorCode::MalformedJson, "the body broke off"));
+                // One that is refused already is read no further than its sender needs to hear of it.
+                let broke_off = || Refusal::new(ErrorCode::MalformedJson, "the body broke off");
+                return Err(if refused { too_large() } else { broke_off() });
             };
             let Ok(chunk) = frame.into_data() else { continue };
             refused |= bytes.len() + chunk.len() > bytes_max;
