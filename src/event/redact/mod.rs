@@ -250,6 +250,7 @@ fn pass(text: &str) -> Option<String> {
     tokens::find_private_keys(text, &mut spans);
     tokens::find_schemes(text, &mut spans);
     tokens::find_at_colons(text, &mut spans);
+    tokens::find_dotted(text, &mut spans);
     named::find_assigned(text, &mut spans);
     named::find_flags(text, &mut spans);
     named::find_spoken(text, &mut spans);

@@ -278,6 +278,33 @@ pub(super) fn find_at_colons(text: &str, spans: &mut Spans) {
     }
 }
 
+/// Finds bot tokens of Discord, which have no prefix: an id in base64, six characters, and at least 27 more, with dots between.
+pub(super) fn find_dotted(text: &str, spans: &mut Spans) {
+    const ID_BYTES: std::ops::RangeInclusive<usize> = 23..=28;
+    const TIME_BYTES: usize = 6;
+    const KEY_BYTES_MIN: usize = 27;
+    let bytes = text.as_bytes();
+    for dot in memchr::memchr_iter(b'.', bytes) {
+        let second = dot + 1 + TIME_BYTES;
+        if bytes.get(second) != Some(&b'.') || !bytes[dot + 1..second].iter().all(|byte| Set::Url.has(*byte))
+        {
+            continue;
+        }
+        let before =
+            bytes[..dot].iter().rev().take(*ID_BYTES.end()).take_while(|byte| Set::Url.has(**byte)).count();
+        work::looked_at(before);
+        // The id is a number of 17 to 20 digits, so its base64 begins with one of these.
+        let begins = |at: &usize| matches!(bytes[*at], b'M' | b'N' | b'O') && starts_word(bytes, *at);
+        let mut starts = ID_BYTES.filter(|length| *length <= before).map(|length| dot - length);
+        let Some(start) = starts.find(begins).filter(|at| is_mixed(&bytes[*at..dot])) else { continue };
+        let length = bytes[second + 1..].iter().take_while(|byte| Set::Url.has(**byte)).count();
+        work::looked_at(length);
+        if length >= KEY_BYTES_MIN {
+            spans.add(start, second + 1 + length);
+        }
+    }
+}
+
 /// What stands between `:` and `@` before the host, and a token that stands there alone.
 fn url_password(bytes: &[u8], start: usize, spans: &mut Spans) {
     let end = authority_end(bytes, start);

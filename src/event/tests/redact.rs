@@ -85,11 +85,15 @@ fn secret(kind: usize, random: &mut Random) -> Option<(&'static str, String)> {
         37 => ("sshpass -p @ ssh host", word(random, 8)),
         38 => ("my password is @", word(random, 8)),
         39 => ("DefaultEndpointsProtocol=https;AccountKey=@;x", word(random, 80) + "=="),
+        40 => {
+            let id = format!("MT7q{}", random.text(ALNUM, 20));
+            ("@", format!("{id}.{}.{}", random.text(URL, 6), random.text(URL, 38)))
+        }
         _ => return None,
     })
 }
 
-const KINDS: usize = 40;
+const KINDS: usize = 41;
 
 /// Places in a payload where a text with a secret can stand.
 fn places(text: &str) -> Vec<Json> {
