@@ -47,6 +47,22 @@ mod sessions_traffic;
 /// `state`: any projection, now and as of a seq.
 mod state;
 
+/// Pages in a real browser.
+mod attack_browser;
+/// Hostile files.
+mod attack_files;
+/// What somebody who can connect may cost.
+mod attack_load;
+/// Things planted in the data directory.
+mod attack_plants;
+/// A thousand secrets.
+mod attack_secrets;
+/// A stranger who listens where the server did.
+mod attack_stranger;
+/// What events say to a terminal.
+mod attack_terminal;
+/// Another user of the machine.
+mod attack_user;
 /// Servers that start unasked, and those that leave.
 mod life;
 /// The ends of sessions and of servers.

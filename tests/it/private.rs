@@ -168,6 +168,10 @@ const SECRETS: &[(&str, &str)] = &[
         "4ZpW1nYc8RdH3fJg6UaE5oXi0QkBvNK7",
     ),
     ("PGPASSWORD=pW1nYc8RdH3fJg psql", "pW1nYc8RdH3fJg"),
+    (
+        "MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.ZnCjm1XVW7vRze4b7Cq4se7kKWs8RdH3fJg6Ua",
+        "ZnCjm1XVW7vRze4b7Cq4se7kKWs8RdH3fJg6Ua",
+    ),
 ];
 
 /// Which of the secrets stand somewhere in these bytes.

@@ -51,10 +51,37 @@ pub(crate) fn shared_data() -> Option<PathBuf> {
     if place.join("transcripts").is_dir() {
         return Some(place);
     }
-    // Not by a macro: what passing tests print that way is never shown.
-    let words = format!("SKIPPED: no real transcripts at {} (set MNEMOSYNE_TEST_DATA)\n", place.display());
-    std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).expect("stderr takes it");
+    skipped(&format!("no real transcripts at {} (set MNEMOSYNE_TEST_DATA)", place.display()));
     None
+}
+
+/// Numbers that look random and are the same for the same seed (splitmix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1))
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).expect("a number that fits");
+        usize::try_from(self.next() % end).expect("a number that fits")
+    }
+}
+
+/// Says on stderr that a test did not run, and why.
+pub(crate) fn skipped(why: &str) {
+    // Not by a macro: what passing tests print that way is never shown.
+    let words = format!("SKIPPED: {why}\n");
+    std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).expect("stderr takes it");
 }
 
 /// A home directory with a data directory in it, gone when the test ends.
