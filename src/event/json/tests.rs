@@ -72,4 +72,24 @@ proptest! {
         let _ = repair_surrogates(&text);
         let _ = parse_lenient(text.as_bytes());
     }
+
+    /// Eight bytes at a time, whatever stands where.
+    #[test]
+    fn strings_are_scanned_as_byte_by_byte(text in "[ -~\u{0}-\u{1f}\u{7f}-\u{a1}é€]{0,40}", at in 0_usize..40) {
+        let bytes = &text.as_bytes()[at.min(text.len())..];
+        let plain = |byte: &u8| *byte >= 0x20 && !matches!(byte, b'"' | b'\\');
+        prop_assert_eq!(plain_prefix(bytes), bytes.iter().take_while(|byte| plain(byte)).count());
+    }
+}
+
+#[test]
+fn every_byte_ends_a_scan_or_does_not_at_every_place() {
+    for byte in 0..=u8::MAX {
+        for at in 0..24 {
+            let mut text = [b'a'; 24];
+            text[at] = byte;
+            let ends = byte < 0x20 || byte == b'"' || byte == b'\\';
+            assert_eq!(plain_prefix(&text), if ends { at } else { 24 }, "{byte:#x} at {at}");
+        }
+    }
 }
