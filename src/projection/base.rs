@@ -27,9 +27,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::any::AnyFold;
+use super::durable::{self, Step};
 use super::runner::{Progress, Source, next_batch, retained};
 use super::snapshot::{self, Files, Found, Refused, Span};
-use super::{Definition, Fold, Projection, durable, registry};
+use super::{Definition, Fold, Projection, registry};
 use crate::error::{Error, Result};
 use crate::event::Seq;
 
@@ -63,6 +64,16 @@ pub struct Written {
 /// [`Error::Invalid`] when `seq` is not durable or no base directory was named, [`Error::BeforeBase`] when it was dropped
 /// already, [`Error::Integrity`] when a base that is needed is damaged, [`Error::Io`].
 pub fn write(source: &dyn Source, files: &Files, seq: Seq) -> Result<Written> {
+    write_in_steps(source, files, seq, &mut |_| Ok(()))
+}
+
+/// [`write`], told after each step and ended where `after` fails.
+fn write_in_steps(
+    source: &dyn Source,
+    files: &Files,
+    seq: Seq,
+    after: &mut dyn FnMut(Step) -> std::io::Result<()>,
+) -> Result<Written> {
     let refuse = |message: String| Error::Invalid { field: "seq".to_owned(), message };
     let dir = files.base().ok_or_else(|| refuse("no directory for bases was named".to_owned()))?;
     if seq > source.durable() {
@@ -71,8 +82,9 @@ pub fn write(source: &dyn Source, files: &Files, seq: Seq) -> Result<Written> {
     let (folds, progress) = fold_all(source, files, seq)?;
     let bytes = encode(&folds, files.journal(), seq)?;
     let path = path_of(dir, seq);
-    durable::replace(&path, None, &bytes).map_err(Error::io("write", &path))?;
-    forget_before(dir, source.first(), seq)?;
+    forget_unfinished(dir)?;
+    durable::replace_in_steps(&path, None, &bytes, after).map_err(Error::io("write", &path))?;
+    forget_before(dir, source.first(), seq, after)?;
     for definition in registry::TABLE {
         definition.forget_before(files, source.first()).map_err(Error::io("tidy", dir))?;
     }
@@ -198,11 +210,33 @@ pub fn path_of(dir: &Path, seq: Seq) -> PathBuf {
     dir.join(format!("{:0SEQ_DIGITS$}.{EXTENSION}", seq.get()))
 }
 
+/// Removes what a crash left of a base that was being written: the next one has another name. One process writes bases at a time.
+fn forget_unfinished(dir: &Path) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::io("list", dir))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::io("list", dir))?.path();
+        if path.extension().is_some_and(|extension| extension == durable::UNFINISHED) {
+            durable::remove_if_there(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the bases that end before the first retained event needs them; the one just written always stays.
-fn forget_before(dir: &Path, first: Seq, written: Seq) -> Result<()> {
+fn forget_before(
+    dir: &Path,
+    first: Seq,
+    written: Seq,
+    after: &mut dyn FnMut(Step) -> std::io::Result<()>,
+) -> Result<()> {
     for (seq, path) in bases(dir)? {
         if seq.next() < first && seq != written {
-            durable::remove_if_there(&path).map_err(Error::io("remove", &path))?;
+            durable::remove_if_there(&path)
+                .and_then(|()| after(Step::Tidied))
+                .map_err(Error::io("remove", &path))?;
         }
     }
     Ok(())

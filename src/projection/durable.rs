@@ -12,6 +12,9 @@ use std::path::Path;
 /// A file longer than this is not read: a state is bounded far below it.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 30;
 
+/// What a file's name ends in while it is written.
+pub(super) const UNFINISHED: &str = "tmp";
+
 /// What has just been done; a test ends it there as a crash would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -29,14 +32,12 @@ pub(super) enum Step {
     Renamed,
     /// The directory is flushed.
     Done,
+    /// A file that the new one makes useless is gone.
+    Tidied,
 }
 
 /// Replaces `target` by `bytes`; on return they are on disk. With `second`, the same file has that name too.
-pub(super) fn replace(target: &Path, second: Option<&Path>, bytes: &[u8]) -> io::Result<()> {
-    replace_in_steps(target, second, bytes, &mut |_| Ok(()))
-}
-
-/// [`replace`], told after each step and ended where `after` fails.
+/// `after` is told each step, and where it fails, that was the last.
 pub(super) fn replace_in_steps(
     target: &Path,
     second: Option<&Path>,
@@ -45,7 +46,7 @@ pub(super) fn replace_in_steps(
 ) -> io::Result<()> {
     let dir = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let temporary = target.with_extension("tmp");
+    let temporary = target.with_extension(UNFINISHED);
     remove_if_there(&temporary)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     after(Step::Made)?;

@@ -96,6 +96,69 @@ fn a_second_base_is_folded_over_the_first_and_makes_it_useless() {
     assert_eq!(left, [Seq::new(70), Seq::new(80)]);
 }
 
+/// The steps of a write, each of which may be the last before a crash.
+const STEPS: [Step; 8] = [
+    Step::Made,
+    Step::HalfWritten,
+    Step::Written,
+    Step::Flushed,
+    Step::Linked,
+    Step::Renamed,
+    Step::Done,
+    Step::Tidied,
+];
+
+#[test]
+fn a_crash_after_any_step_of_a_write_leaves_the_old_base_or_the_new_one() {
+    let mut left = std::collections::BTreeSet::new();
+    for crash_after in STEPS {
+        let world = World::new();
+        write(&world.store, &world.files, Seq::new(40)).unwrap();
+        write(&store(100, 41), &world.files, Seq::new(70)).unwrap();
+        // The base at 40 is of no use any more, so that there is something to tidy.
+        let cut = store(100, 71);
+        let mut reached = false;
+        let crashed = write_in_steps(&cut, &world.files, Seq::new(80), &mut |step| {
+            reached |= step == crash_after;
+            if step == crash_after { Err(std::io::Error::other("crash")) } else { Ok(()) }
+        });
+        assert!(reached, "{crash_after:?} never came");
+        assert_eq!(crashed.unwrap_err().code(), "io", "{crash_after:?}: nobody may cut after that");
+        let seqs: Vec<u64> = bases(&world.base_dir()).unwrap().into_keys().map(Seq::get).collect();
+        assert!(seqs.contains(&70), "{crash_after:?} left {seqs:?}");
+        left.insert(seqs.contains(&80));
+        for seq in [70, 75, 80, 90, 100] {
+            let whole = world.hash(&world.store, None, seq);
+            assert_eq!(world.hash(&cut, Some(&world.files), seq), whole, "{crash_after:?}, at {seq}");
+        }
+        // The next cut may be another one.
+        write(&cut, &world.files, Seq::new(85)).unwrap();
+        let names = fs::read_dir(world.base_dir()).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(
+            names.filter(|path| !is_base(path)).count(),
+            0,
+            "{crash_after:?} left what nobody removes"
+        );
+        let after = store(100, 86);
+        assert_eq!(world.hash(&after, Some(&world.files), 95), world.hash(&world.store, None, 95));
+    }
+    assert_eq!(left.len(), 2, "some crashes came before the new base and some after it");
+}
+
+/// Renamed, and the content did not reach the disk: the file is of any length. The one before serves, and that is told.
+#[test]
+fn a_base_cut_at_any_length_is_never_taken_for_a_state() {
+    let world = World::new();
+    write(&world.store, &world.files, Seq::new(40)).unwrap();
+    let path = write(&store(100, 41), &world.files, Seq::new(70)).unwrap().path;
+    let whole = fs::read(&path).unwrap();
+    let expected = world.hash(&world.store, None, 90);
+    for kept in (0..whole.len()).step_by(7) {
+        fs::write(&path, &whole[..kept]).unwrap();
+        assert_eq!(world.hash(&store(100, 41), Some(&world.files), 90), expected, "{kept} bytes");
+    }
+}
+
 #[test]
 fn snapshots_from_which_events_are_missing_are_not_used() {
     let world = World::new();
