@@ -6,7 +6,7 @@ use super::display::{self, Role, Style};
 use super::sessions::outcome;
 use super::{Context, Outcome, events, when};
 use crate::error::Error;
-use crate::event::{Place, Seq};
+use crate::event::{Place, Seq, Timestamp};
 use crate::projection::snapshot::Files;
 use crate::projection::{StateView, registry, seq_at};
 use crate::store::View;
@@ -24,6 +24,8 @@ pub struct Args {
 
 /// Columns of one value in the tree.
 const VALUE_COLUMNS: usize = 120;
+/// Counts that stand on one line.
+const COUNTS_ON_A_LINE_MAX: usize = 6;
 
 /// Runs it.
 ///
@@ -68,6 +70,10 @@ fn print(context: &mut Context, state: &StateView) -> Result<(), Error> {
     let head = format!("{} at seq {}", style.paint(Role::Strong, state.projection), state.seq);
     context.out.line(&head)?;
     context.out.line(&format!("{}  {}", style.paint(Role::Dim, "hash"), state.hash))?;
+    if state.missing > 0 {
+        let missing = display::counted(state.missing, "event");
+        context.out.line(&format!("{}  {missing} could not be read", style.paint(Role::Bad, "missing")))?;
+    }
     let value: Value = serde_json::from_str(state.state.get())
         .map_err(|error| Error::failed(format!("the state cannot be shown: {error}")))?;
     let mut lines = Vec::new();
@@ -78,10 +84,13 @@ fn print(context: &mut Context, state: &StateView) -> Result<(), Error> {
 /// A value as an indented tree: a line for each field, elements of lists behind a dash.
 fn tree(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
-    let mut branch = |name: String, value: &Value| {
-        if let Some(leaf) = leaf(value) {
-            lines.push(format!("{indent}{name}  {leaf}"));
-        } else {
+    let mut branch = |name: String, value: &Value| match (leaf(value), said(value)) {
+        (Some(leaf), _) => lines.push(format!("{indent}{name}  {leaf}")),
+        (None, Some((mark, value))) => {
+            lines.push(format!("{indent}{name}  {mark}"));
+            tree(value, depth + 1, style, lines);
+        }
+        (None, None) => {
             lines.push(format!("{indent}{name}"));
             tree(value, depth + 1, style, lines);
         }
@@ -107,10 +116,32 @@ fn leaf(value: &Value) -> Option<String> {
         Value::Array(elements) if elements.iter().all(is_number) => {
             elements.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         }
-        Value::Array(_) | Value::Object(_) => return None,
+        Value::Object(fields) => match (mark(value), said(value)) {
+            (Some(mark), _) => mark,
+            (None, Some((mark, value))) => format!("{} ({mark})", leaf(value)?),
+            (None, None) if fields.len() <= COUNTS_ON_A_LINE_MAX && fields.values().all(is_number) => {
+                let counts = fields.iter().map(|(name, count)| format!("{name} {count}"));
+                counts.collect::<Vec<_>>().join(", ")
+            }
+            (None, None) => return None,
+        },
+        Value::Array(_) => return None,
         other => other.to_string(),
     };
     Some(display::fit(&text, VALUE_COLUMNS))
+}
+
+/// A place in time and in the journal, in words.
+fn mark(value: &Value) -> Option<String> {
+    let fields = value.as_object().filter(|fields| fields.len() == 2)?;
+    let (micros, seq) = (fields.get("micros")?.as_i64()?, fields.get("seq")?.as_u64()?);
+    Some(format!("{}, seq {seq}", display::local_time(Timestamp::from_micros(micros))))
+}
+
+/// Something that an event said, and which event it was.
+fn said(value: &Value) -> Option<(String, &Value)> {
+    let fields = value.as_object().filter(|fields| fields.len() == 2)?;
+    Some((mark(fields.get("mark")?)?, fields.get("value")?))
 }
 
 fn is_number(value: &Value) -> bool {
@@ -132,5 +163,30 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains('\u{1b}')), "{lines:?}");
         assert_eq!(lines[..5], ["a", "  b  1", "  c", "    -", &lines[4]]);
         assert_eq!(lines[5..], ["    -  2", "e  none", "f  1 2", "g  -"]);
+    }
+
+    #[test]
+    fn times_and_counts_are_for_people() {
+        let value = serde_json::json!({
+            "last": {"micros": 1_767_323_045_000_000_i64, "seq": 7},
+            "phase": {"mark": {"micros": 1_767_323_045_000_000_i64, "seq": 8}, "value": "idle"},
+            "end": {"mark": {"micros": 1_767_323_045_000_000_i64, "seq": 9}, "value": {"reason": "other"}},
+            "turns": {"ended": 9, "failed": 5},
+            "mixed": {"mark": 3, "value": "x"},
+        });
+        let mut lines = Vec::new();
+        tree(&value, 0, Style::PLAIN, &mut lines);
+        let time = display::local_time(Timestamp::from_micros(1_767_323_045_000_000));
+        let expected = [
+            format!("last  {time}, seq 7"),
+            format!("phase  idle ({time}, seq 8)"),
+            format!("end  {time}, seq 9"),
+            "  reason  other".to_owned(),
+            "turns  ended 9, failed 5".to_owned(),
+            "mixed".to_owned(),
+            "  mark  3".to_owned(),
+            "  value  x".to_owned(),
+        ];
+        assert_eq!(lines, expected);
     }
 }

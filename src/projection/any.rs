@@ -125,6 +125,8 @@ pub trait AnyFold: Send + Sync {
             Item::Undecodable(record) => self.skip(record.seq),
         }
     }
+    /// Seqs that could not be read; see [`Fold::missing`].
+    fn missing(&self) -> u64;
     /// The hash of the state. It costs an encoding of all of it.
     ///
     /// # Errors
@@ -160,6 +162,9 @@ impl<P: Projection> AnyFold for Fold<P> {
     fn skip(&mut self, to: Seq) {
         Fold::skip(self, to);
     }
+    fn missing(&self) -> u64 {
+        Fold::missing(self)
+    }
     fn hash(&self) -> Result<StateHash> {
         Fold::hash(self).map_err(|error| no_form::<P>("bytes", &error))
     }
@@ -187,6 +192,8 @@ pub struct StateView {
     pub projection: &'static str,
     /// The last event folded; 0 before the first.
     pub seq: Seq,
+    /// How many events up to there are not in the state, because they could not be read; see [`Fold::missing`].
+    pub missing: u64,
     /// The hash of the state.
     pub hash: String,
     /// The state.
@@ -203,6 +210,7 @@ impl StateView {
             version: STATE_VERSION,
             projection: fold.name(),
             seq: fold.seq(),
+            missing: fold.missing(),
             hash: fold.hash()?.to_string(),
             state: fold.state_json()?,
         })

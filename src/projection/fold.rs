@@ -42,17 +42,18 @@ impl fmt::Debug for StateHash {
 pub struct Fold<P: Projection> {
     state: P::State,
     seq: Seq,
+    missing: u64,
 }
 
 impl<P: Projection> Default for Fold<P> {
     fn default() -> Self {
-        Fold { state: P::State::default(), seq: Seq::ZERO }
+        Fold { state: P::State::default(), seq: Seq::ZERO, missing: 0 }
     }
 }
 
 impl<P: Projection> Fold<P> {
-    pub(super) fn restore(state: P::State, seq: Seq) -> Self {
-        Fold { state, seq }
+    pub(super) fn restore(state: P::State, seq: Seq, missing: u64) -> Self {
+        Fold { state, seq, missing }
     }
 
     /// Takes in the next event. One that was taken in already changes nothing.
@@ -65,6 +66,7 @@ impl<P: Projection> Fold<P> {
 
     /// Passes over records that cannot be read any more, up to and including `to`.
     pub fn skip(&mut self, to: Seq) {
+        self.missing += to.get().saturating_sub(self.seq.get());
         self.seq = self.seq.max(to);
     }
 
@@ -76,6 +78,12 @@ impl<P: Projection> Fold<P> {
     /// The last seq that was folded; zero before the first.
     pub fn seq(&self) -> Seq {
         self.seq
+    }
+
+    /// Seqs up to [`Fold::seq`] that could not be read when their turn came: damaged, dropped before a base stood for them, or no
+    /// events to this program. The state is the fold of the others. It is no part of the state and of its hash, but a snapshot keeps it.
+    pub fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// The hash of the state. It costs an encoding of all of it.

@@ -42,6 +42,8 @@ mod internal;
 /// Real input, and what it must become.
 mod real_hooks;
 
+/// `GET /state/{projection}`: the bytes of the command, at any moment, and what cannot be shown.
+mod http_state;
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
 /// `state`: any projection, now and as of a seq.

@@ -158,7 +158,7 @@ fn a_rebuild_puts_right_a_state_that_is_wrong() {
     let store = store();
     emit(&store, (0..50).map(prompt));
     let (_dir, files) = files(&store);
-    let wrong = Fold::<SessionsProjection>::restore(<_>::default(), Seq::new(50));
+    let wrong = Fold::<SessionsProjection>::restore(<_>::default(), Seq::new(50), 0);
     files.save::<SessionsProjection>(&snapshot::encode(&wrong, files.journal()).unwrap()).unwrap();
     let runner = restored(Some(files), &store);
     runner.catch_up(&store).unwrap();

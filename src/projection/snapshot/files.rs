@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::durable::{self, Step};
-use super::{HEADER_BYTES, Head, LAYOUT, Refusal, Refused, claimed_seq, decode};
+use super::{HEADER_BYTES, Head, Refusal, Refused, claimed_seq, decode};
 use crate::event::Seq;
 use crate::projection::runner::SNAPSHOT_EVERY;
 use crate::projection::{Fold, Projection};
@@ -225,7 +225,8 @@ impl Files {
         let seq = |slot| {
             let bytes = durable::read(&self.path::<P>(slot)).ok().flatten()?;
             let head = Head::read(&bytes).ok()?;
-            let ours = head.name == P::NAME.as_bytes() && head.layout == LAYOUT && head.schema == P::SCHEMA;
+            let known = head.is_of_known_layout() && head.schema == P::SCHEMA;
+            let ours = head.name == P::NAME.as_bytes() && known;
             (ours && head.journal == self.journal).then_some(head.seq)
         };
         u8::from(seq(0) > seq(1))

@@ -10,10 +10,13 @@
 //!     40     32  hash of the state: BLAKE3 of the bytes below
 //!     72      8  u64 LE  length of the name, n
 //!     80      8  u64 LE  length of the state, m
-//!     88      n  name of the projection, UTF-8
-//!   88+n      m  state, postcard
-//! 88+n+m     32  BLAKE3 of everything above
+//!     88      8  u64 LE  seqs that could not be read and are not in the state; from layout 2 on
+//!     96      n  name of the projection, UTF-8
+//!   96+n      m  state, postcard
+//! 96+n+m     32  BLAKE3 of everything above
 //! ```
+//!
+//! Layout 1 has no count of what could not be read; it is read as none.
 //!
 //! A snapshot is believed only when every byte is as it was written and when it is of this projection, schema and
 //! journal and not ahead of the journal. A refusal is a value, not an error: the state is then folded anew.
@@ -30,8 +33,10 @@ use crate::event::Seq;
 pub use files::{Files, Found, Span};
 
 const MAGIC: [u8; 8] = *b"mnemsnap";
-const LAYOUT: u32 = 1;
-const HEADER_BYTES: usize = 88;
+const LAYOUT: u32 = 2;
+/// The first one; its files are read.
+const LAYOUT_OLDEST: u32 = 1;
+const HEADER_BYTES: usize = 96;
 const CHECKSUM_BYTES: usize = 32;
 const SEQ_AT: std::ops::Range<usize> = 32..40;
 
@@ -82,6 +87,7 @@ pub fn encode<P: Projection>(fold: &Fold<P>, journal: [u8; 16]) -> Result<Vec<u8
     out.extend_from_slice(StateHash::of_bytes(&state).as_bytes());
     out.extend_from_slice(&(name.len() as u64).to_le_bytes());
     out.extend_from_slice(&(state.len() as u64).to_le_bytes());
+    out.extend_from_slice(&fold.missing().to_le_bytes());
     out.extend_from_slice(name);
     out.extend_from_slice(&state);
     let checksum = blake3::hash(&out);
@@ -111,7 +117,7 @@ pub(super) fn decode_primary<P: Projection>(
         return head.fold();
     }
     let state = P::migrate(head.schema, head.state).ok_or(Refused::OtherSchema)?;
-    Ok(Fold::restore(state, head.seq))
+    Ok(Fold::restore(state, head.seq, head.missing))
 }
 
 /// What the bytes of a snapshot say of themselves, once their checksum has been found right.
@@ -135,7 +141,7 @@ pub struct Label {
 /// [`Refused::Damaged`], and [`Refused::OtherSchema`] for a layout that this version does not know.
 pub fn label(bytes: &[u8]) -> Result<Label, Refused> {
     let head = Head::read(bytes)?;
-    if head.layout != LAYOUT {
+    if !head.is_of_known_layout() {
         return Err(Refused::OtherSchema);
     }
     let projection = String::from_utf8(head.name.to_vec()).map_err(|_| Refused::Damaged)?;
@@ -155,16 +161,21 @@ struct Head<'a> {
     journal: [u8; 16],
     seq: Seq,
     hash: StateHash,
+    missing: u64,
     name: &'a [u8],
     state: &'a [u8],
 }
 
 impl<'a> Head<'a> {
+    fn is_of_known_layout(&self) -> bool {
+        (LAYOUT_OLDEST..=LAYOUT).contains(&self.layout)
+    }
+
     fn check<P: Projection>(&self, journal: [u8; 16], newest: Seq) -> Result<(), Refused> {
         if self.name != P::NAME.as_bytes() {
             return Err(Refused::OtherProjection);
         }
-        if self.layout != LAYOUT {
+        if !self.is_of_known_layout() {
             return Err(Refused::OtherSchema);
         }
         if self.journal != journal {
@@ -175,7 +186,7 @@ impl<'a> Head<'a> {
 
     fn fold<P: Projection>(&self) -> Result<Fold<P>, Refused> {
         let state = postcard::from_bytes(self.state).map_err(|_| Refused::Damaged)?;
-        let fold = Fold::restore(state, self.seq);
+        let fold = Fold::restore(state, self.seq, self.missing);
         // A state type that changed without a new schema can decode to something else: it does not hash the same.
         if fold.hash().ok() == Some(self.hash) { Ok(fold) } else { Err(Refused::OtherSchema) }
     }
@@ -194,12 +205,13 @@ impl<'a> Head<'a> {
         let hash = StateHash::from_bytes(take(&mut rest)?);
         let name_bytes = u64::from_le_bytes(take(&mut rest)?);
         let state_bytes = u64::from_le_bytes(take(&mut rest)?);
+        let missing = if layout == LAYOUT_OLDEST { 0 } else { u64::from_le_bytes(take(&mut rest)?) };
         let name = take_slice(&mut rest, name_bytes)?;
         let state = take_slice(&mut rest, state_bytes)?;
         if magic != MAGIC || !rest.is_empty() {
             return Err(Refused::Damaged);
         }
-        Ok(Head { layout, schema, journal, seq, hash, name, state })
+        Ok(Head { layout, schema, journal, seq, hash, missing, name, state })
     }
 }
 

@@ -90,6 +90,32 @@ fn it_is_the_checksum_that_finds_the_flips() {
 }
 
 #[test]
+fn what_could_not_be_read_is_remembered() {
+    let mut fold = Fold::<SessionsProjection>::default();
+    fold.skip(Seq::new(3));
+    fold.skip(Seq::new(2));
+    fold.skip(Seq::new(7));
+    assert_eq!((fold.seq(), fold.missing()), (Seq::new(7), 7));
+    let hash = fold.hash().unwrap();
+    assert_eq!(hash, Fold::<SessionsProjection>::default().hash().unwrap(), "it is no part of the state");
+    let back = decode::<SessionsProjection>(&bytes_of(&fold), JOURNAL, Seq::new(7)).unwrap();
+    assert_eq!((back.seq(), back.missing()), (Seq::new(7), 7));
+}
+
+#[test]
+fn a_file_of_the_first_layout_is_read() {
+    let bytes = bytes_of(&prompts(3));
+    let mut first = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
+    first.drain(HEADER_BYTES - 8..HEADER_BYTES);
+    first[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    first.extend_from_slice(blake3::hash(&first).as_bytes());
+    let fold = decode::<SessionsProjection>(&first, JOURNAL, Seq::new(3)).unwrap();
+    assert_eq!((fold.seq(), fold.missing()), (Seq::new(3), 0));
+    assert_eq!(fold.hash().unwrap(), prompts(3).hash().unwrap());
+    assert_eq!(label(&first).unwrap().hash, fold.hash().unwrap());
+}
+
+#[test]
 fn what_is_of_something_else_is_refused_by_name() {
     let bytes = bytes_of(&prompts(3));
     assert_eq!(refusal(&bytes, [8; 16], 3), Some(Refused::OtherJournal));
@@ -187,7 +213,7 @@ fn a_snapshot_cut_at_any_length_leaves_the_one_before() {
 }
 
 fn at(seq: u64) -> Vec<u8> {
-    bytes_of(&Fold::restore(<SessionsProjection as Projection>::State::default(), Seq::new(seq)))
+    bytes_of(&Fold::restore(<SessionsProjection as Projection>::State::default(), Seq::new(seq), 0))
 }
 
 fn rungs(files: &Files) -> Vec<u64> {
