@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Stat(crate::stat::StatArgs),
     Grep(crate::grep::GrepArgs),
     Diff(crate::diff::DiffArgs),
+    Sessions(crate::sessions::SessionsArgs),
     Salvage(crate::salvage::SalvageArgs),
     Export(crate::export::ExportArgs),
 }

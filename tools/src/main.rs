@@ -24,6 +24,7 @@ mod place;
 mod projections;
 mod records;
 mod salvage;
+mod sessions;
 mod stat;
 mod text;
 mod verify;
@@ -71,6 +72,7 @@ fn run(command: Command, out: &mut Out) -> Result<(), Failure> {
         Command::Stat(args) => stat::run(&args, out),
         Command::Grep(args) => grep::run(&args, out),
         Command::Diff(args) => diff::run(&args, out),
+        Command::Sessions(args) => sessions::run(&args, out),
         Command::Salvage(args) => salvage::run(&args, out),
         Command::Export(args) => export::run(&args, out),
     }

@@ -110,7 +110,7 @@ fn every_command_has_an_example_and_its_help_is_shown() {
     let listed =
         help.split("Commands:").nth(1).and_then(|rest| rest.split("Options:").next()).expect("commands");
     let commands: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(commands.len(), 10, "{commands:?}");
+    assert_eq!(commands.len(), 11, "{commands:?}");
     for command in commands {
         assert!(text.contains(&format!("$ mnemosyne-inspect {command} --help")), "{command}: no help");
         let example = text.lines().any(|line| {

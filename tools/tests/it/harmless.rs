@@ -20,6 +20,8 @@ const COMMANDS: &[&[&str]] = &[
     &["grep", "number", "DIR"],
     &["diff", "DIR", "DIR"],
     &["export", "DIR"],
+    &["sessions", "DIR"],
+    &["verify", "DIR", "--projections"],
 ];
 
 #[test]

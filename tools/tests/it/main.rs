@@ -17,4 +17,6 @@ mod docs;
 mod harmless;
 /// What `salvage` and `diff` make of two directories.
 mod pairs;
+/// Saved states against the fold, and the sessions that the fold tells of.
+mod projections;
 mod support;
