@@ -128,8 +128,8 @@ fn a_crash_after_any_step_of_a_write_leaves_the_old_base_or_the_new_one() {
         assert!(seqs.contains(&70), "{crash_after:?} left {seqs:?}");
         left.insert(seqs.contains(&80));
         for seq in [70, 75, 80, 90, 100] {
-            let whole = world.hash(&world.store, None, seq);
-            assert_eq!(world.hash(&cut, Some(&world.files), seq), whole, "{crash_after:?}, at {seq}");
+            let whole = World::hash(&world.store, None, seq);
+            assert_eq!(World::hash(&cut, Some(&world.files), seq), whole, "{crash_after:?}, at {seq}");
         }
         // The next cut may be another one.
         write(&cut, &world.files, Seq::new(85)).unwrap();
@@ -140,7 +140,7 @@ fn a_crash_after_any_step_of_a_write_leaves_the_old_base_or_the_new_one() {
             "{crash_after:?} left what nobody removes"
         );
         let after = store(100, 86);
-        assert_eq!(world.hash(&after, Some(&world.files), 95), world.hash(&world.store, None, 95));
+        assert_eq!(World::hash(&after, Some(&world.files), 95), World::hash(&world.store, None, 95));
     }
     assert_eq!(left.len(), 2, "some crashes came before the new base and some after it");
 }
@@ -152,10 +152,10 @@ fn a_base_cut_at_any_length_is_never_taken_for_a_state() {
     write(&world.store, &world.files, Seq::new(40)).unwrap();
     let path = write(&store(100, 41), &world.files, Seq::new(70)).unwrap().path;
     let whole = fs::read(&path).unwrap();
-    let expected = world.hash(&world.store, None, 90);
+    let expected = World::hash(&world.store, None, 90);
     for kept in (0..whole.len()).step_by(7) {
         fs::write(&path, &whole[..kept]).unwrap();
-        assert_eq!(world.hash(&store(100, 41), Some(&world.files), 90), expected, "{kept} bytes");
+        assert_eq!(World::hash(&store(100, 41), Some(&world.files), 90), expected, "{kept} bytes");
     }
 }
 
