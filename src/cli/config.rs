@@ -32,13 +32,13 @@ pub struct Args {
 enum Action {
     /// Print the value in force, or with --user or --project what that file says
     Get {
-        /// Such as retention.max_age
+        /// The name of a setting, as the list shows it
         #[arg(value_name = "KEY")]
         key: String,
     },
     /// Set a value
     Set {
-        /// Such as retention.max_age
+        /// The name of a setting, as the list shows it
         #[arg(value_name = "KEY")]
         key: String,
         /// Such as 30d
@@ -47,7 +47,7 @@ enum Action {
     },
     /// Take a value out again: the user's or the default then counts
     Unset {
-        /// Such as retention.max_age
+        /// The name of a setting, as the list shows it
         #[arg(value_name = "KEY")]
         key: String,
     },
@@ -137,7 +137,7 @@ fn change(
         None => file.unset(named, dir, &context.env)?,
     };
     let path = file.path().to_string_lossy().into_owned();
-    if let Some(run) = context.run() {
+    if let Some(run) = context.run().filter(|_| changed.old != changed.new) {
         run.emit(payload::ConfigChanged {
             setting: named.name.clone(),
             old_value: changed.old.clone(),
@@ -146,7 +146,8 @@ fn change(
     }
     let summary = match &changed.new {
         Some(new) => format!("{} is {} in {path}", named.name, words(new)),
-        None => format!("{} is gone from {path}", named.name),
+        None if changed.old.is_some() => format!("{} is gone from {path}", named.name),
+        None => format!("{} was not set in {path}", named.name),
     };
     if context.out.is_json() {
         context.out.json(&json!({

@@ -3,10 +3,12 @@
 use super::interrupt::Interrupt;
 use super::out::Out;
 use super::run::Run;
+use crate::agent::claude::registration;
 use crate::clock::Clock;
 use crate::config::{DataDir, Env};
 use crate::error::Error;
 use crate::event::Timestamp;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +74,17 @@ impl Context {
         if let Some(run) = &self.run {
             run.belongs_to(dir);
         }
+    }
+
+    /// The settings of Claude Code that count for a session here, each once.
+    pub fn claude_settings(&self) -> Vec<PathBuf> {
+        let project = self.cwd.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&self.cwd);
+        let config_dir = self.env.path("CLAUDE_CONFIG_DIR");
+        let mut files = registration::settings_files(Some(project), config_dir, self.env.home());
+        // In the user's home both rules name the same file.
+        let mut seen = BTreeSet::new();
+        files.retain(|file| seen.insert(file.clone()));
+        files
     }
 
     /// The data directory that `--data-dir` names, as it was typed.

@@ -14,12 +14,14 @@
 pub mod api_server;
 pub mod autostart;
 pub mod backup;
+pub mod completions;
 pub mod config;
 pub mod context;
 pub mod cursor_file;
 pub mod demo;
 pub mod detach;
 pub mod display;
+pub mod doctor;
 pub mod events;
 pub mod filters;
 pub mod gc;
@@ -29,6 +31,7 @@ pub mod init;
 pub mod internal;
 pub mod interrupt;
 pub mod lines;
+pub mod man;
 pub mod out;
 pub mod reference;
 pub mod replay;
@@ -42,6 +45,7 @@ pub mod stats;
 pub mod status;
 pub mod table;
 pub mod tail;
+pub mod update;
 pub mod when;
 
 use crate::error::Error;
@@ -115,6 +119,8 @@ pub const COMMANDS: &[Command] = &[
         "Show the history in figures: commands, sessions, failures, tokens"),
     command!("status", status, recorded: true,
         "Show how the recorder fares: server, journal, sessions, inbox, disk"),
+    command!("doctor", doctor, recorded: true,
+        "Check everything that recording rests on, and with --fix repair what is safe"),
     command!("config", config, recorded: true,
         "Show and change what is configured"),
     command!("import", import, recorded: true,
@@ -123,6 +129,12 @@ pub const COMMANDS: &[Command] = &[
         "Drop the oldest segments that the configured retention lets go"),
     command!("backup", backup, recorded: true,
         "Copy what is on record to a directory, consistent while others write"),
+    command!("update", update, recorded: true,
+        "Say which versions are in use here and how to install another; installs nothing"),
+    command!("completions", completions, recorded: false,
+        "Print completions for a shell"),
+    command!("man", man, recorded: false,
+        "Print the manual page, or write one for each command"),
     command!("internal", internal, recorded: true, hidden: true,
         "What hook scripts call"),
 ];
@@ -241,6 +253,11 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// The definition from which parsing, help and the reference page come.
 pub fn definition() -> clap::Command {
+    definition_of(COMMANDS.iter())
+}
+
+/// The definition of a program that has these commands only.
+fn definition_of(commands: impl Iterator<Item = &'static Command>) -> clap::Command {
     let root = Global::augment_args(clap::Command::new("mnemosyne"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("A flight recorder for coding agents: records, shows live, replays")
@@ -249,7 +266,7 @@ pub fn definition() -> clap::Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(reference::COLUMNS);
-    COMMANDS.iter().fold(root, |root, command| {
+    commands.fold(root, |root, command| {
         // The table says what a command does; what stands on its struct is for who reads the code.
         let with_arguments = (command.arguments)(clap::Command::new(command.name));
         root.subcommand(with_arguments.about(command.about).long_about(None).hide(command.hidden))

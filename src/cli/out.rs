@@ -107,6 +107,11 @@ impl Out {
         self.each_line
     }
 
+    /// Whether more was asked for.
+    pub fn is_verbose(&self) -> bool {
+        self.manner.verbose > 0
+    }
+
     /// Whether data is coloured.
     pub fn is_colored(&self) -> bool {
         self.color

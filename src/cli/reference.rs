@@ -126,6 +126,11 @@ const JSON: &str = "\
     (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`
     (what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),
     `recovered` and `corruption` (`count`, `last`, `seq`, or null).
+  - `doctor`: `passed`, `warned`, `failed`, `duration_ms`, `fixed` (a sentence for each repair) and `checks`, of `name`, `status` (pass,
+    warn or fail), `detail`, `hint` (null where there is none) and `fixable`. Exit code 1 where a check fails; `-v` reads every byte
+    of the journal and folds all of it anew. A check that does not apply is left out. What a hook call costs is measured then and there.
+  - `update`: `this`, `in_use` (of `what`, `place`, `version`), `newest`, `same`, `install`. `completions`: `shell`, `script`. `man`: `name` and
+    `page`, with `--out` `dir` and `pages`.
   - `config get`: `{\"version\":1,\"key\":\"server.linger\",\"value\":60,\"source\":\"default\"}`; `source` is project, user or default.
     `set` and `unset`: `key`, `old`, `new`, `path`. `list`: `settings`, of `key`, `value`, `source`, `about`. `path`: `files`, of
     `source`, `path`, `exists`.

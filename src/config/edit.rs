@@ -129,18 +129,12 @@ impl ConfigFile {
         Ok(Changed { old, new: self.get(named) })
     }
 
-    /// Takes a key out, and writes the file. What stays empty of its table stays.
+    /// Takes a key out, and writes the file; one that is not there is out already. What stays empty of its table stays.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where it is not set; [`Error::Usage`] where the rest makes no sense without it; as
-    /// [`UserFile::replace`].
+    /// [`Error::Usage`] where the rest makes no sense without it; as [`UserFile::replace`].
     pub fn unset(&mut self, named: &Named, dir: &DataDir, env: &Env) -> Result<Changed, Error> {
-        let Some(old) = self.get(named) else {
-            return Err(Error::NotFound {
-                what: format!("a value of {}", named.name),
-                hint: format!(" in {}", self.path().display()),
-            });
-        };
+        let Some(old) = self.get(named) else { return Ok(Changed { old: None, new: None }) };
         let table = self.table_of(named)?;
         table.remove(named.path.last().map_or("", String::as_str));
         self.write(named, dir, env)?;
@@ -251,7 +245,7 @@ mod tests {
         let linger = Named::find("server.linger").unwrap();
         file.unset(&linger, &world.dir, &world.env).unwrap();
         assert_eq!(file.get(&linger), None);
-        assert_eq!(file.unset(&linger, &world.dir, &world.env).unwrap_err().exit_code(), 3);
+        assert_eq!(file.unset(&linger, &world.dir, &world.env).unwrap(), Changed { old: None, new: None });
     }
 
     #[test]

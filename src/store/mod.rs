@@ -14,7 +14,7 @@
 //!
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
 //! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`] and [`search`]. [`retention`] lets the
-//! past go, [`backup`] copies it, [`scrub`] looks for rot; [`check`] and [`space`] look at what it is on the disk.
+//! past go, [`backup`] copies it, [`scrub`] looks for rot; [`check`], [`index`] and [`space`] look at what it is on the disk.
 
 pub mod backup;
 pub mod check;
@@ -25,6 +25,7 @@ pub mod emit;
 mod faults;
 pub(crate) mod ids;
 pub mod inbox;
+pub mod index;
 pub mod lock;
 pub mod log;
 pub mod open;

@@ -87,6 +87,10 @@ pub(crate) const ROWS: &[Row] = &[
             NEEDS_A_DISK,
         )
     },
+    row("doctor", "", &["health_check_started", "health_check_completed"], [0, 0, 0, 1, 1]),
+    row("update", "", &[], ALL_WELL),
+    row("completions", "bash", &[], ALL_WELL),
+    row("man", "", &[], ALL_WELL),
     row("gc", "", &[], [0, 1, 1, 1, 0]),
     row("backup", "NEW", &[], ALL_WELL),
     Row {

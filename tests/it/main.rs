@@ -25,8 +25,12 @@ mod cli_import;
 mod cli_record;
 /// `tail`: the newest, and each new one, over every change of who writes.
 mod cli_tail;
+/// `completions`, `man`, `update`: what shells and `man` make of it, and the versions in use.
+mod completions_and_man;
 /// `config`: settings, where they come from, and changing them.
 mod config_command;
+/// `doctor`: a world broken in every way that it knows of.
+mod doctor_checks;
 /// Every filter through flags and URL, against a naive one.
 mod filters_same;
 /// The `hook` command: silent, successful, and counting what it could not keep.

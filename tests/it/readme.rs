@@ -34,6 +34,8 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne import", Ends("1 transcript: 2 events added")),
     ("mnemosyne tail -f", GoesOn("tool_call_completed", 130)),
     ("mnemosyne events --session ID --kind 'tool_call_*' --since 2h", Ends("tool_call_completed")),
+    ("mnemosyne status", Ends("damage")),
+    ("mnemosyne doctor", Ends("passed")),
     ("mnemosyne sessions", Ends("6d1f3c52")),
     ("mnemosyne state sessions --at 2h", Ends("sessions")),
     ("mnemosyne session ID", Ends("tools      1 call")),

@@ -77,9 +77,9 @@ EvolveCompleted evolve_completed Evolution 7 v1 reserved "`evolve` ends" ~ "{con
     recalibrated: u64 = 4 => "Memories whose importance changed.",
     duration_ms: u64 = 85 => "From start to end.",
 }
-HealthCheckStarted health_check_started Health 5 v1 reserved "`doctor` begins" ~ "" {
+HealthCheckStarted health_check_started Health 5 v1 produced "`doctor` begins" ~ "" {
 }
-HealthCheckCompleted health_check_completed Health 6 v1 reserved "`doctor` ends" ~ "{checks_passed} passed, {checks_failed} failed, {checks_warned} warned ({duration_ms})" {
+HealthCheckCompleted health_check_completed Health 6 v1 produced "`doctor` ends" ~ "{checks_passed} passed, {checks_failed} failed, {checks_warned} warned ({duration_ms})" {
     checks_passed: u64 = 9 => "Checks that passed.",
     checks_failed: u64 = 0 => "Checks that failed.",
     checks_warned: u64 = 1 => "Checks that warn.",

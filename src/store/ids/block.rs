@@ -39,7 +39,7 @@ const LINES: usize = FILTER_BYTES / LINE_BYTES;
 const FILTER_PROBES: u32 = 6;
 const PART_BYTES: usize = 2 + 16;
 /// Either form of file is smaller.
-const FILE_BYTES_MAX: u64 = (HEADER_BYTES + FILTER_BYTES) as u64 + BLOCK * PART_BYTES as u64;
+pub(crate) const FILE_BYTES_MAX: u64 = (HEADER_BYTES + FILTER_BYTES) as u64 + BLOCK * PART_BYTES as u64;
 
 const _: () = assert!(LINES == 1 << 11 && BLOCK <= 1 << 16);
 
@@ -48,7 +48,7 @@ pub(super) fn file_name(first: u64) -> String {
 }
 
 /// The first seq of the block in the file of this name.
-pub(super) fn first_of(name: &std::ffi::OsStr) -> Option<u64> {
+pub(crate) fn first_of(name: &std::ffi::OsStr) -> Option<u64> {
     let number = name.to_str()?.strip_prefix("ids-")?;
     number.strip_suffix(".part").unwrap_or(number).parse().ok()
 }

@@ -196,6 +196,11 @@ fn check_cap_of(inbox: &Path, chance: u8, files_max: u64, bytes_max: u64) -> Res
     Err(Error::InboxFull { files, bytes })
 }
 
+/// Whether the cap is reached, so that nothing can be put here until something was taken out.
+pub fn is_full(inbox: &Path) -> bool {
+    std::fs::symlink_metadata(inbox.join(FULL_MARK)).is_ok()
+}
+
 /// Takes the mark away: there is room again.
 fn clear_full(inbox: &Path) -> Result<()> {
     let mark = inbox.join(FULL_MARK);

@@ -1,0 +1,257 @@
+//! Claude Code: whether it calls us, whom it calls, what a call costs, and whether its transcripts are on record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Finding, Found, Look, first_of};
+use crate::agent::claude::hooks::HOOKS;
+use crate::agent::claude::registration::{self, Registration};
+use crate::agent::claude::transcript;
+use crate::cli::detach;
+use crate::cli::display::{counted, duration};
+use crate::clock;
+use crate::config::guard;
+use crate::error::Error;
+use crate::event::Seq;
+use crate::projection::sessions::SessionsProjection;
+use crate::projection::snapshot::Files;
+use crate::projection::state_at;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const REGISTER: &str = "`mnemosyne init --claude` registers the hooks, after showing the change";
+/// Calls of a hook that are timed, and as many of a program that does nothing.
+const CALLS: usize = 20;
+/// An agent that waits longer for each of hundreds of calls is slowed down.
+const SLOW: Duration = Duration::from_millis(20);
+
+/// What the settings that count here register.
+fn registrations(look: &Look<'_>) -> Vec<Registration> {
+    registration::registrations(&look.context.claude_settings())
+}
+
+pub(super) fn hooks(look: &Look<'_>) -> Found {
+    let found = registrations(look);
+    if found.is_empty() {
+        return Ok(Finding::warn("no settings of Claude Code call this program here", REGISTER));
+    }
+    let missing: Vec<String> = HOOKS
+        .iter()
+        .filter(|hook| !found.iter().any(|registration| registration.hook == hook.name))
+        .map(|hook| hook.name.to_owned())
+        .collect();
+    let file = found[0].file.display();
+    Ok(if missing.is_empty() {
+        Finding::pass(format!("all {} are registered in {file}", HOOKS.len()))
+    } else {
+        Finding::warn(format!("{} not registered in {file}", first_of(&missing, "hook")), REGISTER)
+    })
+}
+
+pub(super) fn programs(look: &Look<'_>) -> Found {
+    let mut programs: BTreeMap<PathBuf, Registration> = BTreeMap::new();
+    for found in registrations(look) {
+        programs.entry(found.program.clone()).or_insert(found);
+    }
+    let shown = |program: &Path| program.display().to_string();
+    let absent: Vec<String> =
+        programs.values().filter(|it| !it.exists).map(|it| shown(&it.program)).collect();
+    if !absent.is_empty() {
+        return Ok(Finding::fail(
+            format!("{} registered and not there: nothing is recorded", first_of(&absent, "program")),
+            format!("install it there, or: {REGISTER}"),
+        ));
+    }
+    let mute: Vec<String> =
+        programs.values().filter(|it| it.version.is_none()).map(|it| shown(&it.program)).collect();
+    if !mute.is_empty() {
+        return Ok(Finding::fail(
+            format!("{} registered that cannot be run", first_of(&mute, "program")),
+            format!("install it anew, or: {REGISTER}"),
+        ));
+    }
+    let others: Vec<String> = programs
+        .values()
+        .filter_map(|it| Some((it, it.version.as_deref().filter(|version| *version != VERSION)?)))
+        .map(|(it, version)| format!("{} is {version}", shown(&it.program)))
+        .collect();
+    Ok(match programs.len() {
+        0 => None,
+        _ if others.is_empty() => Finding::pass(format!(
+            "{} registered, version {VERSION}",
+            counted(programs.len() as u64, "program")
+        )),
+        _ => Finding::warn(
+            format!("{} and this is {VERSION}", first_of(&others, "program")),
+            "`mnemosyne update` says how to install; both read and write the same journal",
+        ),
+    })
+}
+
+pub(super) fn double(look: &Look<'_>) -> Found {
+    let mut places: BTreeMap<String, u64> = BTreeMap::new();
+    for found in registrations(look) {
+        *places.entry(found.hook).or_default() += 1;
+    }
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let twice: Vec<String> =
+        places.into_iter().filter(|(_, times)| *times > 1).map(|(hook, _)| hook).collect();
+    Ok(if twice.is_empty() {
+        Finding::pass("each hook is registered once")
+    } else {
+        Finding::fail(
+            format!("{} registered twice: each such event is recorded twice", first_of(&twice, "hook")),
+            "take one away: `mnemosyne init --undo` in the project, or with --user",
+        )
+    })
+}
+
+/// What a call costs here and now, beside a program that does nothing. Measured, because nothing on a hook's way may spend
+/// time on measuring itself.
+pub(super) fn cost(look: &Look<'_>) -> Found {
+    let registered = registrations(look).into_iter().find(|it| it.exists);
+    let (program, is_registered) = match registered {
+        Some(found) => (found.program, true),
+        None => (detach::this_program()?, false),
+    };
+    let scratch = Scratch::make(look)?;
+    let hook = |command: &mut Command| {
+        command.arg("hook").arg("--data-dir").arg(scratch.0.join("data"));
+    };
+    // The first call makes the directory.
+    call(&program, hook, &scratch.0)?;
+    let Some(of_hook) = median(&program, hook, &scratch.0)? else {
+        let who = program.display();
+        return Ok(Finding::fail(
+            format!("{who} does not end with exit code 0 and in silence: an agent takes that for a refusal"),
+            REGISTER,
+        ));
+    };
+    let nothing = Path::new("/bin/true");
+    let of_nothing = median(nothing, |_| {}, &scratch.0).ok().flatten();
+    let beside = of_nothing
+        .map_or_else(String::new, |time| format!(" (a program that does nothing: {})", words(time)));
+    let whose = if is_registered { "the registered program" } else { "this program" };
+    let detail = format!("{} a call of {whose}{beside}, median of {CALLS}", words(of_hook));
+    Ok(if of_hook > SLOW + of_nothing.unwrap_or_default() {
+        Finding::warn(detail, "a release build and a local disk make it short; a busy machine makes it long")
+    } else {
+        Finding::pass(detail)
+    })
+}
+
+fn words(time: Duration) -> String {
+    let micros = time.as_micros();
+    if micros < 10_000 {
+        format!("{}.{:02} ms", micros / 1_000, micros % 1_000 / 10)
+    } else {
+        duration(u64::try_from(micros / 1_000).unwrap_or(u64::MAX))
+    }
+}
+
+/// A private directory of its own, gone when this is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(look: &Look<'_>) -> Result<Scratch, Error> {
+        let unique = u64::from_be_bytes(clock::unique::<8>(&*look.context.clock));
+        let path = std::env::temp_dir().join(format!("mnemosyne-doctor-{unique:016x}"));
+        if !guard::make_dir(&path)? {
+            return Err(Error::failed(format!("{} is there already", path.display())));
+        }
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The system clears its temporary directory; there is nobody to tell.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+const PAYLOAD: &str = r#"{"session_id":"doctor","hook_event_name":"PostToolUse","tool_name":"Bash","tool_use_id":"t","cwd":"/","tool_input":{"command":"true"},"tool_response":{"stdout":""}}"#;
+
+/// How long one call takes; none where it does not end well and in silence.
+fn call(program: &Path, arguments: impl Fn(&mut Command), cwd: &Path) -> Result<Option<Duration>, Error> {
+    let refused = |error| Error::io("run", program)(error);
+    let mut command = Command::new(program);
+    arguments(&mut command);
+    for (name, _) in crate::config::env::VARIABLES {
+        command.env_remove(name);
+    }
+    command.env("MNEMOSYNE_DISABLE_AUTO_START_API", "1").current_dir(cwd);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = command.spawn().map_err(refused)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read it is judged by how it ends.
+        stdin.write_all(PAYLOAD.as_bytes()).ok();
+    }
+    let ended = child.wait_with_output().map_err(refused)?;
+    let took = begin.elapsed();
+    let well = ended.status.success() && ended.stdout.is_empty() && ended.stderr.is_empty();
+    Ok(well.then_some(took))
+}
+
+fn median(
+    program: &Path,
+    arguments: impl Fn(&mut Command) + Copy,
+    cwd: &Path,
+) -> Result<Option<Duration>, Error> {
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let Some(time) = call(program, arguments, cwd)? else { return Ok(None) };
+        times.push(time);
+    }
+    times.sort_unstable();
+    Ok(times.get(CALLS / 2).copied())
+}
+
+pub(super) fn transcripts(look: &Look<'_>) -> Found {
+    let place = transcript::default_directory(look.env.path("CLAUDE_CONFIG_DIR"), look.env.home());
+    let Some(place) = place.filter(|place| std::fs::symlink_metadata(place).is_ok()) else { return Ok(None) };
+    if !place.is_dir() {
+        return Ok(Finding::warn(
+            format!("{} is no directory", place.display()),
+            "Claude Code keeps its transcripts there; CLAUDE_CONFIG_DIR names another place",
+        ));
+    }
+    let mut report = transcript::Report::default();
+    let found = transcript::find(std::slice::from_ref(&place), &mut report);
+    if let Some((path, why)) = report.unreadable.first() {
+        return Ok(Finding::warn(
+            format!("{} cannot be read: {why}", path.display()),
+            "what it holds cannot be imported",
+        ));
+    }
+    let (known, are_more) = sessions(look)?;
+    let name = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let of_sessions: Vec<String> =
+        found.iter().filter_map(|it| name(&it.path)).filter(|name| !name.starts_with("agent-")).collect();
+    let unknown = of_sessions.iter().filter(|name| !known.contains(*name)).count() as u64;
+    let all = counted(of_sessions.len() as u64, "transcript");
+    let most = if are_more { "up to " } else { "" };
+    Ok(Finding::pass(if unknown == 0 {
+        format!("{all}, each of a session on record")
+    } else {
+        format!(
+            "{all}, {most}{unknown} of them of sessions that are not on record: `mnemosyne import` adds them"
+        )
+    }))
+}
+
+/// The ids of the sessions that the live state holds, and whether there are others that have left it.
+fn sessions(look: &Look<'_>) -> Result<(BTreeSet<String>, bool), Error> {
+    let (view, dir) = (look.view()?, &look.dir);
+    let files = view
+        .journal_id()
+        .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
+    let (fold, _) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
+    let state = fold.state();
+    Ok((state.sessions.keys().cloned().collect(), !state.departed.is_empty()))
+}

@@ -1,0 +1,368 @@
+//! `doctor`: each check sees the world broken in its way, and nothing in a world that is in order; what `--fix` says that it
+//! repairs is in order afterwards.
+
+use crate::support::{Ran, Running, World};
+use mnemosyne::clock::{FixedClock, ProcessStamp, SystemClock};
+use mnemosyne::config::{DataDir, Settings};
+use mnemosyne::event::Timestamp;
+use mnemosyne::store::{Opening, Store};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const SESSION: &str = "0c3d9f4e-5b1a-4c7e-8f2d-6a9b0c1d2e3f";
+/// No system gives out a process id this high.
+const NOBODY: u32 = 99_999_999;
+
+fn payload(n: usize) -> Value {
+    json!({
+        "session_id": SESSION, "hook_event_name": "PostToolUse", "cwd": "/code/app", "transcript_path": "/nowhere/t.jsonl",
+        "tool_name": "Bash", "tool_use_id": format!("t{n}"), "tool_input": {"command": "true"},
+        "tool_response": {"stdout": "x".repeat(6_000)},
+    })
+}
+
+/// The settings of Claude Code, as `init` writes them, with this program.
+fn register(settings: &Path, program: &Path) {
+    let handler = json!({"type": "command", "command": program, "args": ["hook"]});
+    let hooks: serde_json::Map<String, Value> = mnemosyne::agent::claude::hooks::HOOKS
+        .iter()
+        .map(|hook| (hook.name.to_owned(), json!([{"hooks": [handler]}])))
+        .collect();
+    std::fs::create_dir_all(settings.parent().expect("a directory")).expect("made");
+    std::fs::write(settings, json!({"hooks": hooks}).to_string()).expect("written");
+}
+
+/// A world in which everything is in order: some events, saved states, an index, registered hooks.
+fn healthy() -> World {
+    let world = World::new();
+    for directory in ["bin", ".git"] {
+        std::fs::create_dir_all(world.home().join(directory)).expect("made");
+    }
+    symlink(env!("CARGO_BIN_EXE_mnemosyne"), world.home().join("bin/mnemosyne")).expect("linked");
+    register(&world.home().join(".claude/settings.json"), &world.home().join("bin/mnemosyne"));
+    for n in 0..3 {
+        world.hook(&payload(n));
+    }
+    let server = world.server();
+    server.signal(rustix::process::Signal::TERM);
+    let stopped = server.wait();
+    assert_eq!(stopped.code, Some(0), "{stopped}");
+    world
+}
+
+fn run(world: &World, args: &[&str]) -> Ran {
+    let mut command = world.command(["doctor", "--json"].iter().chain(args));
+    command.env_remove("MNEMOSYNE_DISABLE_AUTO_START_API");
+    Running::start(&mut command).wait()
+}
+
+/// What each check says.
+fn verdicts(ran: &Ran) -> BTreeMap<String, String> {
+    let told = ran.json_lines().remove(0);
+    let checks = told["checks"].as_array().expect("a list").clone();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    checks.iter().map(|check| (text(&check["name"]), text(&check["status"]))).collect()
+}
+
+fn segment(world: &World) -> PathBuf {
+    let name = world.names_in("journal").into_iter().find(|name| name.ends_with(".seg"));
+    world.data().join("journal").join(name.expect("a segment"))
+}
+
+fn last_segment(world: &World) -> PathBuf {
+    let name = world.names_in("journal").into_iter().rfind(|name| name.ends_with(".seg"));
+    world.data().join("journal").join(name.expect("a segment"))
+}
+
+/// Damages a record that begins before the middle of what was written.
+fn flip_middle(path: &Path) {
+    let bytes = std::fs::read(path).expect("there");
+    let written = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
+    flip(path, written / 2);
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).expect("there");
+    bytes[at] ^= 0xff;
+    std::fs::write(path, bytes).expect("written");
+}
+
+fn configure(world: &World, text: &str) {
+    std::fs::write(world.data().join("config.toml"), text).expect("written");
+    private(&world.data().join("config.toml"));
+}
+
+fn write(world: &World, name: &str, bytes: &[u8]) {
+    let path = world.data().join(name);
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+    std::fs::write(&path, bytes).expect("written");
+    private(&path);
+}
+
+fn private(path: &Path) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("made private");
+}
+
+/// Gives every event that waits the name of one that came at this time.
+fn age_inbox(world: &World, nanos: &str) {
+    for name in
+        world.names_in("inbox").into_iter().filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
+    {
+        let (_, rest) = name.split_once('-').expect("a deposit's name");
+        let inbox = world.data().join("inbox");
+        std::fs::rename(inbox.join(&name), inbox.join(format!("{nanos}-{rest}"))).expect("renamed");
+    }
+}
+
+/// A program of our name that says this on stdout when it is called as a hook.
+fn talker(world: &World) -> PathBuf {
+    let program = world.home().join("talker/mnemosyne");
+    std::fs::create_dir_all(program.parent().expect("a directory")).expect("made");
+    let version = env!("CARGO_PKG_VERSION");
+    std::fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\necho mnemosyne {version}\n"))
+        .expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("made executable");
+    program
+}
+
+struct Row {
+    check: &'static str,
+    /// What it says of the broken world.
+    says: &'static str,
+    break_it: fn(&World),
+    /// Whether `--fix` puts it right.
+    fixed: bool,
+    /// How it is asked.
+    args: &'static [&'static str],
+}
+
+const fn row(check: &'static str, says: &'static str, fixed: bool, break_it: fn(&World)) -> Row {
+    Row { check, says, break_it, fixed, args: &[] }
+}
+
+const ROWS: &[Row] = &[
+    row("permissions", "fail", true, |world| {
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(world.data().join("snapshots"), open).expect("opened");
+    }),
+    row("links", "fail", false, |world| {
+        symlink("/etc/passwd", world.data().join("index/planted")).expect("planted");
+    }),
+    row("space", "warn", false, |world| configure(world, "[disk]\nmax_bytes = 16777216\n")),
+    row("retention", "warn", false, |world| {
+        configure(world, "[retention]\nmax_bytes = 1\nmin_bytes = 0\n[journal]\nsegment_bytes = 65536\n");
+        for n in 10..50 {
+            world.hook(&payload(n));
+        }
+        world.ok(["events", "--limit", "1"]);
+    }),
+    row("leftovers", "warn", true, |world| write(world, &format!("index/x.{NOBODY}.tmp"), b"x")),
+    row("configuration", "fail", false, |world| configure(world, "[sever]\n")),
+    row("clock", "warn", false, |world| {
+        let day = 86_400_000_000;
+        let later = mnemosyne::clock::Clock::now(&SystemClock).checked_add_micros(day).expect("a time");
+        let clock = Arc::new(FixedClock::at(Timestamp::from_micros(later.as_micros())));
+        world.hook(&payload(99));
+        let opening = Opening::command("test", clock, Settings::default());
+        let (store, _) = Store::open(&DataDir::at(world.data()), opening).expect("opened");
+        store.close().expect("closed");
+    }),
+    row("lock", "fail", false, |world| {
+        std::fs::remove_file(world.data().join("lock")).expect("removed");
+        symlink("/etc/passwd", world.data().join("lock")).expect("planted");
+    }),
+    row("server_file", "warn", true, |world| world.server().kill()),
+    row("auto_start", "warn", true, |world| {
+        let attempt = json!({"at": "2026-11-01T00:00:00Z", "attempts": 3, "process": null, "error": "no"});
+        write(world, "start.json", attempt.to_string().as_bytes());
+    }),
+    // What lies before the last frame of a journal that was closed in order is only read when asked for.
+    Row { args: &["-v"], ..row("journal", "fail", false, |world| flip_middle(&segment(world))) },
+    row("recovery", "warn", false, |world| {
+        let server = world.server();
+        let emitted = server.post("/events/emit", r#"[{"kind":"custom","payload":{"name":"a","data":1}}]"#);
+        assert_eq!(emitted.status, 200, "{emitted:?}");
+        server.kill();
+        flip_middle(&last_segment(world));
+        let server = world.server();
+        server.signal(rustix::process::Signal::TERM);
+        server.wait();
+    }),
+    row("inbox", "warn", true, |world| {
+        world.hook(&payload(7));
+        age_inbox(world, "01700000000000000000");
+    }),
+    row("inbox_room", "fail", true, |world| write(world, "inbox/full", b"")),
+    row("inbox_failures", "warn", false, |world| {
+        world.run_with_stdin(["hook"], b"no json");
+    }),
+    row("inbox_quarantine", "warn", false, |world| {
+        write(world, "inbox/01700000000000000000-1-00000000000000ff", b"no event");
+        world.ok(["events", "--limit", "1"]);
+    }),
+    row("projections", "fail", true, |world| {
+        let names = world.names_in("snapshots");
+        flip(&world.data().join("snapshots").join(&names[0]), 90);
+    }),
+    row("bases", "fail", false, |world| {
+        write(world, "base/00000000000000000002.base", b"no base");
+    }),
+    row("index", "warn", true, |world| {
+        let names = world.names_in("index");
+        let ids = names.iter().find(|name| name.starts_with("ids-")).expect("the ids");
+        flip(&world.data().join("index").join(ids), 70);
+    }),
+    row("hooks", "warn", false, |world| {
+        std::fs::remove_file(world.home().join(".claude/settings.json")).expect("removed");
+    }),
+    row("hook_programs", "fail", false, |world| {
+        register(&world.home().join(".claude/settings.json"), Path::new("/nowhere/mnemosyne"));
+    }),
+    row("hooks_double", "fail", false, |world| {
+        let program = world.home().join("bin/mnemosyne");
+        register(&world.home().join(".claude/settings.local.json"), &program);
+    }),
+    row("hook_cost", "fail", false, |world| {
+        register(&world.home().join(".claude/settings.json"), &talker(world));
+    }),
+    row("transcripts", "warn", false, |world| {
+        std::fs::write(world.home().join(".claude/projects"), "").expect("written");
+    }),
+];
+
+#[test]
+fn each_check_sees_its_own_trouble_and_what_can_be_repaired_is() {
+    let whole = healthy();
+    let ran = run(&whole, &[]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let in_order = verdicts(&ran);
+    // What depends on the machine that the tests run on may warn, and nothing may fail.
+    for (check, verdict) in &in_order {
+        let machine = ["file_system", "space", "descriptors", "hook_cost"].contains(&check.as_str());
+        assert!(verdict == "pass" || (machine && verdict == "warn"), "{check} says {verdict}: {ran}");
+    }
+    for Row { check, says, break_it, fixed, args } in ROWS {
+        let world = healthy();
+        break_it(&world);
+        let ran = run(&world, args);
+        assert_eq!(verdicts(&ran).get(*check).map(String::as_str), Some(*says), "{check}: {ran}");
+        assert_eq!(
+            ran.code,
+            Some(i32::from(verdicts(&ran).values().any(|it| it == "fail"))),
+            "{check}: {ran}"
+        );
+        let ran = run(&world, &[*args, &["--fix"]].concat());
+        let after = verdicts(&ran).remove(*check).expect("the check");
+        assert_eq!(after == "pass", *fixed, "{check} after --fix: {ran}");
+        if *fixed {
+            let fixes = ran.json_lines().remove(0)["fixed"].clone();
+            assert!(!fixes.as_array().expect("a list").is_empty(), "{check}: what was done is told");
+        }
+    }
+}
+
+#[test]
+fn no_repair_takes_anything_that_was_recorded() {
+    let world = healthy();
+    world.hook(&payload(8));
+    age_inbox(&world, "01700000000000000000");
+    for Row { break_it, fixed, check, .. } in ROWS {
+        if *fixed && !["permissions", "inbox"].contains(check) {
+            break_it(&world);
+        }
+    }
+    world.ok(["doctor", "--fix"]);
+    let calls = world.events(["--kind", "tool_call_completed"]);
+    assert_eq!(calls.len(), 4);
+}
+
+#[test]
+fn a_run_leaves_its_result_on_record_and_the_full_look_reads_everything() {
+    let world = healthy();
+    let ran = run(&world, &["-v"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stdout.contains("every byte of"), "{ran}");
+    let events = world.events(["--kind", "health_check_*"]);
+    assert_eq!(events[0]["kind"], "health_check_started");
+    let done = &events[1]["payload"];
+    let checks = done["checks"].as_array().expect("a list");
+    assert!(checks.len() >= 20);
+    let sum: u64 = ["checks_passed", "checks_warned", "checks_failed"]
+        .iter()
+        .map(|name| done[name].as_u64().expect("a count"))
+        .sum();
+    assert_eq!(sum, checks.len() as u64);
+}
+
+#[test]
+fn a_directory_that_is_not_there_fails_and_stays_so() {
+    let world = World::new();
+    let ran = world.run(["doctor", "--fix"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stdout.contains("is not there"), "{ran}");
+    assert!(!world.data().exists());
+}
+
+#[test]
+fn limits_and_variables_of_the_process_are_seen() {
+    let world = healthy();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 512 && exec \"$0\" doctor --json", env!("CARGO_BIN_EXE_mnemosyne")])
+        .env("MNEMOSYNE_DATA_DIR", world.data())
+        .env("MNEMOSYNE_DISABLE_AUTO_START_API", "perhaps")
+        .env("HOME", world.home())
+        .current_dir(world.home())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let ran = Running::start(&mut command).wait();
+    let found = verdicts(&ran);
+    assert_eq!((found["descriptors"].as_str(), found["environment"].as_str()), ("warn", "fail"), "{ran}");
+}
+
+/// Answers every connection as a server would answer `/health`, in the name of this very process.
+fn pretend(world: &World, health: &Value) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let stamp = ProcessStamp::current();
+    let runtime = json!({
+        "addr": listener.local_addr().expect("its address"), "pid": stamp.pid, "start_ticks": stamp.start_ticks,
+        "token": "0".repeat(64), "instance_id": "i", "journal_id": "j", "version": "0.0.0",
+        "started_at": "2026-11-01T00:00:00Z",
+    });
+    let holder =
+        json!({"role": "server", "pid": stamp.pid, "start_ticks": stamp.start_ticks, "journal_id": null});
+    write(world, "server.json", runtime.to_string().as_bytes());
+    write(world, "lock", holder.to_string().as_bytes());
+    let body = health.to_string();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_server_of_another_version_or_one_that_takes_nothing_is_told() {
+    for (status, version, says) in [
+        ("ok", env!("CARGO_PKG_VERSION"), "pass"),
+        ("ok", "0.0.0", "warn"),
+        ("read_only", env!("CARGO_PKG_VERSION"), "fail"),
+    ] {
+        let world = healthy();
+        pretend(
+            &world,
+            &json!({"status": status, "version": version, "instance_id": "i", "tail": 1, "uptime_ms": 1}),
+        );
+        let ran = run(&world, &[]);
+        assert_eq!(verdicts(&ran)["server"], says, "{ran}");
+    }
+}
