@@ -37,7 +37,6 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne status", Ends("damage")),
     ("mnemosyne doctor", Ends("passed")),
     ("mnemosyne sessions", Ends("6d1f3c52")),
-    ("mnemosyne state sessions --at 2h", Ends("sessions")),
     ("mnemosyne session ID", Ends("tools      1 call")),
     ("mnemosyne replay ID --speed 4 --max-gap 1s", Ends("prompt_submitted: find the needle")),
     ("mnemosyne events --search 'needle -haystack'", Ends("«needle»")),
