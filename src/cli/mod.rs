@@ -281,7 +281,8 @@ fn help_or_usage(error: &clap::Error, argv: &[OsString]) -> u8 {
     let obeyed = argv.iter().any(|argument| argument.to_string_lossy().chars().any(is_unsafe));
     // Nobody is left to be told when the terminal cannot be written to.
     let _ = if error.use_stderr() && (obeyed || redacted != text) {
-        let lines: String = redacted.lines().map(|line| format!("{}\n", visible(line))).collect();
+        let lines: Vec<_> = redacted.lines().map(visible).collect();
+        let lines = lines.join("\n") + "\n";
         std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes())
     } else {
         error.print()
