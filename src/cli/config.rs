@@ -28,7 +28,6 @@ pub struct Args {
     project: bool,
 }
 
-#[expect(clippy::doc_markdown, reason = "it is shown as help")]
 #[derive(Debug, Clone, Subcommand)]
 enum Action {
     /// Print the value in force, or with --user or --project what that file says

@@ -114,7 +114,7 @@ impl Site {
                 }
                 let Ok(stream) = stream else { continue };
                 let (noted, answer) = (noted.clone(), answer.clone());
-                std::thread::spawn(move || talk(stream, &noted, &*answer));
+                std::thread::spawn(move || talk(&stream, &noted, &*answer));
             }
         });
         Site { port, came, stop, thread: Some(thread) }
@@ -141,9 +141,9 @@ impl Site {
 }
 
 /// One request, one answer that allows everything.
-fn talk(stream: TcpStream, noted: &Mutex<Vec<Came>>, answer: &dyn Fn(&Came) -> (&'static str, String)) {
+fn talk(stream: &TcpStream, noted: &Mutex<Vec<Came>>, answer: &dyn Fn(&Came) -> (&'static str, String)) {
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a bound");
-    let mut reader = BufReader::new(&stream);
+    let mut reader = BufReader::new(stream);
     let (mut first, mut length, mut origin) = (String::new(), 0_u64, "*".to_owned());
     // A browser opens connections that it never uses.
     if reader.read_line(&mut first).is_err() || first.is_empty() {
@@ -177,7 +177,7 @@ fn talk(stream: TcpStream, noted: &Mutex<Vec<Came>>, answer: &dyn Fn(&Came) -> (
         text.len()
     );
     // The browser may have gone on.
-    let _ = (&stream).write_all((head + &text).as_bytes());
+    let _ = (&*stream).write_all((head + &text).as_bytes());
 }
 
 const WORKER: &str = "self.addEventListener('install', () => self.skipWaiting());

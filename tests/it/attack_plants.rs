@@ -106,7 +106,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 /// Puts the plant where something else was. False where it cannot stand there.
 fn plant(kind: Plant, path: &Path, is_dir: bool, outside: &Path) -> bool {
     let precious = outside.join("precious");
-    if kind == Plant::HardLink && is_dir || kind == Plant::Directory && is_dir {
+    if is_dir && matches!(kind, Plant::HardLink | Plant::Directory) {
         return false;
     }
     let was = fs::read(path).ok();

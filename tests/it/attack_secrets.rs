@@ -42,7 +42,8 @@ const KINDS: &[fn(&mut Random) -> (String, String)] = &[
     |random| whole("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.", word(random, 41)),
     |random| whole("MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.", word(random, 36)),
     |random| {
-        (|id: String, key: String| (format!("{id}:{key}"), key))(text(random, DIGITS, 10), word(random, 33))
+        let (id, key) = (text(random, DIGITS, 10), word(random, 33));
+        (format!("{id}:{key}"), key)
     },
     |random| around("-----BEGIN PRIVATE KEY-----\n", word(random, 62), "\n-----END PRIVATE KEY-----"),
     |random| around("Authorization: Bearer ", word(random, 30), ""),
@@ -93,7 +94,7 @@ fn transcripts(world: &World, secrets: &[(String, String)]) -> String {
             "sessionId": "imported", "version": "2.0.0", "timestamp": "2026-01-02T03:04:05.000Z", "type": "user",
             "message": {"role": "user", "content": format!("number {n}: {whole}")},
         });
-        lines += &format!("{line}\n");
+        lines.extend([line.to_string().as_str(), "\n"]);
     }
     fs::write(directory.join("imported.jsonl"), lines).expect("written");
     directory.to_str().expect("UTF-8").to_owned()

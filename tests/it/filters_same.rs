@@ -84,7 +84,7 @@ fn every_filter_and_range_means_the_same_in_flags_and_in_urls() {
         for (key, value) in pairs.iter().copied().chain((!has_until).then_some(until)) {
             args.extend([format!("--{}", key.replace('_', "-")), value.to_owned()]);
             let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            query += &format!("&{key}={value}");
+            query.extend(["&", key, "=", &value]);
         }
         let by_events = world.events(args.iter().map(String::as_str));
         assert_eq!(by_events.iter().collect::<Vec<_>>(), expected, "events: {pairs:?}");
