@@ -6,6 +6,7 @@
 
 use super::filters::Filters;
 use super::lines::Lines;
+use super::notes::Noted;
 use super::{Context, Outcome, display, search, when};
 use crate::error::Error;
 use crate::event::{Place, Seq};
@@ -50,6 +51,7 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let view = open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;
+    let noted = if context.out.is_json() { None } else { Some(Noted::in_view(&view, context)?) };
     let from = start(&view, args.from)?;
     if let Some(query) = query {
         let range = search::Range { from, since, until };
@@ -65,7 +67,10 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     while lines.events < limit
         && let Some(item) = replay.next()?
     {
-        lines.item(&mut context.out, &item)?;
+        match &noted {
+            Some(noted) => noted.item(&mut lines, &mut context.out, &item)?,
+            None => lines.item(&mut context.out, &item)?,
+        }
     }
     end(&lines, context)
 }

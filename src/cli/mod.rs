@@ -11,15 +11,18 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 integrity, 130 interrupted. A reader that has gone away is
 //! a quiet success.
 
+pub mod annotate;
 pub mod api_server;
 pub mod autostart;
 pub mod backup;
+pub mod bisect;
 pub mod completions;
 pub mod config;
 pub mod context;
 pub mod cursor_file;
 pub mod demo;
 pub mod detach;
+pub mod diff;
 pub mod display;
 pub mod doctor;
 pub mod events;
@@ -32,6 +35,7 @@ pub mod internal;
 pub mod interrupt;
 pub mod lines;
 pub mod man;
+mod notes;
 pub mod out;
 pub mod reference;
 pub mod replay;
@@ -47,6 +51,7 @@ pub mod table;
 pub mod tail;
 pub mod update;
 pub mod when;
+pub mod why;
 
 use crate::error::Error;
 use crate::event::Redactor;
@@ -115,6 +120,14 @@ pub const COMMANDS: &[Command] = &[
         "Show a session again as it happened, at its own speed or another"),
     command!("state", state, recorded: false,
         "Show what a projection says, now or as of any moment"),
+    command!("diff", diff, recorded: false,
+        "Compare what two sessions did: where they part, and where they meet again"),
+    command!("why", why, recorded: false,
+        "Show what led to an event, and how sure each link is"),
+    command!("bisect", bisect, recorded: false,
+        "Find the first event after which something holds of a projection's state"),
+    command!("annotate", annotate, recorded: true,
+        "Put a note on an event; it is shown beside the event from then on"),
     command!("stats", stats, recorded: false,
         "Show the history in figures: commands, sessions, failures, tokens"),
     command!("status", status, recorded: true,

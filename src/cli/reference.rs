@@ -122,6 +122,14 @@ const JSON: &str = "\
     has a transcript's name in an imported directory and is no regular file.
   - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
     `items`, `omitted`, `turns`, `files` and `context` of its timeline, and with `--files --diff` its `patches`.
+  - `diff`: `{\"version\":1,\"seq\":412,\"same\":false,\"a\":{..},\"b\":{..},\"delta\":{..},\"aligned\":12,\"first_divergence\":{\"how\",\"a\",\"b\"},
+    \"resync\":{\"a\",\"b\"},\"changed\":[{\"a\",\"b\",\"input\":[],\"outcome\"}],\"only_a\":[],\"only_b\":[],\"omitted\":0}`; `how` is `input`, `outcome`, `only_a` or
+    `only_b`; `omitted` counts what `--limit` left out of the three lists. `a` and `b` in them are calls: `seq`, `time`, `agent`, `tool`,
+    `tool_use_id`, `text`, `outcome`, `error`, `duration_ms`.
+  - `why`: the answer of `GET /events/{seq}?why=1` (`docs/http.md`).
+  - `bisect`: `{\"version\":1,\"projection\":\"sessions\",\"expression\":\"...\",\"mode\":\"scan\",\"from_seq\":1,\"until_seq\":412,\"seq\":18,\"event\":{..},
+    \"held_before\":false,\"folds\":1,\"events\":18,\"asked\":9,\"stumbled\":null}`; `docs/bisect.md` explains them.
+  - `annotate`: `{\"version\":1,\"seq\":413,\"about\":18,\"id\":\"...\",\"way\":\"server\"}`; `way` as for `import`, `seq` null where it is `inbox`.
   - `status`: `server` (null where none runs; `trouble` where it does not answer), `starts_unasked`, `journal`, `sessions`
     (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`
     (what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),

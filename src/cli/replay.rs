@@ -15,6 +15,7 @@ mod terminal;
 use super::display;
 use super::display::Role;
 use super::lines::Lines;
+use super::notes::Noted;
 use super::out::Out;
 use super::session::find;
 use super::sessions::{Folded, outcome};
@@ -72,6 +73,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let mut order = folded.view.session(&found.id)?;
     let (gaps, places) = (order.gaps().to_vec(), order.places().to_vec());
     let mut states = state.map(|name| States::new(context, &folded.view, &name, &found.id)).transpose()?;
+    let noted = if context.out.is_json() { None } else { Some(Noted::in_view(&folded.view, context)?) };
     let mut next = || loop {
         match order.next()? {
             Some(event) if !range.holds(event.seq, event.event.time) => {}
@@ -94,7 +96,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         states
             .learn(places.into_iter().filter(|(time, seq)| range.holds(*seq, *time)).map(|(_, seq)| seq))?;
     }
-    let played = play(&mut context.out, pacing, &mut states, &mut next, &mut std::thread::sleep)?;
+    let played = play(&mut context.out, pacing, Beside { states: &mut states, noted: noted.as_ref() }, &mut next, &mut std::thread::sleep)?;
     let words = format!("{} replayed", display::counted(played, "event"));
     context.out.note(&words);
     Ok(outcome(context, &progress(gaps, states), words))
@@ -110,6 +112,12 @@ fn progress(gaps: Vec<Gap>, states: Option<States>) -> Progress {
     Progress { gaps, ..states.map(States::into_progress).unwrap_or_default() }
 }
 
+/// What is shown beside the events, where somebody wants it.
+struct Beside<'a> {
+    states: &'a mut Option<States>,
+    noted: Option<&'a Noted>,
+}
+
 /// What waits between two events.
 trait Sleeper: FnMut(Duration) {}
 impl<F: FnMut(Duration)> Sleeper for F {}
@@ -118,7 +126,7 @@ impl<F: FnMut(Duration)> Sleeper for F {}
 fn play(
     out: &mut Out,
     pacing: Pacing,
-    states: &mut Option<States>,
+    beside: Beside<'_>,
     next: &mut impl FnMut() -> Result<Option<StoredEvent>, Error>,
     sleep: &mut impl Sleeper,
 ) -> Result<u64, Error> {
@@ -131,9 +139,10 @@ fn play(
             sleep(delay);
         }
         lines.event(out, &stored)?;
-        if let Some(states) = states {
+        if let Some(states) = beside.states.as_mut() {
             show_changes(out, states, stored.seq)?;
         }
+        beside.noted.map_or(Ok(()), |noted| noted.beside(out, stored.seq))?;
     }
     out.flush()?;
     Ok(lines.events)
@@ -178,7 +187,8 @@ mod tests {
         let mut events =
             times.iter().zip(1..).map(|(ms, seq)| prompt(seq, *ms)).collect::<Vec<_>>().into_iter();
         let mut slept = Vec::new();
-        let played = play(&mut out, pacing, &mut None, &mut || Ok(events.next()), &mut |pause| {
+        let beside = Beside { states: &mut None, noted: None };
+        let played = play(&mut out, pacing, beside, &mut || Ok(events.next()), &mut |pause| {
             slept.push((pause, stdout.text().lines().count()));
         });
         assert_eq!(played.unwrap(), times.len() as u64);

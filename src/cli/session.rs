@@ -2,6 +2,7 @@
 //! calls at their start, their durations, failures, subagents indented, and tokens.
 
 use super::display::{self, Role, Style};
+use super::notes::Noted;
 use super::session_parts::{self, Parts};
 use super::sessions::{Folded, asked_words, outcome, state_words};
 use super::{Context, Outcome};
@@ -84,7 +85,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         }
         session_parts::print(context, parts, &detail, &timeline)?;
     } else {
-        print(context, &detail, &timeline)?;
+        let noted = Noted::in_view(&folded.view, context)?;
+        print(context, &detail, &timeline, &noted)?;
     }
     Ok(outcome(context, &progress, display::counted(timeline.items.len() as u64, "item")))
 }
@@ -112,7 +114,12 @@ pub(super) fn ambiguous(given: &str, ids: &[String]) -> Error {
     Error::usage(format!("several sessions begin with `{given}`: {}; give more of the id", ids.join(", ")))
 }
 
-fn print(context: &mut Context, detail: &SessionDetail, timeline: &Timeline) -> Result<(), Error> {
+fn print(
+    context: &mut Context,
+    detail: &SessionDetail,
+    timeline: &Timeline,
+    noted: &Noted,
+) -> Result<(), Error> {
     let style = context.out.style();
     for line in head(&detail.session, &detail.viewer, style) {
         context.out.line(&line)?;
@@ -133,6 +140,9 @@ fn print(context: &mut Context, detail: &SessionDetail, timeline: &Timeline) -> 
             day = of_item;
         }
         context.out.line(&line_of(item, style))?;
+        noted.beside(&mut context.out, item.seq)?;
+        let end = item.call.as_ref().and_then(|call| call.ended).map(|end| end.seq);
+        end.filter(|end| *end != item.seq).map_or(Ok(()), |end| noted.beside(&mut context.out, end))?;
     }
     if timeline.omitted > 0 {
         let omitted = display::counted(timeline.omitted, "item");

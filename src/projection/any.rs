@@ -127,6 +127,8 @@ pub trait AnyFold: Send + Sync {
     }
     /// Seqs that could not be read; see [`Fold::missing`].
     fn missing(&self) -> u64;
+    /// See [`Projection::concerns`].
+    fn concerned_by(&self, event: &StoredEvent) -> bool;
     /// The hash of the state. It costs an encoding of all of it.
     ///
     /// # Errors
@@ -164,6 +166,10 @@ impl<P: Projection> AnyFold for Fold<P> {
     }
     fn missing(&self) -> u64 {
         Fold::missing(self)
+    }
+
+    fn concerned_by(&self, event: &StoredEvent) -> bool {
+        P::concerns(event)
     }
     fn hash(&self) -> Result<StateHash> {
         Fold::hash(self).map_err(|error| no_form::<P>("bytes", &error))

@@ -27,16 +27,19 @@
 pub mod agents;
 pub mod any;
 pub mod base;
+pub mod bisect;
 pub mod calendar;
 pub mod changes;
 pub mod commands;
 pub mod compare;
+pub mod diff;
 mod durable;
 mod fold;
 mod follow;
 pub mod health;
 pub mod histogram;
 mod mark;
+pub mod notes;
 pub mod orchestrator;
 pub mod pacing;
 pub mod registry;
@@ -47,6 +50,7 @@ pub mod snapshot;
 pub mod stats;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod why;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -81,6 +85,12 @@ pub trait Projection: 'static {
     fn session_json(state: &Self::State, session: &str) -> serde_json::Result<crate::event::Json> {
         let _ = session;
         serde_json::to_value(state)
+    }
+
+    /// Whether an event can change the state at all, told from its envelope. A search over states passes over those that cannot.
+    fn concerns(event: &StoredEvent) -> bool {
+        let _ = event;
+        true
     }
 
     /// Carries the state of an older schema over, from its postcard bytes. Asked only for a base: a snapshot of an older schema

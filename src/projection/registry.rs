@@ -10,6 +10,7 @@ pub use super::any::Definition;
 use super::agents::AgentsProjection;
 use super::commands::CommandsProjection;
 use super::health::HealthProjection;
+use super::notes::NotesProjection;
 use super::orchestrator::OrchestratorProjection;
 use super::sessions::SessionsProjection;
 use super::snapshot::{Files, Refusal};
@@ -76,6 +77,8 @@ projections! {
     commands: CommandsProjection;
     /// The agents that live and their last sign of life.
     agents: AgentsProjection;
+    /// People's notes on events.
+    notes: NotesProjection;
 }
 
 /// The names, in the order of the rows.

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::error::Refusal;
 use super::params::{Params, Place};
 use super::stream::{self, Start, blocking, check_cursor, journal_header};
+use super::why;
 use super::{App, json_response, json_text_response, search};
 use crate::error::Error;
 use crate::event::search::Query;
@@ -53,10 +54,15 @@ pub(super) async fn one(
     Path(seq): Path<String>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri)?.finish()?;
+    let mut params = Params::of(&uri)?;
+    let asks_why = why::asked(&mut params)?;
+    params.finish()?;
     let none = || Refusal::new(ErrorCode::NotFound, format!("there is no event {seq}"));
     let digits = seq.bytes().all(|byte| byte.is_ascii_digit());
     let wanted = Seq::new(seq.parse().ok().filter(|seq| digits && *seq > 0).ok_or_else(none)?);
+    if let Some(depth) = asks_why {
+        return why::answer(&app, wanted, depth).await;
+    }
     let store = app.store.clone();
     let text = match blocking(move || store.get(wanted)).await? {
         None => return Err(none()),

@@ -49,6 +49,7 @@ mod state;
 mod stats;
 mod stream;
 mod telling;
+mod why;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -13,6 +13,10 @@ const COMMANDS: &[&str] = &[
     "session",
     "replay",
     "state",
+    "diff",
+    "why",
+    "bisect",
+    "annotate",
     "stats",
     "import",
 ];

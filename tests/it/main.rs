@@ -48,6 +48,8 @@ mod real_hooks;
 
 /// `GET /state/{projection}`: the bytes of the command, at any moment, and what cannot be shown.
 mod http_state;
+/// `diff`, `why`, `bisect` and `annotate` on a pair of sessions with a planted fault.
+mod planted_fault;
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
 /// `state`: any projection, now and as of a seq.

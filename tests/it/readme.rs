@@ -42,6 +42,10 @@ const RUN: &[(&str, Does)] = &[
     ("mnemosyne events --search 'needle -haystack'", Ends("«needle»")),
     ("mnemosyne replay ID --step --state", Ends("/counts/prompts: 0 -> 1")),
     ("mnemosyne state sessions --at 2h", Ends("sessions at seq")),
+    ("mnemosyne diff ID ID", Ends("alike: 1 call aligned")),
+    ("mnemosyne why 2", Ends("2  ")),
+    ("mnemosyne bisect '.sessions[].counts.tool_calls >= 1'", Ends("tool_call")),
+    (r#"mnemosyne annotate 2 "here it went wrong""#, Ends("on event 2")),
     ("mnemosyne stats --since 7d --by day", Ends("tool calls")),
     (r#"TOKEN=$(sed 's/.*"token":"\([0-9a-f]*\)".*/\1/' ~/.local/share/mnemosyne/server.json)"#, Prepares),
     (

@@ -15,7 +15,7 @@ fn world(prompts: usize) -> World {
 #[test]
 fn the_state_of_every_projection_is_shown_as_of_any_seq() {
     let world = world(3);
-    for projection in ["sessions", "health", "orchestrator", "commands", "agents"] {
+    for projection in ["sessions", "health", "orchestrator", "commands", "agents", "notes"] {
         let now = world.ok(["state", projection, "--json"]).json();
         assert_eq!((now["version"].as_u64(), now["projection"].as_str()), (Some(1), Some(projection)));
         let last = now["seq"].as_u64().expect("a seq");

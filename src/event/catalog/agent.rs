@@ -89,7 +89,7 @@ TranscriptImported transcript_imported Agent 3 v1 produced "an import that added
     last_uuid: String = "0f8fad5b-d9cb-469f-a165-70867728950e" => "The uuid of the last line read.",
     added: u64 = 12 => "Events that this import added.",
 }
-Annotated annotated Custom 4 v1 reserved "a person's note on an event" ~ "{seq}: {text}" {
+Annotated annotated Custom 4 v1 produced "`annotate`: a person's note on an event" ~ "{seq}: {text}" {
     seq: u64 = 120 => "The event that the note is about.",
     text: String = "here it went wrong" => "The note.",
 }

@@ -22,14 +22,14 @@ const PATH_BYTES_MAX: usize = 1024;
 
 /// What a tool does to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(in crate::projection) enum Deed {
     Read,
     Write,
 }
 
 impl Deed {
     /// What this tool does, if it works on one file.
-    pub(super) fn of(tool: &str) -> Option<Deed> {
+    pub(in crate::projection) fn of(tool: &str) -> Option<Deed> {
         match tool {
             "Read" | "NotebookRead" => Some(Deed::Read),
             "Edit" | "MultiEdit" | "Write" | "NotebookEdit" => Some(Deed::Write),
@@ -39,7 +39,7 @@ impl Deed {
 }
 
 /// The file that the input of a file tool names.
-pub(super) fn path_of_input(input: &RawValue) -> Option<String> {
+pub(in crate::projection) fn path_of_input(input: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct Input {
         #[serde(alias = "notebook_path")]

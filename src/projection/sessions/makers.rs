@@ -44,7 +44,7 @@ pub(super) enum Concluded {
 }
 
 /// Whether a call of this tool runs a subagent.
-pub(super) fn makes_agents(tool: &str) -> bool {
+pub(in crate::projection) fn makes_agents(tool: &str) -> bool {
     matches!(tool, "Task" | "Agent")
 }
 

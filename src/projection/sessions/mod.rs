@@ -82,6 +82,10 @@ impl Projection for SessionsProjection {
         }
         state.bound();
     }
+
+    fn concerns(stored: &StoredEvent) -> bool {
+        stored.event.session.is_some()
+    }
 }
 
 /// Whether an event tells of the agent. Others may name a session and say nothing of it: commands that run in it, notes,
@@ -136,13 +140,13 @@ impl Now<'_> {
 // The parts of payloads that are read here. Inputs and outputs stay unparsed: they are most of the bytes.
 
 #[derive(Deserialize)]
-struct CallStarted<'a> {
+pub(in crate::projection) struct CallStarted<'a> {
     #[serde(borrow)]
-    tool: Cow<'a, str>,
+    pub(in crate::projection) tool: Cow<'a, str>,
     #[serde(borrow)]
-    tool_use_id: Cow<'a, str>,
+    pub(in crate::projection) tool_use_id: Cow<'a, str>,
     #[serde(borrow)]
-    input: &'a RawValue,
+    pub(in crate::projection) input: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -168,7 +172,7 @@ struct MadeAgent {
 }
 
 /// The subagent that the end of a call names.
-fn agent_made(event: &Event) -> Option<String> {
+pub(in crate::projection) fn agent_made(event: &Event) -> Option<String> {
     let CallOutput { output } = event.payload.read().ok()?;
     // Outputs have no fixed shape: one that names no subagent is none that cannot be read.
     let made: MadeAgent = serde_json::from_str(output.get()).ok()?;

@@ -50,7 +50,7 @@ pub(in crate::projection) fn fingerprint(text: &str) -> u64 {
 
 /// What an error has in common with its like: its first line with numbers, long hexadecimal words and absolute
 /// paths replaced, so that the same failure counts as the same on another day and in another directory.
-pub(super) fn signature(error: &str) -> String {
+pub(in crate::projection) fn signature(error: &str) -> String {
     let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no error text");
     // A signature is shorter than its line by a bounded factor only, so a bounded beginning is enough.
     let line: String = line.chars().take(TEXT_CHARS_MAX * 8).collect();

@@ -1,0 +1,214 @@
+//! `bisect EXPR`: the first event after which something holds of a projection's state. Works without a server.
+//!
+//! The search runs on a thread of its own. An expression ends, but that may be far off, and nothing can stop it from inside: this
+//! thread looks how long it has been at work and how much memory the process has taken since, and gives up instead of it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use super::display::{self, Role};
+use super::replay::Place;
+use super::sessions::outcome;
+use super::{Context, Exit, Outcome, events};
+use crate::error::Error;
+use crate::event::Seq;
+use crate::projection::bisect::predicate::STACK_BYTES;
+use crate::projection::bisect::{self, Bisection, Mode, Range, Watch};
+use crate::projection::snapshot::Files;
+use crate::projection::{Definition, Progress, registry, seq_at};
+use crate::store::View;
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The question: an expression in jq over what `state` shows; docs/bisect.md says what it may hold
+    #[arg(value_name = "EXPR")]
+    expression: String,
+    /// The projection that it asks
+    #[arg(value_name = "PROJECTION", default_value = "sessions")]
+    projection: String,
+    /// The first event that may be the answer: a seq, a time, a date, or how long ago, like 2h
+    #[arg(long, value_name = "SEQ|TIME")]
+    from: Option<String>,
+    /// The last event that may be the answer
+    #[arg(long, value_name = "SEQ|TIME")]
+    until: Option<String>,
+    /// Only events of this session may be the answer: its whole id
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// Trust that it stays true once it is true, and halve the range instead of asking every state
+    #[arg(long)]
+    monotone: bool,
+}
+
+/// How long one state may take.
+const STATE_MS_MAX: u64 = 10_000;
+/// How much memory the process may take while one state is asked.
+const STATE_BYTES_MAX: u64 = 1 << 30;
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs it.
+///
+/// # Errors
+/// [`Error::Usage`] for an expression that cannot be read or a range that is none, [`Error::NotFound`] for an unknown projection.
+pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let definition = registry::find(&args.projection)?;
+    let now = context.now();
+    let from = args.from.as_deref().map(|text| Place::parse("--from", text, now)).transpose()?;
+    let until = args.until.as_deref().map(|text| Place::parse("--until", text, now)).transpose()?;
+    let view = events::open(context)?;
+    let range = range(&view, from, until, args.session)?;
+    let dir = context.locate_data_dir()?;
+    let files = view
+        .journal_id()
+        .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
+    let mode = if args.monotone { Mode::Halving } else { Mode::Scan };
+    let (found, progress) = watched(view, files, definition, args.expression, range, mode)?;
+    if context.out.is_json() {
+        context.out.json(&found)?;
+    } else {
+        print(context, &found)?;
+    }
+    if let Some(stumbled) = &found.stumbled {
+        let states = display::counted(stumbled.states, "state");
+        let message = display::fit(&stumbled.message, 200);
+        context.out.warn(&format!(
+            "the expression cannot be answered for {states}, first at seq {}: {message}; there it does not hold",
+            stumbled.first_seq
+        ));
+    }
+    let done = outcome(context, &progress, words(&found));
+    if found.seq.is_none() && !found.held_before && done.exit == Exit::Done {
+        return Ok(Outcome { exit: Exit::NotFound, ..done });
+    }
+    Ok(done)
+}
+
+fn range(
+    view: &View,
+    from: Option<Place>,
+    until: Option<Place>,
+    session: Option<String>,
+) -> Result<Range, Error> {
+    let (first, last) = (view.first(), view.durable());
+    let from = match from {
+        None => first,
+        Some(Place::Seq(seq)) => seq.max(Seq::FIRST),
+        // The first that was not recorded before this moment.
+        Some(Place::Time(time)) => match time.checked_add_micros(-1) {
+            Some(before) => seq_at(view, before)?.next(),
+            None => first,
+        },
+    };
+    let until = match until {
+        None => last,
+        Some(Place::Seq(seq)) if seq > last => {
+            return Err(Error::usage(format!(
+                "--until {seq} lies beyond the end of this journal (last seq {last})"
+            )));
+        }
+        Some(Place::Seq(seq)) => seq,
+        Some(Place::Time(time)) => seq_at(view, time)?,
+    };
+    if from > until.next() {
+        return Err(Error::usage(format!("there is no event from {from} until {until}")));
+    }
+    Ok(Range { from, until, session })
+}
+
+/// The search on its own thread, given up when an expression takes too long or too much.
+fn watched(
+    view: View,
+    files: Option<Files>,
+    definition: &'static Definition,
+    expression: String,
+    range: Range,
+    mode: Mode,
+) -> Result<(Bisection, Progress), Error> {
+    let watch = Arc::new(Watch::default());
+    let (done, waiting) = channel();
+    let at_work = watch.clone();
+    let search = move || {
+        let found = bisect::search(&view, files.as_ref(), definition, &expression, &range, mode, &at_work);
+        // Nobody waits any more where it was given up.
+        done.send(found).ok();
+    };
+    std::thread::Builder::new()
+        .name("bisect".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(search)
+        .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
+    let (mut state, mut bytes_before) = (None, resident_bytes());
+    loop {
+        match waiting.recv_timeout(LOOK) {
+            Ok(found) => return found,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::failed("the expression made the search fail: try a simpler one"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let bytes = resident_bytes();
+        let Some((millis, seq)) = watch.at_work() else {
+            (state, bytes_before) = (None, bytes);
+            continue;
+        };
+        if state.replace(seq) != Some(seq) {
+            bytes_before = bytes;
+        }
+        let why = if millis > STATE_MS_MAX {
+            format!("more than {} s", STATE_MS_MAX / 1_000)
+        } else if bytes.zip(bytes_before).is_some_and(|(now, before)| now > before + STATE_BYTES_MAX) {
+            format!("more than {} GiB of memory", STATE_BYTES_MAX >> 30)
+        } else {
+            continue;
+        };
+        return Err(Error::failed(format!(
+            "the expression takes {why} for the state at seq {seq}: it was given up"
+        )));
+    }
+}
+
+/// What this process holds in memory; none where the system does not tell, and then only time is a limit.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1_024)
+}
+
+fn print(context: &mut Context, found: &Bisection) -> Result<(), Error> {
+    let style = context.out.style();
+    let line = match (found.seq, found.held_before) {
+        (Some(seq), _) => format!("{}  {}", style.paint(Role::Strong, &seq.to_string()), event_words(found)),
+        (None, true) => format!("it holds before event {} already", found.from_seq),
+        (None, false) => {
+            format!("it holds after none of the events {} to {}", found.from_seq, found.until_seq)
+        }
+    };
+    context.out.line(&line)?;
+    context.out.note(&words(found));
+    Ok(())
+}
+
+fn event_words(found: &Bisection) -> String {
+    let event: Option<serde_json::Value> =
+        found.event.as_ref().and_then(|event| serde_json::from_str(event.get()).ok());
+    let summary =
+        event.as_ref().and_then(|event| event["summary"].as_str()).unwrap_or("(its event cannot be read)");
+    display::fit(summary, 120)
+}
+
+fn words(found: &Bisection) -> String {
+    let how = match found.mode {
+        Mode::Scan => "every state asked",
+        Mode::Halving => "the range halved, as --monotone says that it stays true",
+    };
+    format!(
+        "{how}: {} folded, {}, the question put {}",
+        display::counted(found.events, "event"),
+        display::counted(found.folds, "fold"),
+        display::counted(found.asked, "time")
+    )
+}

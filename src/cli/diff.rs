@@ -1,0 +1,212 @@
+//! `diff A B`: how two sessions differ in what they did. Works without a server, and shows the same with one.
+
+use super::display::{self, Role, Style};
+use super::session::find;
+use super::sessions::{Folded, outcome};
+use super::{Context, Exit, Outcome};
+use crate::error::Error;
+use crate::projection::diff::{self, CallView, DiffView, Difference, How, Row, Side};
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// One session: its id, or the beginning of it that no other shares
+    #[arg(value_name = "A")]
+    a: String,
+    /// The other one
+    #[arg(value_name = "B")]
+    b: String,
+    /// End with code 1 where the sessions differ
+    #[arg(long)]
+    fail_on_divergence: bool,
+    /// Show at most so many differences; in JSON, in each list
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+/// Columns for both sides together where there is no terminal.
+const COLUMNS_DEFAULT: usize = 120;
+/// Columns between the sides: a mark with a space on both its sides.
+const GUTTER: usize = 3;
+
+/// Runs it.
+///
+/// # Errors
+/// [`Error::NotFound`] when no session begins with an id, [`Error::Usage`] when several do.
+#[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
+pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let folded = Folded::now(context)?;
+    let (a, b) = (find(&folded, &args.a)?, find(&folded, &args.b)?);
+    let (difference, progress) = diff::compare(&folded.view, &a, &b)?;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let view = difference.view(limit);
+    if context.out.is_json() {
+        context.out.json(&view)?;
+    } else {
+        print(context, &view, &difference, limit)?;
+    }
+    for side in [&view.a, &view.b].into_iter().filter(|side| side.calls_omitted > 0) {
+        let omitted = display::counted(side.calls_omitted, "event");
+        let session = display::short_id(&side.session);
+        context.out.warn(&format!(
+            "{omitted} of calls of {session} beyond the first {} are not compared",
+            diff::CALLS_MAX
+        ));
+    }
+    let differences = view.changed.len() + view.only_a.len() + view.only_b.len();
+    let summary = display::counted(differences as u64 + view.omitted, "difference");
+    let done = outcome(context, &progress, summary);
+    if args.fail_on_divergence && !view.same && done.exit == Exit::Done {
+        return Ok(Outcome { exit: Exit::Failed, ..done });
+    }
+    Ok(done)
+}
+
+fn print(context: &mut Context, view: &DiffView, difference: &Difference, limit: usize) -> Result<(), Error> {
+    let style = context.out.style();
+    for line in figures(view, style) {
+        context.out.line(&line)?;
+    }
+    context.out.line("")?;
+    let half = (style.columns.unwrap_or(COLUMNS_DEFAULT).max(40) - GUTTER) / 2;
+    let (mut alike, mut shown, mut left) = (0_u64, 0, 0_u64);
+    for row in difference.rows() {
+        if row.how.is_none() {
+            alike += 1;
+            continue;
+        }
+        if shown >= limit {
+            left += 1;
+            continue;
+        }
+        shown += 1;
+        if alike > 0 {
+            context
+                .out
+                .line(&style.paint(Role::Dim, &format!("= {} alike", display::counted(alike, "call"))))?;
+            alike = 0;
+        }
+        context.out.line(&row_words(&row, half, style))?;
+    }
+    if alike > 0 && left == 0 {
+        context.out.line(&style.paint(Role::Dim, &format!("= {} alike", display::counted(alike, "call"))))?;
+    }
+    if left > 0 {
+        context
+            .out
+            .note(&format!("{} more not shown: --limit shows more", display::counted(left, "difference")));
+    }
+    context.out.line("")?;
+    for line in verdict(view) {
+        context.out.line(&line)?;
+    }
+    Ok(())
+}
+
+fn figures(view: &DiffView, style: Style) -> Vec<String> {
+    const NAME: usize = 10;
+    const CELL: usize = 16;
+    let row = |name: &str, a: String, b: String, delta: String| {
+        let cells =
+            [display::cell_right(&a, CELL), display::cell_right(&b, CELL), display::cell_right(&delta, CELL)];
+        format!("{}{}", style.paint(Role::Dim, &display::cell(name, NAME)), cells.join("  "))
+    };
+    let signed = |n: i64, words: &dyn Fn(u64) -> String| {
+        let sign = match n {
+            0 => return "=".to_owned(),
+            1.. => "+",
+            _ => "-",
+        };
+        format!("{sign}{}", words(n.unsigned_abs()))
+    };
+    let (a, b, delta) = (&view.a, &view.b, &view.delta);
+    let tokens = |side: &Side| {
+        side.tokens.map_or_else(|| "unknown".to_owned(), |tokens| display::count(tokens.total()))
+    };
+    vec![
+        row("", display::short_id(&a.session), display::short_id(&b.session), "DELTA".to_owned()),
+        row("calls", display::count(a.calls), display::count(b.calls), signed(delta.calls, &display::count)),
+        row(
+            "failed",
+            display::count(a.failed),
+            display::count(b.failed),
+            signed(delta.failed, &display::count),
+        ),
+        row(
+            "denied",
+            display::count(a.denied),
+            display::count(b.denied),
+            signed(delta.denied, &display::count),
+        ),
+        row(
+            "span",
+            display::duration(a.span_ms),
+            display::duration(b.span_ms),
+            signed(delta.span_ms, &display::duration),
+        ),
+        row(
+            "in tools",
+            display::duration(a.tool_ms),
+            display::duration(b.tool_ms),
+            signed(delta.tool_ms, &display::duration),
+        ),
+        row(
+            "tokens",
+            tokens(a),
+            tokens(b),
+            delta.tokens.map_or_else(|| "unknown".to_owned(), |n| signed(n, &display::count)),
+        ),
+    ]
+}
+
+fn row_words(row: &Row<'_>, half: usize, style: Style) -> String {
+    let side = |call: Option<&CallView>| call.map(words).unwrap_or_default();
+    let (a, b) = (side(row.a), side(row.b));
+    let (mark, role) = match row.how {
+        Some(How::OnlyA) => ("<", Role::Bad),
+        Some(How::OnlyB) => (">", Role::Good),
+        Some(How::Input) => ("~", Role::Waiting),
+        Some(How::Outcome) => ("!", Role::Bad),
+        None => ("=", Role::Dim),
+    };
+    let line = format!("{} {} {}", display::cell(&a, half), style.paint(role, mark), display::fit(&b, half));
+    line.trim_end().to_owned()
+}
+
+fn words(call: &CallView) -> String {
+    let outcome = match call.outcome {
+        Some("completed") => String::new(),
+        Some(outcome) => format!(" [{outcome}]"),
+        None => " [no end]".to_owned(),
+    };
+    let by = if call.agent.is_some() { "  " } else { "" };
+    format!("{:>5} {by}{}{outcome} {}", call.seq.get(), call.tool, call.text)
+}
+
+fn verdict(view: &DiffView) -> Vec<String> {
+    let place = |call: Option<&CallView>| {
+        call.map_or_else(
+            || "its end".to_owned(),
+            |call| format!("{} ({})", call.seq, display::fit(&call.tool, 40)),
+        )
+    };
+    let Some(divergence) = &view.first_divergence else {
+        return vec![format!("alike: {} aligned", display::counted(view.aligned, "call"))];
+    };
+    let how = match divergence.how {
+        How::Input => "the same step with another input",
+        How::Outcome => "the same call with another outcome",
+        How::OnlyA => "a call that only the first makes",
+        How::OnlyB => "a call that only the second makes",
+    };
+    let first = format!(
+        "first divergence: {how}, at {} and {}",
+        place(divergence.a.as_ref()),
+        place(divergence.b.as_ref())
+    );
+    let again = match &view.resync {
+        Some(pair) => format!("alike again: at {} and {}", place(Some(&pair.a)), place(Some(&pair.b))),
+        None => "alike again: nowhere".to_owned(),
+    };
+    vec![first, again]
+}

@@ -1,0 +1,66 @@
+//! People's notes, beside the events that they are about.
+
+use super::Context;
+use super::display::{self, Role, Style};
+use super::lines::Lines;
+use super::out::Out;
+use crate::error::Error;
+use crate::event::Seq;
+use crate::projection::notes::{Note, Notes, NotesProjection};
+use crate::projection::snapshot::Files;
+use crate::projection::{Fold, state_at};
+use crate::store::{Item, View};
+
+/// The notes as of now.
+pub(super) struct Noted(Fold<NotesProjection>);
+
+impl Noted {
+    /// All that are on record, from the newest snapshot.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(super) fn in_view(view: &View, context: &Context) -> Result<Noted, Error> {
+        let dir = context.locate_data_dir()?;
+        let files = view
+            .journal_id()
+            .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
+        // What cannot be read is told by the command, which reads the same journal.
+        let (fold, _) = state_at::<NotesProjection>(view, files.as_ref(), Seq::MAX)?;
+        Ok(Noted(fold))
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        self.0.state()
+    }
+
+    /// The notes on what was just printed, a line each. JSON has them as the events that they are.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub(super) fn beside(&self, out: &mut Out, seq: Seq) -> Result<(), Error> {
+        if out.is_json() {
+            return Ok(());
+        }
+        let style = out.style();
+        self.notes().of(seq).iter().try_for_each(|note| out.line(&line(note, "         ", style)))
+    }
+
+    /// What a replay met, with the notes on it.
+    ///
+    /// # Errors
+    /// As [`Out::line`].
+    pub(super) fn item(&self, lines: &mut Lines, out: &mut Out, item: &Item) -> Result<(), Error> {
+        lines.item(out, item)?;
+        match item {
+            Item::Event(stored) => self.beside(out, stored.seq),
+            Item::Gap(_) | Item::Undecodable(_) => Ok(()),
+        }
+    }
+}
+
+/// One note on one line.
+pub(super) fn line(note: &Note, indent: &str, style: Style) -> String {
+    const TEXT_COLUMNS: usize = 100;
+    let words = format!("note {}: {}", note.seq, display::fit(&note.text, TEXT_COLUMNS));
+    format!("{indent}{}", style.paint(Role::Waiting, &words))
+}
