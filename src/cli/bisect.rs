@@ -188,8 +188,7 @@ fn print(context: &mut Context, found: &Bisection) -> Result<(), Error> {
         }
     };
     context.out.line(&line)?;
-    context.out.note(&words(found));
-    Ok(())
+    context.out.line(&style.paint(Role::Dim, &words(found)))
 }
 
 fn event_words(found: &Bisection) -> String {

@@ -63,23 +63,23 @@ fn print(context: &mut Context, why: &Why) -> Result<(), Error> {
     causes(why, why.seq, &nodes, style, &mut lines);
     lines.iter().try_for_each(|line| context.out.line(line))?;
     for absent in &why.absent {
-        context.out.note(&format!(
+        context.out.line(&format!(
             "event {} names {} as its cause, and no such event was found",
             absent.seq, absent.causation
-        ));
+        ))?;
     }
     if why.links.is_empty() {
-        context.out.note("nothing on record led to it");
+        context.out.line("nothing on record led to it")?;
     }
     if why.not_followed > 0 {
         let more = display::counted(why.not_followed, "link");
-        context.out.note(&format!("{more} more not followed: --depth goes further back"));
+        context.out.line(&format!("{more} more not followed: --depth goes further back"))?;
     }
     if !why.searched.whole {
         let (from, to) = (why.searched.from_seq, why.searched.to_seq);
         context
             .out
-            .note(&format!("only events {from} to {to} were looked at: causes further away are not named"));
+            .line(&format!("only events {from} to {to} were looked at: causes further away are not named"))?;
     }
     Ok(())
 }
