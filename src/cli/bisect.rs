@@ -8,11 +8,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::display::{self, Role};
-use super::replay::Place;
 use super::sessions::outcome;
-use super::{Context, Exit, Outcome, events};
+use super::{Context, Exit, Outcome, events, when};
 use crate::error::Error;
-use crate::event::Seq;
+use crate::event::{Place, Seq};
 use crate::projection::bisect::predicate::STACK_BYTES;
 use crate::projection::bisect::{self, Bisection, Mode, Range, Watch};
 use crate::projection::snapshot::Files;
@@ -56,8 +55,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let definition = registry::find(&args.projection)?;
     let now = context.now();
-    let from = args.from.as_deref().map(|text| Place::parse("--from", text, now)).transpose()?;
-    let until = args.until.as_deref().map(|text| Place::parse("--until", text, now)).transpose()?;
+    let from = args.from.as_deref().map(|text| when::place("--from", text, now)).transpose()?;
+    let until = args.until.as_deref().map(|text| when::place("--until", text, now)).transpose()?;
     let view = events::open(context)?;
     let range = range(&view, from, until, args.session)?;
     let dir = context.locate_data_dir()?;

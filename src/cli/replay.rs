@@ -96,7 +96,13 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         states
             .learn(places.into_iter().filter(|(time, seq)| range.holds(*seq, *time)).map(|(_, seq)| seq))?;
     }
-    let played = play(&mut context.out, pacing, Beside { states: &mut states, noted: noted.as_ref() }, &mut next, &mut std::thread::sleep)?;
+    let played = play(
+        &mut context.out,
+        pacing,
+        Beside { states: &mut states, noted: noted.as_ref() },
+        &mut next,
+        &mut std::thread::sleep,
+    )?;
     let words = format!("{} replayed", display::counted(played, "event"));
     context.out.note(&words);
     Ok(outcome(context, &progress(gaps, states), words))

@@ -136,7 +136,7 @@ fn the_streams_touch_every_projection() {
     for definition in registry::TABLE {
         let (mut fold, mut without) = (definition.empty(), definition.empty());
         events.iter().for_each(|event| fold.apply(event));
-        events.iter().filter(|event| event.seq.get() % 7 != 0).for_each(|event| without.apply(event));
+        events.iter().filter(|event| event.seq.get() % 2 != 0).for_each(|event| without.apply(event));
         assert_ne!(hash(&*fold), hash(&*definition.empty()), "{}", definition.name);
         assert_ne!(hash(&*fold), hash(&*without), "{}", definition.name);
     }

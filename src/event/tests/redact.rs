@@ -147,7 +147,7 @@ fn a_thousand_secrets_leave_no_trace() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 1_000);
+    assert!(tried >= 1_000, "{tried}");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (".a | nothing", "column 6"),
         (".a | $x", "column 6"),
         ("\"é\" | repeat(.)", "column 7"),
-        (".a @ 3", "column 4"),
+        (".a @ 3", "column 5"),
         ("", "column 1"),
     ] {
         let words = refused(code);
