@@ -136,6 +136,7 @@ fn play(
     next: &mut impl FnMut() -> Result<Option<StoredEvent>, Error>,
     sleep: &mut impl Sleeper,
 ) -> Result<u64, Error> {
+    let Beside { states, noted } = beside;
     let (mut before, mut lines) = (None, Lines::default());
     while let Some(stored) = next()? {
         let time = stored.event.time;
@@ -145,10 +146,10 @@ fn play(
             sleep(delay);
         }
         lines.event(out, &stored)?;
-        if let Some(states) = beside.states.as_mut() {
+        if let Some(states) = states.as_mut() {
             show_changes(out, states, stored.seq)?;
         }
-        beside.noted.map_or(Ok(()), |noted| noted.beside(out, stored.seq))?;
+        noted.map_or(Ok(()), |noted| noted.beside(out, stored.seq))?;
     }
     out.flush()?;
     Ok(lines.events)

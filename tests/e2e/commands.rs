@@ -7,6 +7,7 @@ use crate::life::{ended, prompt, started};
 use crate::support::{Ran, Running, World};
 use mnemosyne::cli;
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 /// The session that every world of these tests has on record.
@@ -177,7 +178,10 @@ fn transcripts(world: &World, n: usize) -> String {
 pub(crate) fn recorded() -> World {
     let world = World::new();
     std::fs::create_dir(world.data()).expect("the data directory");
-    std::fs::write(world.data().join("config.toml"), "[server]\nlinger = 9\n").expect("the configuration");
+    let config = world.data().join("config.toml");
+    std::fs::write(&config, "[server]\nlinger = 9\n").expect("the configuration");
+    // As `config set` would write it: `doctor` says so of one that others may read.
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).expect("its mode");
     let call = |hook: &str| {
         json!({"session_id": SESSION, "hook_event_name": hook, "cwd": "/code/parcels", "tool_name": "Bash",
             "tool_use_id": "t1", "tool_input": {"command": "true"}, "tool_response": {"stdout": "needle"}})

@@ -192,6 +192,23 @@ fn rows(command: &str, session: &str) -> Option<Vec<Vec<String>>> {
         ]),
         "gc" => of(&[&["gc", "--dry-run"], &["gc"], &["gc", HOSTILE]]),
         "backup" => of(&[&["backup", HOSTILE], &["backup", "copied"]]),
+        "doctor" => of(&[&["doctor"], &["doctor", "-v", "--json"], &["doctor", HOSTILE]]),
+        "completions" => of(&[&["completions", "bash"], &["completions", HOSTILE]]),
+        "man" => of(&[&["man"], &["man", HOSTILE]]),
+        "update" => of(&[&["update"], &["update", "--json"], &["update", HOSTILE]]),
+        "diff" => of(&[
+            &["diff", session, session],
+            &["diff", session, session, "--json"],
+            &["diff", session, HOSTILE],
+        ]),
+        "why" => of(&[&["why", "6"], &["why", "12"], &["why", "20", "--json"], &["why", HOSTILE]]),
+        "bisect" => of(&[
+            &["bisect", ".sessions | length > 0"],
+            &["bisect", ".sessions | length > 0", "--json"],
+            &["bisect", HOSTILE],
+            &["bisect", "true", HOSTILE],
+        ]),
+        "annotate" => of(&[&["annotate", "3", HOSTILE], &["annotate", HOSTILE, "words"]]),
         "internal" => of(&[&["internal", HOSTILE], &["internal", "session-started", HOSTILE]]),
         _ => None,
     }

@@ -18,6 +18,14 @@ const COMMANDS: &[&str] = &[
     "bisect",
     "annotate",
     "stats",
+    "status",
+    "doctor",
+    "config",
+    "gc",
+    "backup",
+    "update",
+    "completions",
+    "man",
     "import",
 ];
 
@@ -36,7 +44,7 @@ fn the_help_lists_the_commands_that_exist_and_the_variables_that_are_read() {
     for command in COMMANDS {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing:\n{help}");
     }
-    for absent in ["remember", "doctor", "orchestrate", "MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE"] {
+    for absent in ["remember", "recall", "orchestrate", "MNEMOSYNE_SERVER", "MNEMOSYNE_TOKEN_FILE"] {
         assert!(!help.contains(absent), "{absent} does not exist yet:\n{help}");
     }
     assert!(help.contains("MNEMOSYNE_DATA_DIR") && help.contains("NO_COLOR"), "{help}");

@@ -150,8 +150,8 @@ impl Predicate {
         let definitions = jaq_core::defs()
             .chain(jaq_std::defs().filter(|definition| {
                 STANDARD.contains(&definition.name)
-                    && !(definition.name == "split" && definition.args.len() != 1)
-                    && !(definition.name == "flatten" && !definition.args.is_empty())
+                    && (definition.name != "split" || definition.args.len() == 1)
+                    && (definition.name != "flatten" || definition.args.is_empty())
             }))
             .chain(jaq_json::defs().filter(|definition| definition.name != "transpose"));
         let modules = Loader::new(definitions)

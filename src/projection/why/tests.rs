@@ -33,7 +33,7 @@ struct Session(Stream);
 
 impl Session {
     fn push(&mut self, agent: Option<&str>, payload: impl Into<Payload>) -> u64 {
-        let ms = self.0.events.len() as i64;
+        let ms = i64::try_from(self.0.events.len()).unwrap();
         self.0.of(ms, "s", agent, payload);
         self.0.events.len() as u64
     }
@@ -183,7 +183,7 @@ proptest! {
                 2 => stream.of(*ms, "s", agent, failed("Read", "r1", "/x")),
                 3 => stream.of(*ms, "s", agent, payload::SubagentStarted { agent_id: "a1".into(), agent_type: "E".into() }),
                 4 => stream.of(*ms, "s", agent, started("Read", "r1", json!({"file_path": "/x"}))),
-                _ => stream.of(*ms, "s", agent, payload::Annotated { seq: *correlation as u64, text: "n".into() }),
+                _ => stream.of(*ms, "s", agent, payload::Annotated { seq: u64::try_from(*correlation).unwrap(), text: "n".into() }),
             };
             event.causation = causation.map(Uuid::from_u128);
             event.correlation = Uuid::from_u128(*correlation);
