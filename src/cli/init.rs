@@ -7,7 +7,7 @@
 //! - **Where.** The hooks go into `.claude/settings.local.json` of the project: they name a program by its absolute path,
 //!   which is a matter of this machine and not of the repository. `--user` takes the user's own settings, for all projects.
 //!   Never both: each hook would run twice.
-//! - **What.** Every hook of [`hooks::HOOKS`], as a program with arguments and no shell. A build in cargo's own directory
+//! - **What.** Every hook of `hooks::HOOKS`, as a program with arguments and no shell. A build in cargo's own directory
 //!   is refused, because the next build or clean takes it away, and then each call of a hook would fail before the user's
 //!   eyes.
 //! - **The data directory** of a project is `.mnemosyne/` at its top, registered in the user's configuration: only what stands

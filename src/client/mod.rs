@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mnemosyne::error::Error> {
-//! # let dir: mnemosyne::config::DataDir = unimplemented!();
+//! # let dir = mnemosyne::config::DataDir::at("data");
 //! if let Some(server) = mnemosyne::client::Server::find(&dir)? {
 //!     let sessions = server.get_json("/sessions")?;
 //!     println!("{sessions}");

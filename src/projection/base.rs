@@ -67,7 +67,7 @@ pub fn write(source: &dyn Source, files: &Files, seq: Seq) -> Result<Written> {
     write_in_steps(source, files, seq, &mut |_| Ok(()))
 }
 
-/// [`write`], told after each step and ended where `after` fails.
+/// [`write()`], told after each step and ended where `after` fails.
 fn write_in_steps(
     source: &dyn Source,
     files: &Files,

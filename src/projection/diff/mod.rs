@@ -3,7 +3,7 @@
 //! **Constraints.** Two runs of the same work are never alike byte by byte, so only what was done counts: tools and their inputs, without
 //! prose, ids, times and temporary paths ([`normal`]), and how the calls ended. What a model wrote in between is not compared.
 //!
-//! **How it works.** [`calls`] puts the calls of each session in order, [`align`] says which is which, and [`Difference`] names what
+//! **How it works.** [`calls`] puts the calls of each session in order, [`mod@align`] says which is which, and [`Difference`] names what
 //! follows: the first divergence is the first place where the runs do not do the same with the same outcome; they meet again at the first
 //! call after it that is the same on both sides.
 
