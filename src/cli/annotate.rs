@@ -7,7 +7,7 @@ use std::io::Read as _;
 
 use serde_json::json;
 
-use super::{Context, Outcome, display, events};
+use super::{Context, Outcome, display};
 use crate::client::Server;
 use crate::clock;
 use crate::config::settings::Durability;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::event::{Event, Redactor, Seq, StoredEvent, payload};
 use crate::projection::why;
 use crate::store::inbox::{self, Deposit};
-use crate::store::{Level, Opening, Store};
+use crate::store::{self, Level, Opening, Store};
 use crate::wire;
 
 /// Arguments.
@@ -39,7 +39,8 @@ const TEXT_BYTES_MAX: u64 = 32 * 1024;
 /// [`Error::NotFound`] when there is no such event, [`Error::Usage`] for an empty or too long note; when it cannot be kept.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let dir = context.open_data_dir()?;
-    let view = events::open(context)?;
+    // What waits in the inbox has no seq yet, so nobody can mean it here.
+    let view = store::read(&dir, &context.env)?;
     let about = Seq::new(args.seq);
     let target = why::at(&view, about)?.ok_or_else(|| why::absent(about))?;
     let note = note(&target, text(args.text)?, context);
