@@ -222,7 +222,7 @@ fn reading_what_is_not_there_is_told_by_code() {
         ("/events/0", 404, "not_found"),
         ("/events/999999", 404, "not_found"),
         ("/events/x", 404, "not_found"),
-        ("/events/1?why=1", 400, "unknown_parameter"),
+        ("/events/1?what=1", 400, "unknown_parameter"),
         ("/events?limit=0", 400, "invalid_parameter"),
         ("/events?limit=1001", 400, "invalid_parameter"),
         ("/events?after=-1", 400, "invalid_cursor"),
