@@ -80,7 +80,7 @@ fn another_user_can_neither_list_nor_read_nor_write_what_is_on_record() {
         "mv \"$1\" \"$1.gone\"",
         "chmod 777 \"$1\"",
         "rmdir \"$1/quarantine\"",
-        "ln \"$1/server.json\" /tmp/planted-link",
+        "own=$(mktemp -d) && { ln \"$1/server.json\" \"$own/planted\"; code=$?; rm -rf \"$own\"; exit $code; }",
     ] {
         let ran = as_other(&world, script, &[]);
         assert_ne!(ran.code, Some(0), "{script}: {ran}");
