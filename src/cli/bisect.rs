@@ -15,7 +15,7 @@ use crate::event::{Place, Seq};
 use crate::projection::bisect::predicate::STACK_BYTES;
 use crate::projection::bisect::{self, Bisection, Mode, Range, Watch};
 use crate::projection::snapshot::Files;
-use crate::projection::{Definition, Progress, registry, seq_at};
+use crate::projection::{Definition, Progress, Source, registry, seq_at};
 use crate::store::View;
 
 /// Arguments.
@@ -41,10 +41,16 @@ pub struct Args {
     monotone: bool,
 }
 
-/// How long one state may take.
-const STATE_MS_MAX: u64 = 10_000;
-/// How much memory the process may take while one state is asked.
-const STATE_BYTES_MAX: u64 = 1 << 30;
+/// What one state may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// How long it may be at work.
+    ms: u64,
+    /// How much memory the process may take meanwhile.
+    bytes: u64,
+}
+
+const LIMITS: Limits = Limits { ms: 10_000, bytes: 1 << 30 };
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -64,7 +70,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         .journal_id()
         .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
     let mode = if args.monotone { Mode::Halving } else { Mode::Scan };
-    let (found, progress) = watched(view, files, definition, args.expression, range, mode)?;
+    let (found, progress) = watched(view, files, definition, args.expression, range, mode, LIMITS)?;
     if context.out.is_json() {
         context.out.json(&found)?;
     } else {
@@ -119,18 +125,19 @@ fn range(
 
 /// The search on its own thread, given up when an expression takes too long or too much.
 fn watched(
-    view: View,
+    source: impl Source + Send + 'static,
     files: Option<Files>,
     definition: &'static Definition,
     expression: String,
     range: Range,
     mode: Mode,
+    limits: Limits,
 ) -> Result<(Bisection, Progress), Error> {
     let watch = Arc::new(Watch::default());
     let (done, waiting) = channel();
     let at_work = watch.clone();
     let search = move || {
-        let found = bisect::search(&view, files.as_ref(), definition, &expression, &range, mode, &at_work);
+        let found = bisect::search(&source, files.as_ref(), definition, &expression, &range, mode, &at_work);
         // Nobody waits any more where it was given up.
         done.send(found).ok();
     };
@@ -156,10 +163,11 @@ fn watched(
         if state.replace(seq) != Some(seq) {
             bytes_before = bytes;
         }
-        let why = if millis > STATE_MS_MAX {
-            format!("more than {} s", STATE_MS_MAX / 1_000)
-        } else if bytes.zip(bytes_before).is_some_and(|(now, before)| now > before + STATE_BYTES_MAX) {
-            format!("more than {} GiB of memory", STATE_BYTES_MAX >> 30)
+        let taken = bytes.zip(bytes_before).map_or(0, |(now, before)| now.saturating_sub(before));
+        let why = if millis > limits.ms {
+            format!("more than {}", display::duration(limits.ms))
+        } else if taken > limits.bytes {
+            format!("more than {} of memory", display::bytes(limits.bytes))
         } else {
             continue;
         };
@@ -209,4 +217,40 @@ fn words(found: &Bisection) -> String {
         display::counted(found.folds, "fold"),
         display::counted(found.asked, "time")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Level;
+    use crate::store::testing::{event, memory_store};
+
+    /// The answer for a state that every element is asked about with every other, which takes a while and a list of all of them.
+    fn asked(limits: Limits) -> Result<Bisection, String> {
+        const EXPRESSION: &str = "[.. as $a | .. as $b | .. as $c | [$a]] | length > 0";
+        let (store, _) = memory_store();
+        store.emit(vec![event(1)], Level::Disk, None).unwrap().wait().unwrap();
+        let range = Range { from: Seq::new(2), until: Seq::new(1), session: None };
+        let sessions = registry::find("sessions").unwrap();
+        let found = watched(store, None, sessions, EXPRESSION.to_owned(), range, Mode::Scan, limits);
+        found.map(|(found, _)| found).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_state_that_takes_too_long_is_given_up() {
+        let words = asked(Limits { ms: 1, bytes: u64::MAX }).unwrap_err();
+        assert!(words.contains("takes more than 1 ms for the state at seq 1"), "{words}");
+    }
+
+    #[test]
+    fn a_state_that_takes_too_much_memory_is_given_up() {
+        let words = asked(Limits { ms: u64::MAX, bytes: 1 << 20 }).unwrap_err();
+        assert!(words.contains("takes more than 1.0 MiB of memory for the state at seq 1"), "{words}");
+    }
+
+    /// The control: it is the limit that ended the others.
+    #[test]
+    fn within_the_limits_the_same_question_is_answered() {
+        assert!(asked(LIMITS).is_ok_and(|found| found.held_before && found.asked == 1));
+    }
 }

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::event::{Range, Seq, StoredEvent};
 use crate::projection::Progress;
 use crate::projection::pacing::{self, Pacing, Speed};
+use crate::projection::steps::Step;
 use crate::store::Gap;
 use player::Stop;
 use serde_json::json;
@@ -160,7 +161,7 @@ fn show_changes(out: &mut Out, states: &mut States, seq: Seq) -> Result<(), Erro
     let projection = states.projection();
     let changes = states.changes_at(seq)?;
     if out.is_json() {
-        return out.json(&json!({"state": {"projection": projection, "seq": seq, "changes": changes}}));
+        return out.json(&json!({"state": Step { projection, seq, changes }}));
     }
     let style = out.style();
     for change in changes {

@@ -48,6 +48,7 @@ mod runner;
 pub mod sessions;
 pub mod snapshot;
 pub mod stats;
+pub mod steps;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod why;

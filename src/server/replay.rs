@@ -8,6 +8,10 @@
 //! Events come by (time, seq), since imported lines arrive late; an event's `id:` is its seq as everywhere, so here,
 //! and only here, ids may fall. A client that reconnects goes on after the event that it saw last; when there is
 //! nothing left the answer is 204, which ends an `EventSource`.
+//!
+//! With `state`, a frame before each event says what the event changes in a projection. It goes before, because a client that
+//! was cut off between the two has not seen the event and so gets both again: nothing of it can be missed. Changes are found for
+//! as many events as are read ahead, in the order of the journal; the fold is laid down in between, so a replay that nobody reads holds no state.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +33,8 @@ use super::{App, Phase, events};
 use crate::error::Error;
 use crate::event::{Range, Seq, StoredEvent, Timestamp};
 use crate::projection::pacing::{MAX_GAP_DEFAULT, Pacing, Speed, parse_duration};
+use crate::projection::registry::{self, Definition};
+use crate::projection::steps::{Step, Steps};
 use crate::store::SessionOrder;
 use crate::wire::sse::{self, ClockTick};
 use crate::wire::{ErrorCode, RETRY};
@@ -63,6 +69,7 @@ struct Ask {
     session: String,
     pacing: Pacing,
     range: Range,
+    state: Option<&'static Definition>,
     after: Option<Seq>,
 }
 
@@ -81,10 +88,12 @@ impl Ask {
             None => MAX_GAP_DEFAULT,
         };
         let range = Range { from: params.place("from")?, until: params.place("until")? };
+        let state = params.take("state")?.map(|name| registry::find(&name)).transpose();
+        let state = state.map_err(|error| Refusal::parameter("state", error.to_string()))?;
         let in_query = params.cursor("last_event_id")?;
         params.finish()?;
         let after = last_event_id(headers)?.or(in_query);
-        Ok(Ask { session, pacing: Pacing { speed, max_gap }, range, after })
+        Ok(Ask { session, pacing: Pacing { speed, max_gap }, range, state, after })
     }
 
     /// What is to be played, at its first event; `None` when a reconnecting client has seen everything.
@@ -105,6 +114,7 @@ impl Ask {
             order,
             ahead: VecDeque::new(),
             exhausted: false,
+            steps: self.state.map(|definition| Steps::new(definition, self.session)),
             range: self.range,
             pacing: self.pacing,
             until_seq,
@@ -123,8 +133,9 @@ impl Ask {
 /// A session on its way out.
 struct Playing {
     order: SessionOrder,
-    ahead: VecDeque<StoredEvent>,
+    ahead: VecDeque<Ahead>,
     exhausted: bool,
+    steps: Option<Steps>,
     range: Range,
     pacing: Pacing,
     until_seq: Seq,
@@ -138,13 +149,19 @@ struct Playing {
     clock_at: Duration,
 }
 
+/// An event that was read, and its state frame once that was found.
+struct Ahead {
+    event: StoredEvent,
+    state: Option<String>,
+}
+
 impl Playing {
     /// Leaves out everything up to `after`; false when nothing is left then.
     fn skip_past(&mut self, after: Seq) -> Result<bool, Refusal> {
         loop {
             self.read_ahead()?;
             match self.ahead.pop_front() {
-                Some(event) if event.seq == after => break,
+                Some(ahead) if ahead.event.seq == after => break,
                 Some(_) => {}
                 None => {
                     let message = format!("event {after} is not in this replay");
@@ -157,12 +174,12 @@ impl Playing {
     }
 
     fn read_ahead(&mut self) -> Result<(), Error> {
-        let mut bytes: usize = self.ahead.iter().map(|event| event.event.payload.as_str().len()).sum();
+        let mut bytes: usize = self.ahead.iter().map(|ahead| ahead.event.event.payload.as_str().len()).sum();
         while self.ahead.len() < READ_AHEAD_EVENTS && bytes < READ_AHEAD_BYTES && !self.exhausted {
             match self.order.next()? {
                 Some(event) if self.range.holds(event.seq, event.event.time) => {
                     bytes += event.event.payload.as_str().len();
-                    self.ahead.push_back(event);
+                    self.ahead.push_back(Ahead { event, state: None });
                 }
                 Some(_) => {}
                 None => self.exhausted = true,
@@ -173,20 +190,49 @@ impl Playing {
         Ok(())
     }
 
+    /// Finds the state frames of what was read.
+    fn find_states(&mut self, app: &App) -> Result<(), Error> {
+        let Some(steps) = &mut self.steps else { return Ok(()) };
+        let mut unknown: Vec<&mut Ahead> =
+            self.ahead.iter_mut().filter(|ahead| ahead.state.is_none()).collect();
+        unknown.sort_unstable_by_key(|ahead| ahead.event.seq);
+        for ahead in unknown {
+            let seq = ahead.event.seq;
+            let changes = steps.changes_at(&app.store, app.files.as_ref(), seq)?;
+            let step = Step { projection: steps.projection(), seq, changes: &changes };
+            sse::state_frame(ahead.state.get_or_insert_default(), &step);
+        }
+        steps.lay_down();
+        Ok(())
+    }
+
     fn needs_reading(&self) -> bool {
-        self.ahead.is_empty() && !self.exhausted
+        match self.ahead.front() {
+            Some(ahead) => self.steps.is_some() && ahead.state.is_none(),
+            None => !self.exhausted,
+        }
     }
 
     /// Reads ahead off the threads that serve sockets.
-    async fn read_on(mut self) -> Result<Playing, Error> {
-        let read = tokio::task::spawn_blocking(move || self.read_ahead().map(|()| self)).await;
+    async fn read_on(mut self, app: &Arc<App>) -> Result<Playing, Error> {
+        let _turn = match self.steps {
+            Some(_) => Some(app.folding.acquire().await.map_err(|_| Error::failed("the server stops"))?),
+            None => None,
+        };
+        let app = app.clone();
+        let read = move || {
+            self.read_ahead()?;
+            self.find_states(&app)?;
+            Ok(self)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
         read.map_err(|_| Error::failed("reading the session failed"))?
     }
 
     /// When the next event is due in scheduled time; `None` after the last.
     fn event_due(&self) -> Option<Duration> {
-        let event = self.ahead.front()?;
-        let delay = self.before.map_or(Duration::ZERO, |before| self.pacing.delay(before, event.event.time));
+        let time = self.ahead.front()?.event.event.time;
+        let delay = self.before.map_or(Duration::ZERO, |before| self.pacing.delay(before, time));
         Some(self.at.saturating_add(delay))
     }
 
@@ -201,9 +247,10 @@ impl Playing {
         if self.clock_at <= due {
             sse::clock_frame(out, &self.tick(self.clock_at, false));
             self.clock_at = self.clock_at.saturating_add(CLOCK_EVERY);
-        } else if let Some(event) = self.ahead.pop_front() {
+        } else if let Some(Ahead { event, state }) = self.ahead.pop_front() {
             self.at = due;
             self.before = Some(event.event.time);
+            out.push_str(state.as_deref().unwrap_or_default());
             out.push_str(&app.frames.frame(&event));
         }
     }
@@ -235,7 +282,7 @@ impl Feed {
         let mut out = std::mem::take(&mut playing.head);
         while out.len() < CHUNK_BYTES {
             if playing.needs_reading() {
-                playing = match playing.read_on().await {
+                playing = match playing.read_on(&self.app).await {
                     Ok(playing) => playing,
                     Err(error) => return Some((Err(error), self)),
                 };

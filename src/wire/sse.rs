@@ -24,8 +24,10 @@ pub const CHECKPOINT: &str = "checkpoint";
 pub const LAG: &str = "lag";
 /// Name of the frame that keeps a replay alive and says how far it is. It has no id.
 pub const CLOCK: &str = "clock";
+/// Name of the frame before an event of a replay that says what the event changes in a projection. It has no id.
+pub const STATE: &str = "state";
 /// All of them: no event kind may have one of these names.
-pub const CONTROL_NAMES: [&str; 4] = [GAP, CHECKPOINT, LAG, CLOCK];
+pub const CONTROL_NAMES: [&str; 5] = [GAP, CHECKPOINT, LAG, CLOCK, STATE];
 
 /// A comment, ignored by every client, that keeps proxies from cutting a silent stream.
 pub const SIGN_OF_LIFE: &str = ": alive\n";
@@ -101,6 +103,11 @@ pub fn lag_frame(out: &mut String, behind: u64) {
 /// Appends a clock frame.
 pub fn clock_frame(out: &mut String, tick: &ClockTick) {
     control_frame(out, CLOCK, None, tick);
+}
+
+/// Appends a state frame.
+pub fn state_frame(out: &mut String, step: &impl Serialize) {
+    control_frame(out, STATE, None, step);
 }
 
 /// Appends the line that opens the first frame of a stream.

@@ -108,6 +108,107 @@ fn a_part_is_chosen_by_seq_or_by_time_of_the_session() {
     assert_eq!(shown(&format!("from={}", seqs[2])), [seqs[3], seqs[2]]);
 }
 
+/// A session whose events change its state in every way that matters here: values that come, change and go, lists that grow. The last
+/// two were taken in the other order.
+fn record_changes(server: &Server) -> Vec<u64> {
+    let of = |time: &str, kind: &str, payload: Value| json!({"kind": kind, "session": "s", "time": format!("2026-01-01T00:00:{time}Z"), "payload": payload});
+    let call = |id: &str| json!({"tool": "Bash", "tool_use_id": id, "input": {"command": "ls"}});
+    emit(
+        server,
+        &json!([
+            of("00", "session_started", json!({"source": "startup", "cwd": "/code"})),
+            of("01", "prompt_submitted", json!({"prompt": "first"})),
+            {"kind": "turn_completed", "session": "other", "payload": {"last_message": null}},
+            of("02", "tool_call_started", call("t-1")),
+            of("03", "permission_requested", call("t-1")),
+            of("04", "tool_call_completed", json!({"tool": "Bash", "tool_use_id": "t-1", "output": {"stdout": "x"}})),
+            of("09", "session_ended", json!({"reason": "other", "inferred": false})),
+            of("05", "turn_completed", json!({"last_message": null})),
+        ]),
+    )
+}
+
+/// The value after these changes.
+fn changed(mut value: Value, changes: &Value) -> Value {
+    for change in changes.as_array().expect("changes") {
+        let path = change["path"].as_str().expect("a path");
+        let new = change.get("new").cloned();
+        let Some((parent, key)) = path.rsplit_once('/') else {
+            value = new.unwrap_or(Value::Null);
+            continue;
+        };
+        let key = key.replace("~1", "/").replace("~0", "~");
+        match (value.pointer_mut(parent).expect("a place"), new) {
+            (Value::Object(object), Some(new)) => _ = object.insert(key, new),
+            (Value::Object(object), None) => _ = object.shift_remove(&key),
+            (Value::Array(list), Some(new)) if key.parse() == Ok(list.len()) => list.push(new),
+            (Value::Array(list), Some(new)) => list[key.parse::<usize>().expect("a place")] = new,
+            (Value::Array(list), None) => list.truncate(key.parse().expect("a place")),
+            (other, _) => panic!("{path} in {other}"),
+        }
+    }
+    value
+}
+
+#[test]
+fn each_event_comes_after_what_it_changes_in_the_state() {
+    let world = World::new();
+    let server = world.server();
+    let seqs = record_changes(&server);
+    let path = "/events/replay?session=s&speed=max";
+    let (frames, end) = server.sse(&format!("{path}&state=sessions"), &[]).rest();
+    assert_eq!(end, End::Clean);
+    let state_at =
+        |seq: u64| server.get(&format!("/state/sessions?at={seq}")).json()["state"]["sessions"]["s"].clone();
+    let (mut shown, mut told) = (Vec::new(), Vec::new());
+    for pair in frames.windows(2).filter(|pair| pair[0].event.as_deref() == Some("state")) {
+        let (state, seq) = (pair[0].json(), pair[1].seq());
+        assert_eq!((pair[0].id.as_deref(), state["seq"].as_u64()), (None, Some(seq)), "{state}");
+        assert_eq!(state["projection"], "sessions");
+        assert_eq!(changed(state_at(seq - 1), &state["changes"]), state_at(seq), "{state}");
+        assert_ne!(state_at(seq - 1), state_at(seq), "each of these events changes something");
+        shown.push(seq);
+        told.push(state);
+    }
+    assert_eq!(shown, [seqs[0], seqs[1], seqs[3], seqs[4], seqs[5], seqs[7], seqs[6]], "by time");
+    let printed = world.ok(["replay", "s", "--state", "--json", "--speed", "max"]).stdout;
+    let printed = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let printed: Vec<Value> = printed.filter_map(|line| line.get("state").cloned()).collect();
+    assert_eq!(printed, told, "the command says the same");
+    let without = server.sse(path, &[]).rest().0;
+    let events: Vec<_> = frames.iter().filter(|frame| frame.event.as_deref() != Some("state")).collect();
+    assert_eq!(events.len(), without.len());
+    assert!(
+        events
+            .iter()
+            .zip(&without)
+            .all(|(one, other)| (&one.event, &one.data) == (&other.event, &other.data))
+    );
+    let again = format!("{path}&state=sessions");
+    assert_eq!(server.get(&again).text(), server.get(&again).text(), "the same bytes each time");
+}
+
+#[test]
+fn a_replay_with_states_goes_on_where_it_was_cut_off_and_knows_its_projections() {
+    let world = World::new();
+    let server = world.server();
+    let seqs = record_changes(&server);
+    let path = "/events/replay?session=s&speed=max&state=agents";
+    let whole = server.sse(path, &[]).rest().0;
+    let states = |frames: &[Frame]| -> Vec<Value> {
+        frames.iter().filter(|frame| frame.event.as_deref() == Some("state")).map(Frame::json).collect()
+    };
+    let after = |seq: u64| server.sse(path, &[("Last-Event-ID", &seq.to_string())]).rest().0;
+    assert_eq!(states(&whole).len(), 7);
+    // Cut off after the state frame of an event or before it: the client has seen the same event, and asks for the same.
+    assert_eq!(states(&after(seqs[3])), states(&whole)[3..]);
+    let (one, other) = (after(seqs[7]), &whole[whole.len() - 3..]);
+    assert_eq!(states(&one), states(other), "the last one alone, with what it changes");
+    let refused = server.get("/events/replay?session=s&state=sesions");
+    assert_eq!((refused.status, refused.error_code().as_str()), (400, "invalid_parameter"));
+    assert!(refused.text().contains("did you mean `sessions`?"), "{}", refused.text());
+}
+
 #[test]
 fn what_cannot_be_replayed_is_told_by_code() {
     let world = World::new();

@@ -46,6 +46,8 @@ mod internal;
 /// Real input, and what it must become.
 mod real_hooks;
 
+/// `diff` on real sessions.
+mod diff_real;
 /// `GET /state/{projection}`: the bytes of the command, at any moment, and what cannot be shown.
 mod http_state;
 /// `diff`, `why`, `bisect` and `annotate` on a pair of sessions with a planted fault.

@@ -1,6 +1,7 @@
 //! A pair of sessions of the same work, the second with a planted fault: `diff` names where they part, `why` the write behind the
 //! failure, `bisect` the event. Everything goes through the real hook.
 
+use crate::cli_basics::prompt;
 use crate::support::{World, wait_for};
 use serde_json::{Value, json};
 
@@ -162,6 +163,27 @@ fn the_planted_fault_is_named() {
     let stumbled = ask(&[".sessions | length | keys", "--json"]);
     assert!(stumbled.code == Some(3) && stumbled.stderr.contains("cannot be answered"), "{stumbled}");
     assert_eq!(ask(&["true", "nothing"]).code, Some(3));
+}
+
+/// A question that holds, stops holding and holds again: the first event is the scan's answer, halving finds another, and each says
+/// which way it went.
+#[test]
+fn what_does_not_stay_true_is_found_by_the_scan_alone() {
+    let world = World::new();
+    for n in 0..10 {
+        world.hook(&prompt("s-1", &format!("prompt {n}")));
+    }
+    world.ok(["events"]);
+    let seq_of_last = "[.sessions[].seq_last] | max";
+    let first = world.ok(["state", "sessions", "--json"]).json()["seq"].as_u64().expect("a seq") - 7;
+    let question = format!("{seq_of_last} | . == {first} or . > {first} + 4");
+    let ask = |more: &[&str]| world.ok(["bisect", question.as_str()].iter().chain(more).copied());
+    let (scan, halved) = (ask(&["--json"]).json(), ask(&["--json", "--monotone"]).json());
+    assert_eq!((scan["mode"].as_str(), scan["seq"].as_u64()), (Some("scan"), Some(first)));
+    assert_eq!((halved["mode"].as_str(), halved["seq"].as_u64()), (Some("halving"), Some(first + 5)));
+    assert!(halved["asked"].as_u64() < scan["until_seq"].as_u64(), "{halved}");
+    assert!(ask(&[]).stdout.contains("every state asked"));
+    assert!(ask(&["--monotone"]).stdout.contains("the range halved, as --monotone says that it stays true"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::cli_basics::prompt;
 use crate::support::World;
+use serde_json::{Value, json};
 
 fn world(prompts: usize) -> World {
     let world = World::new();
@@ -38,4 +39,52 @@ fn what_does_not_exist_is_refused_with_the_next_step() {
     let beyond = world.run(["state", "sessions", "--at", "999"]);
     assert_eq!(beyond.code, Some(2));
     assert!(beyond.stderr.contains("last seq"), "{}", beyond.stderr);
+}
+
+/// One flipped bit on the disk costs one event, and every state says so from there on: from the command line, over HTTP, at a seq
+/// and now, and from a snapshot that never met the damage itself.
+#[test]
+fn what_damage_took_is_missing_from_the_state_and_told_with_it() {
+    const PROMPTS: u64 = 8;
+    let world = world(usize::try_from(PROMPTS).expect("few") - 1);
+    // A later batch proves that the damaged one had been durable.
+    world.hook(&prompt("s-1", "the last one"));
+    let whole = world.ok(["state", "sessions", "--json"]).json();
+    let last = whole["seq"].as_u64().expect("a seq");
+    let damaged = world
+        .events(["--kind", "prompt_submitted"])
+        .iter()
+        .find(|event| event["payload"]["prompt"] == "prompt 4")
+        .and_then(|event| event["seq"].as_u64())
+        .expect("the event");
+    let names = world.names_in("journal");
+    let name = names.iter().find(|name| name.strip_suffix(".seg").is_some()).expect("a segment");
+    let segment = world.data().join("journal").join(name);
+    let mut bytes = std::fs::read(&segment).expect("the segment");
+    let at = bytes.windows(8).position(|window| window == b"prompt 4").expect("its text");
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).expect("one flipped bit");
+
+    let prompts = |state: &Value| state["state"]["sessions"]["s-1"]["counts"]["prompts"].as_u64();
+    let at = |seq: u64| world.run(["state", "sessions", "--json", "--at", &seq.to_string()]);
+    let before = at(damaged - 1);
+    assert_eq!((before.code, &before.json()["missing"]), (Some(0), &json!(0)), "{before}");
+    let after = at(last);
+    let state = after.json();
+    assert_eq!((after.code, &state["missing"], &state["seq"]), (Some(4), &json!(1), &json!(last)), "{after}");
+    assert_eq!((prompts(&whole), prompts(&state)), (Some(PROMPTS), Some(PROMPTS - 1)));
+    assert_ne!(state["hash"], whole["hash"]);
+    let shown = world.run(["state", "sessions", "--at", &last.to_string()]);
+    assert!(shown.stdout.contains("missing  1 event could not be read"), "{shown}");
+
+    let server = world.server();
+    let get = |query: &str| server.get(&format!("/state/sessions{query}"));
+    assert_eq!(get(&format!("?at={}", damaged - 1)).json(), before.json());
+    assert_eq!(get(&format!("?at={last}")).json(), state);
+    assert_eq!(get("").json()["missing"], json!(1));
+    assert_eq!(server.stop().code, Some(0));
+    // The server has left its snapshots: what is folded from them meets no damage any more, and says the same.
+    assert!(world.names_in("snapshots").iter().any(|name| name.starts_with("sessions.")));
+    let now = world.run(["state", "sessions", "--json"]).json();
+    assert_eq!((&now["missing"], prompts(&now)), (&json!(1), Some(PROMPTS - 1)));
 }
