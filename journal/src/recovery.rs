@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::format::chain::{self, link};
+use crate::format::chain::link_of;
 use crate::format::{BatchHeader, Fault, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::scan::{Identity, Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
@@ -186,11 +186,8 @@ impl Sorting<'_> {
         if !self.verdict.chained || !self.link_known {
             return true;
         }
-        let digests = slots.iter().filter_map(|slot| match slot {
-            Slot::Whole(found) => Some(chain::digest_of(self.bytes, found)),
-            Slot::Lost(..) => None,
-        });
-        link(self.verdict.link(), header, digests) == header.link
+        let records = slots.iter().filter_map(Slot::record);
+        link_of(self.verdict.link(), header, self.bytes, records) == header.link
     }
 
     fn damaged(&mut self, at: Range<usize>, from: Seq, to: Option<Seq>) -> bool {

@@ -181,6 +181,16 @@ pub enum Slot {
     Lost(Seq, Seq),
 }
 
+impl Slot {
+    /// The record, if there is one.
+    pub(crate) fn record(&self) -> Option<&Found> {
+        match self {
+            Slot::Whole(found) => Some(found),
+            Slot::Lost(..) => None,
+        }
+    }
+}
+
 /// All places of a frame, in order, each seq in exactly one slot. Ranges are those of `bytes`.
 pub fn frame_slots(bytes: &[u8], at: usize, header: &BatchHeader, key: Key) -> Vec<Slot> {
     let body = at + BATCH_HEADER_BYTES..at + BATCH_HEADER_BYTES + header.body_bytes as usize;
@@ -190,7 +200,10 @@ pub fn frame_slots(bytes: &[u8], at: usize, header: &BatchHeader, key: Key) -> V
 /// The places `first..=last` of a frame, whose records lie in `body` and begin there with `first`.
 pub fn slots_from(bytes: &[u8], body: Range<usize>, first: Seq, last: Seq, key: Key) -> Vec<Slot> {
     let bounded = &bytes[..body.end];
-    let (mut slots, mut at, mut seq) = (Vec::new(), body.start, first);
+    // No more than fit, whatever a header says of their number.
+    let records =
+        (body.len() / record::RECORD_HEADER_BYTES).min(usize::try_from(last.since(first)).unwrap_or(0) + 1);
+    let (mut slots, mut at, mut seq) = (Vec::with_capacity(records), body.start, first);
     while seq <= last {
         match record::parse(bounded, at, key, seq) {
             Parsed::Whole(found) => {

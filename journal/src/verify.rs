@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::catalog::{list_bases, open_segment, read_all, refusal};
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
-use crate::format::chain::{digest_of, link};
+use crate::format::chain::link_of;
 use crate::format::segment::segment_name;
 use crate::format::{ALIGN, BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::recovery::{Surroundings, Verdict, judge};
@@ -357,11 +357,9 @@ impl Check<'_> {
             self.times = Some((self.times.map_or(header.recorded, |(first, _)| first), header.recorded));
         }
         if let (true, true, Some(previous)) = (whole, verdict.chained, self.link) {
-            let digests = slots.iter().filter_map(|slot| match slot {
-                Slot::Whole(found) => Some(digest_of(self.content, found)),
-                Slot::Lost(..) => None,
-            });
-            let expected = if header.is_proof() { previous } else { link(previous, header, digests) };
+            let records = slots.iter().filter_map(Slot::record);
+            let expected =
+                if header.is_proof() { previous } else { link_of(previous, header, self.content, records) };
             if expected != header.link {
                 let what = format!(
                     "the chain is broken at seq {} to {}: the link is {}, the records give {expected}",

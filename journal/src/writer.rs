@@ -22,8 +22,8 @@ use crate::format::record;
 use crate::format::segment::{UNCHAINED, segment_name};
 use crate::format::tail::TAIL_NAME;
 use crate::format::{
-    BATCH_HEADER_BYTES, BatchHeader, Footer, Key, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
-    TailFile, digest, link,
+    BATCH_HEADER_BYTES, BatchHeader, DIGESTS_AT_ONCE, Footer, Key, Link, RECORD_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES, SegmentHeader, TailFile,
 };
 use crate::options::Options;
 use crate::pending::{Arena, Group};
@@ -176,17 +176,24 @@ impl Writer {
             link: Hash::ZERO,
         };
         debug_assert!(header.body_bytes as usize >= group.count as usize * RECORD_HEADER_BYTES);
-        // One pass: a record's checksums, and its digest while its bytes are near.
         let mut at = BATCH_HEADER_BYTES;
-        let sealed = (0..u64::from(group.count)).map(|place| {
-            let payload = record::seal(frame, at, key, group.first.plus(place));
-            at = payload.end;
-            if self.chained { digest(&frame[payload]) } else { Hash::ZERO }
-        });
-        if self.chained {
-            header.link = link(chain, &header, sealed);
-        } else {
-            sealed.for_each(|_no_digest| ());
+        let mut link = self.chained.then(|| Link::new(chain, &header));
+        let mut payloads = Vec::with_capacity(DIGESTS_AT_ONCE.min(group.count as usize));
+        let mut seqs = (0..u64::from(group.count)).map(|place| group.first.plus(place)).peekable();
+        while seqs.peek().is_some() {
+            // Checksums first, then the digests of the same records together, while their bytes are near.
+            payloads.clear();
+            for seq in seqs.by_ref().take(DIGESTS_AT_ONCE) {
+                let payload = record::seal(frame, at, key, seq);
+                at = payload.end;
+                payloads.push(payload);
+            }
+            if let Some(link) = &mut link {
+                link.add_payloads(payloads.len(), |place| &frame[payloads[place].clone()], |_| None);
+            }
+        }
+        if let Some(link) = link {
+            header.link = link.finish();
         }
         crate::format::put(frame, 0, &header.encode(offset));
         header.link

@@ -1,4 +1,4 @@
-//! The one address of `unsafe`: a read-only map of a sealed segment.
+//! The first address of `unsafe` (the other is `format/vector.rs`): a read-only map of a sealed segment.
 //!
 //! A map over a file that somebody shortens kills the process with SIGBUS on the next touch. So only files that end in a
 //! segment footer are mapped: from that moment on nobody of ours shortens or rewrites them, a replacement is a rename, and

@@ -10,11 +10,15 @@
 pub mod batch;
 pub mod chain;
 mod crc;
+mod lanes;
 pub mod record;
 pub mod segment;
 pub mod tail;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 pub use batch::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader};
+pub(crate) use chain::{DIGESTS_AT_ONCE, Link};
 pub use chain::{digest, link};
 pub use crc::Key;
 pub use record::{RECORD_BYTES_MAX, RECORD_HEADER_BYTES, REDACTED};
