@@ -13,14 +13,17 @@ use crate::disk::{DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::record::{self, Found, Parsed};
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES};
-use crate::index::{FRAME_STRETCH_BYTES, Place, Stretch, Table};
+use crate::index::{FRAME_STRETCH_BYTES, Place, RECORD_STRETCH_BYTES, Stretch, Table};
 use crate::item::GapReason;
 use crate::scan::{Identity, Piece, Slot, Walk, slots_from, stretch_slots};
 use crate::segments::{Content, OpenSegment};
 use crate::types::{Micros, Seq};
 
-/// How much of a segment that is not mapped is read at once: little after a jump, then more and more.
+/// How much of a segment that is not mapped is read at once: little at first, then more and more.
 const WINDOW_BYTES_MIN: usize = 4 * 1024;
+/// After a jump to a record whose place is known, as much as holds it: most jumps are for one record, and copying is
+/// most of what they cost.
+const JUMP_BYTES: usize = RECORD_STRETCH_BYTES;
 const WINDOW_BYTES_MAX: usize = 128 * 1024;
 /// A record so few places into its frame is walked to; farther ones are worth a table.
 const WALK_RECORDS_MAX: u64 = 8;
@@ -187,7 +190,7 @@ impl Source {
         }
         self.slots.clear();
         self.cursor = Cursor::default();
-        self.window.reach = WINDOW_BYTES_MIN;
+        self.window.reach = JUMP_BYTES;
     }
 
     /// Leaves the rest of the frame, whose records share one time; the seq behind it, if it is open.

@@ -64,6 +64,8 @@ pub struct Kind {
     pub unflushed: bool,
     /// Whether it can read.
     pub reads: bool,
+    /// Whether it only reads here: the engine of another row, filled otherwise.
+    pub reads_only: bool,
     /// Whether it acknowledges only what a power cut would not take: by its own documentation, and by the flushes that were counted.
     pub honest: bool,
     /// What a reader of the table must know.

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use crate::engine::Result;
+use crate::engines::SEALED;
 use crate::work::{Row, Work};
 
 /// Prints one table; each row's ratio is that of the first row's figure to its own, so more than 1 is in the first row's favour.
@@ -20,7 +21,7 @@ pub fn print(work: &Work, rows: &[Row]) -> Result<()> {
             "| {} | {} | {} | {flushes} | {note} |",
             row.name,
             figures(row),
-            ratio(work, &rows[0], row)
+            ratios(work, rows, row)
         )?;
     }
     writeln!(out)?;
@@ -38,6 +39,15 @@ fn figures(row: &Row) -> String {
             format!("{} ({} to {})", short(*middle), short(*least), short(*most))
         }
         _ => "nothing measured".to_owned(),
+    }
+}
+
+/// Beside the first row's, in brackets, that of the sealed journal where there is one.
+fn ratios(work: &Work, rows: &[Row], row: &Row) -> String {
+    let first = ratio(work, &rows[0], row);
+    match rows.iter().find(|row| row.name == SEALED) {
+        Some(sealed) => format!("{first} (sealed {})", ratio(work, sealed, row)),
+        None => first,
     }
 }
 

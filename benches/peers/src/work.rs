@@ -191,8 +191,9 @@ pub fn measure(work: &Work, plan: &Plan) -> Vec<Row> {
 fn takes_part(kind: &Kind, what: What) -> bool {
     match what {
         What::Unflushed { .. } => kind.unflushed,
-        What::Durable { .. } => true,
-        What::Scan | What::Get | What::OpenAfterCrash | What::Space => kind.reads,
+        What::Durable { .. } => !kind.reads_only,
+        What::OpenAfterCrash | What::Space => kind.reads && !kind.reads_only,
+        What::Scan | What::Get => kind.reads,
     }
 }
 
@@ -375,6 +376,8 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
             copy_all(&entry.path(), &to)?;
         } else {
             std::fs::copy(entry.path(), &to)?;
+            // Else whoever flushes on opening would pay for the copy.
+            std::fs::File::open(&to)?.sync_all()?;
         }
     }
     Ok(())

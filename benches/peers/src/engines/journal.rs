@@ -22,15 +22,22 @@ struct Ours {
 }
 
 pub(super) fn open_with_chain(dir: &Path) -> Result<Box<dyn Engine>> {
-    open(dir, true)
+    open(dir, options())
 }
 
 pub(super) fn open_without_chain(dir: &Path) -> Result<Box<dyn Engine>> {
-    open(dir, false)
+    open(dir, options().with_chain(false))
 }
 
-fn open(dir: &Path, chain: bool) -> Result<Box<dyn Engine>> {
-    let options = Options::new(JournalId::from_bytes([7; 16]), [9; 32]).with_chain(chain);
+pub(super) fn open_with_small_segments(dir: &Path) -> Result<Box<dyn Engine>> {
+    open(dir, options().with_segment_bytes_target(4 * 1024 * 1024))
+}
+
+fn options() -> Options {
+    Options::new(JournalId::from_bytes([7; 16]), [9; 32])
+}
+
+fn open(dir: &Path, options: Options) -> Result<Box<dyn Engine>> {
     let (journal, _) = Journal::open(Arc::new(CountingDisk(RealDisk::new(dir))), options, NOW)?;
     let reader = Mutex::new(journal.reader(Seq::FIRST));
     Ok(Box::new(Ours { journal, reader }))

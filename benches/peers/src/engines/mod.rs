@@ -14,13 +14,31 @@ mod sqlite;
 
 use crate::engine::Kind;
 
-const PLAIN: Kind =
-    Kind { name: "", open: |_| Err("nothing".into()), unflushed: true, reads: true, honest: true, note: "" };
+const PLAIN: Kind = Kind {
+    name: "",
+    open: |_| Err("nothing".into()),
+    unflushed: true,
+    reads: true,
+    reads_only: false,
+    honest: true,
+    note: "",
+};
+
+/// The journal where all but its last segment are sealed, and so are read through maps.
+pub const SEALED: &str = "mnemosyne, sealed";
 
 /// All of them; the journal first, whose figures the others' are divided by.
 pub const ALL: &[Kind] = &[
     Kind { name: "mnemosyne", open: journal::open_with_chain, ..PLAIN },
     Kind { name: "mnemosyne, no chain", open: journal::open_without_chain, ..PLAIN },
+    Kind {
+        name: SEALED,
+        open: journal::open_with_small_segments,
+        unflushed: false,
+        reads_only: true,
+        note: "segments of 4 MiB, so that all but the last are closed; the rows above read one that is still written to",
+        ..PLAIN
+    },
     Kind { name: "raft-engine", open: raft_engine::open, ..PLAIN },
     Kind {
         name: "okaywal",
