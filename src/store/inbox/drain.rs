@@ -400,6 +400,10 @@ impl Drain {
     }
 
     /// Lists the smallest names, unless the directory is known to be empty.
+    ///
+    /// What comes while a directory is listed is in the listing or not, as the file system likes: of two files the later one may
+    /// be in it alone. So it is listed twice, and of the second listing nothing is taken that is later than all of the first: what
+    /// lay there before a file that the first one found is in the second.
     fn list(&mut self) -> Result<()> {
         let mtime = match std::fs::symlink_metadata(&self.inbox).and_then(|meta| meta.modified()) {
             Ok(mtime) => mtime,
@@ -412,9 +416,21 @@ impl Drain {
             return Ok(());
         }
         let since = quiet.map_or(now, |quiet| quiet.since);
+        let mut smallest = self.smallest(None)?;
+        if let Some(latest) = smallest.pop() {
+            smallest = self.smallest(Some(&latest))?;
+        }
+        self.listed = smallest.into_sorted_vec().into();
+        let settled = now.duration_since(since) > MTIME_RESOLUTION;
+        self.quiet = Some(Quiet { mtime, since, empty: settled && self.listed.is_empty() });
+        Ok(())
+    }
+
+    /// The smallest names that lie there, none of them after `latest`.
+    fn smallest(&self, latest: Option<&str>) -> Result<BinaryHeap<String>> {
         let mut smallest = BinaryHeap::new();
         for_each_name(&self.inbox, |name| {
-            if !self.passed.contains(name) {
+            if latest.is_none_or(|latest| name <= latest) && !self.passed.contains(name) {
                 smallest.push(name.to_owned());
                 if smallest.len() > LISTED_MAX {
                     smallest.pop();
@@ -422,10 +438,7 @@ impl Drain {
             }
             true
         })?;
-        self.listed = smallest.into_sorted_vec().into();
-        let settled = now.duration_since(since) > MTIME_RESOLUTION;
-        self.quiet = Some(Quiet { mtime, since, empty: settled && self.listed.is_empty() });
-        Ok(())
+        Ok(smallest)
     }
 }
 

@@ -64,6 +64,25 @@ fn a_backlog_is_drained_in_order_and_the_files_are_gone() {
     assert_eq!(ids(&store).len(), 1500);
 }
 
+/// A directory that is listed while it grows shows some of what came meanwhile, and not what came before that.
+#[test]
+fn what_comes_while_others_are_drained_keeps_its_order() {
+    const EVENTS: u128 = 4_000;
+    let (_parent, dir) = data_dir();
+    let (store, _) = open(&dir);
+    // Enough that a listing takes several looks at the directory.
+    (1..=1_000).for_each(|n| put(&dir, n));
+    std::thread::scope(|scope| {
+        let putting = scope.spawn(|| (1_001..=EVENTS).for_each(|n| put(&dir, n)));
+        while !putting.is_finished() {
+            store.drain_inbox().unwrap();
+        }
+    });
+    store.drain_inbox().unwrap();
+    assert_eq!(ids(&store), (1..=EVENTS).collect::<Vec<u128>>());
+    store.close().unwrap();
+}
+
 #[test]
 fn what_one_process_put_into_the_inbox_goes_before_what_it_then_emits() {
     let (_parent, dir) = data_dir();
