@@ -93,8 +93,8 @@ fn serve(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
         served => served?,
     };
     autostart::forget(&dir)?;
-    if served.has_left && inbox::any(&dir.inbox())? {
-        // A session that began while it left saw a server, and started none.
+    if served.came_late || (served.left_with.is_some() && inbox::any(&dir.inbox())?) {
+        // A session that began while it left saw a server, and started none. What it left is in the journal or still waits.
         autostart::ensure_server(&dir, &context.env)?;
     }
     match told {

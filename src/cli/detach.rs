@@ -6,9 +6,12 @@
 
 use crate::config::env;
 use crate::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::{ffi::OsString, os::fd::RawFd};
 
 /// Starts this program with these arguments, with no stream but `log` for what it has to say on stderr, and with the
 /// environment of a server.
@@ -29,14 +32,22 @@ pub fn start(args: &[OsString], log: File) -> Result<Child, Error> {
         .map_err(Error::io("start", program))
 }
 
-/// The file that this process runs from: a copy on the search path may be another version.
+/// The file that this process runs from: a copy on the search path may be another version. Where an upgrade has put another
+/// file in its place, it is that one.
 ///
 /// # Errors
 /// When the system does not tell.
-pub fn this_program() -> Result<std::path::PathBuf, Error> {
-    std::env::current_exe().map_err(|error| {
+pub fn this_program() -> Result<PathBuf, Error> {
+    let told = std::env::current_exe().map_err(|error| {
         Error::failed(format!("cannot tell which program this is, to start it again: {error}"))
-    })
+    })?;
+    Ok(replaced(&told).filter(|path| path.is_file() && !told.exists()).unwrap_or(told))
+}
+
+/// The name that a file had which Linux tells as deleted.
+fn replaced(told: &Path) -> Option<PathBuf> {
+    let name = told.as_os_str().as_bytes().strip_suffix(b" (deleted)")?;
+    Some(OsStr::from_bytes(name).into())
 }
 
 /// Leaves the session of whoever started this process, and lets go of what it inherited.

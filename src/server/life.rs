@@ -19,7 +19,6 @@ use std::collections::{HashMap, HashSet};
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
@@ -34,6 +33,7 @@ use crate::event::{Event, Kind, Seq, Timestamp, ids, payload};
 use crate::projection::sessions::state::{End, Phase, Session};
 use crate::projection::{AnyRunner, Latest};
 use crate::store::Level;
+use crate::store::counters::{Books, Way};
 use crate::store::emit::BATCH_EVENTS_MAX;
 
 /// How often a process is looked at where the system does not tell of its end.
@@ -179,12 +179,16 @@ impl<'a> Watch<'a> {
     /// Asks the server to stop, unless it turns out that somebody needs it; whether it did.
     async fn leave(&mut self) -> Result<bool> {
         self.take_in().await?;
+        // What is counted here is known below; what comes later is in the books when they are closed.
+        let known = of_others(&self.app.store.books());
+        self.catch_up(self.app.store.durable()).await?;
         let open = self.look();
         if open.keeps_server() || !open.gone.is_empty() || *self.app.connections.borrow() > 0 {
             return Ok(false);
         }
         tracing::info!("no session is live and no client is connected: leaving");
-        self.app.has_left.store(true, Ordering::Relaxed);
+        // Set once: it asks to stop right away.
+        self.app.left_with.get_or_init(|| known);
         self.app.stop_asked.send_replace(true);
         Ok(true)
     }
@@ -203,6 +207,11 @@ impl<'a> Watch<'a> {
         }
         Err(Error::failed("the sessions projection is behind the journal"))
     }
+}
+
+/// How many events came from elsewhere: what the server and its imports add is no reason to stay.
+pub(super) fn of_others(books: &Books) -> u64 {
+    [Way::Http, Way::Hook, Way::Inbox].iter().map(|way| books.of(*way).committed()).sum()
 }
 
 /// What there is of open sessions.

@@ -53,8 +53,8 @@ mod why;
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -158,8 +158,10 @@ pub struct Served {
     pub requests_handled: u64,
     /// From the first accept to the end.
     pub uptime: Duration,
-    /// Whether it ended because nobody needed it any more.
-    pub has_left: bool,
+    /// How many events of others it had taken when it decided to leave, if it ended because nobody needed it any more.
+    pub left_with: Option<u64>,
+    /// Whether more of them came while it left. Who sent them saw a server.
+    pub came_late: bool,
 }
 
 /// How far a server is on its way to the end; streams and handlers watch it.
@@ -193,8 +195,8 @@ pub(crate) struct App {
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
-    /// Set when nobody needs the server any more.
-    pub(crate) has_left: AtomicBool,
+    /// Set when nobody needs the server any more; see [`Served::left_with`].
+    pub(crate) left_with: OnceLock<u64>,
     /// Connections that are served.
     pub(crate) connections: watch::Sender<usize>,
     started: Instant,
@@ -225,7 +227,7 @@ impl App {
             chunks: chunks::ChunkCache::default(),
             phase: watch::Sender::new(Phase::Running),
             stop_asked: watch::Sender::new(false),
-            has_left: AtomicBool::new(false),
+            left_with: OnceLock::new(),
             connections: watch::Sender::new(0),
             started: Instant::now(),
             requests: AtomicU64::new(0),
@@ -340,7 +342,8 @@ pub async fn serve(
     let served = Served {
         requests_handled: app.requests.load(Ordering::Relaxed),
         uptime: app.started.elapsed(),
-        has_left: app.has_left.load(Ordering::Relaxed),
+        left_with: app.left_with.get().copied(),
+        came_late: false,
     };
     tracing::info!(requests = served.requests_handled, "stopped");
     stopped.map(|_| served)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::life::of_others;
 use super::runtime_file::RuntimeFile;
 use super::{Guard, SavedStates, Served, Settings, Token, logging, serve};
 use crate::clock::{self, Clock, ProcessStamp, SystemClock};
@@ -71,7 +72,9 @@ pub fn run(
     );
     let served = tokio_runtime()?.block_on(run_on(options, &store, instance_id, clock, shutdown, ready));
     let closed = store.close();
-    served.and_then(|served| closed.map(|()| served))
+    let mut served = served.and_then(|served| closed.map(|()| served))?;
+    served.came_late = served.left_with.is_some_and(|known| of_others(&store.books()) > known);
+    Ok(served)
 }
 
 async fn run_on(
