@@ -19,6 +19,8 @@
 //!
 //! With `--plugin` the call is a plugin's, and stands aside where the settings register this program for the same hook.
 //!
+//! Each call leaves how long it took, once its event is kept ([`super::hook_times`]).
+//!
 //! A payload that is no JSON, or longer than [`HOOK_BYTES_MAX`], counts as a failure; if the fields before the fault name
 //! the hook, they are kept as an `agent_event`. A wrong argument counts as a failure, too, and the payload is kept.
 
@@ -29,6 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::autostart;
+use super::hook_times::Stopwatch;
 use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::agent::claude::registration;
@@ -84,6 +87,7 @@ fn value_of(argument: &OsStr, flag: &str) -> Option<PathBuf> {
 /// Records the payload on stdin. Never panics, never prints, never waits but for stdin's end.
 pub fn run(call: &Call) {
     std::panic::set_hook(Box::new(|_| {}));
+    let mut watch = Stopwatch::start();
     let env = Env::from_process();
     if env.events_disabled_for_hook() {
         return;
@@ -95,11 +99,13 @@ pub fn run(call: &Call) {
     if call.misused {
         place.count("usage");
     }
-    match catch_unwind(AssertUnwindSafe(|| record(call, &env, &place))) {
+    match catch_unwind(AssertUnwindSafe(|| record(call, &env, &place, &mut watch))) {
         Ok(Ok(())) => {}
         Ok(Err(reason)) => place.count(reason),
         Err(_) => place.count("panic"),
     }
+    // A figure that cannot be left is none; the event is what counts.
+    watch.leave(&place.dir, SystemClock.now()).ok();
 }
 
 /// Where the event goes.
@@ -144,10 +150,10 @@ impl Place {
     }
 }
 
-fn record(call: &Call, env: &Env, place: &Place) -> Result<(), &'static str> {
+fn record(call: &Call, env: &Env, place: &Place, watch: &mut Stopwatch) -> Result<(), &'static str> {
     let clock = SystemClock;
     let now = clock.now();
-    let payload = read_stdin().map_err(|_| "stdin_unreadable")?;
+    let payload = watch.apart(read_stdin).map_err(|_| "stdin_unreadable")?;
     let origin = Origin {
         now,
         source: clock::this_source("mnemosyne"),

@@ -29,6 +29,7 @@ pub mod events;
 pub mod filters;
 pub mod gc;
 pub mod hook;
+pub mod hook_times;
 pub mod import;
 pub mod init;
 pub mod internal;

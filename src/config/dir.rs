@@ -12,7 +12,7 @@
 //! inbox/    one file an event, drained by whoever holds the lock; inbox/failed counts what could not be put there
 //! quarantine/  inbox files that could not be read, kept
 //! index/ snapshots/   derived: deleting them loses nothing
-//! log/server.log
+//! log/      {server.log, hook-times}: what the server says, and what each of the latest hooks cost
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use crate::agent::claude::registration::{self, Registration};
 use crate::agent::claude::transcript;
 use crate::cli::detach;
 use crate::cli::display::{counted, duration};
+use crate::cli::hook_times::{self, Calls};
 use crate::clock;
 use crate::config::guard;
 use crate::error::Error;
@@ -24,6 +25,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const REGISTER: &str = "`mnemosyne init --claude` registers the hooks, after showing the change";
 /// Calls of a hook that are timed, and as many of a program that does nothing.
 const CALLS: usize = 20;
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 /// An agent that waits longer for each of hundreds of calls is slowed down.
 const SLOW: Duration = Duration::from_millis(20);
 
@@ -110,8 +112,8 @@ pub(super) fn double(look: &Look<'_>) -> Found {
     })
 }
 
-/// What a call costs here and now, beside a program that does nothing. Measured, because nothing on a hook's way may spend
-/// time on measuring itself.
+/// What calls have cost in use, as they measured themselves; and what one costs here and now, beside a program that does nothing,
+/// which also shows that it ends as an agent wants it.
 pub(super) fn cost(look: &Look<'_>) -> Found {
     let registered = registrations(look).into_iter().find(|it| it.exists);
     let (program, is_registered) = match registered {
@@ -136,12 +138,31 @@ pub(super) fn cost(look: &Look<'_>) -> Found {
     let beside = of_nothing
         .map_or_else(String::new, |time| format!(" (a program that does nothing: {})", words(time)));
     let whose = if is_registered { "the registered program" } else { "this program" };
-    let detail = format!("{} a call of {whose}{beside}, median of {CALLS}", words(of_hook));
-    Ok(if of_hook > SLOW + of_nothing.unwrap_or_default() {
+    let from = look.now.checked_add_micros(-DAY_MICROS).unwrap_or(look.now);
+    let used = hook_times::read(&look.dir, from, look.now)?;
+    let detail = format!(
+        "{}; measured now: {} a call of {whose}{beside}, median of {CALLS}",
+        in_use(&used),
+        words(of_hook)
+    );
+    let is_slow_now = of_hook > SLOW + of_nothing.unwrap_or_default();
+    let is_slow_in_use = used.percentile(50).is_some_and(|time| time > SLOW);
+    Ok(if is_slow_in_use || is_slow_now {
         Finding::warn(detail, "a release build and a local disk make it short; a busy machine makes it long")
     } else {
         Finding::pass(detail)
     })
+}
+
+/// The figures that calls of the last day have left.
+fn in_use(used: &Calls) -> String {
+    let percentiles = [50, 95, 100].map(|percent| used.percentile(percent));
+    let [Some(half), Some(most), Some(longest)] = percentiles.map(|time| time.map(words)) else {
+        return "in use: no call in the last 24 h".to_owned();
+    };
+    let stretch = used.since.map_or_else(|| "the last 24 h".to_owned(), |since| format!("since {since}"));
+    let count = counted(used.count(), "call");
+    format!("in use: p50 {half}, p95 {most}, longest {longest} ({count}, {stretch}, as each measured itself)")
 }
 
 fn words(time: Duration) -> String {
