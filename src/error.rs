@@ -51,8 +51,8 @@ pub enum Error {
 
     /// There is no data directory where one was looked for. Nothing was created.
     #[error(
-        "there is no data directory at {}: start one with `mnemosyne api-server`, `mnemosyne import` or `mnemosyne demo`, \
-         or name another with --data-dir or MNEMOSYNE_DATA_DIR", path.display()
+        "there is no data directory at {}: `mnemosyne init --claude` makes one and registers the hooks that fill it, `mnemosyne import` \
+         reads the transcripts that are there already; --data-dir or MNEMOSYNE_DATA_DIR names another", path.display()
     )]
     NoDataDir {
         /// Where it was looked for.

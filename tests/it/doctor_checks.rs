@@ -366,3 +366,55 @@ fn a_server_of_another_version_or_one_that_takes_nothing_is_told() {
         assert_eq!(verdicts(&ran)["server"], says, "{ran}");
     }
 }
+
+/// What the check of the hooks' cost says.
+fn cost(world: &World) -> String {
+    let told = run(world, &[]).json_lines().remove(0);
+    let checks = told["checks"].as_array().expect("a list").clone();
+    let check = checks.iter().find(|check| check["name"] == "hook_cost").expect("the check");
+    check["detail"].as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn what_hooks_cost_in_use_is_told_from_what_the_calls_have_left() {
+    let world = World::new();
+    assert!(cost(&world).starts_with("in use: no call in the last 24 h; measured now: "), "{}", cost(&world));
+    assert!(!world.data().exists(), "looking makes nothing");
+    let mut longest = std::time::Duration::ZERO;
+    for n in 0..10 {
+        let begun = std::time::Instant::now();
+        world.hook(&payload(n));
+        longest = longest.max(begun.elapsed());
+    }
+    // Forty that end at about the same time.
+    let mut hooks: Vec<Running> = (0..40)
+        .map(|_| Running::start(world.command(["hook"]).stdin(std::process::Stdio::piped())))
+        .collect();
+    let begun = std::time::Instant::now();
+    for (n, hook) in hooks.iter_mut().enumerate() {
+        hook.feed(payload(100 + n).to_string().as_bytes());
+    }
+    for hook in hooks {
+        assert_eq!(hook.wait().code, Some(0));
+    }
+    longest += begun.elapsed();
+    let said = cost(&world);
+    assert!(said.contains("(50 calls, the last 24 h, as each measured itself)"), "{said}");
+    let now = mnemosyne::clock::Clock::now(&SystemClock);
+    let calls = mnemosyne::cli::hook_times::read(&DataDir::at(world.data()), Timestamp::EPOCH, now);
+    let calls = calls.expect("readable");
+    let [half, all] = [50, 100].map(|percent| calls.percentile(percent).expect("calls"));
+    assert!(
+        !half.is_zero() && half <= all && all <= longest,
+        "{half:?}, {all:?}, seen from outside {longest:?}"
+    );
+
+    // Neither a figure that cannot be read nor a place that takes none disturbs a hook.
+    write(&world, "log/hook-times", &[0x5a; 100]);
+    world.hook(&payload(200));
+    assert!(cost(&world).contains("(1 call, "), "{}", cost(&world));
+    std::fs::remove_file(world.data().join("log/hook-times")).expect("removed");
+    std::fs::create_dir(world.data().join("log/hook-times")).expect("in its place");
+    world.hook(&payload(201));
+    assert_eq!(world.events(["--kind", "tool_call_completed"]).len(), 52);
+}

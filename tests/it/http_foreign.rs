@@ -39,13 +39,13 @@ fn step(command: &mut Command) -> Result<(), String> {
     Err(format!("{shown}: there is no such program"))
 }
 
-fn which(program: &str) -> bool {
+pub(crate) fn which(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|place| place.join(program).is_file())
 }
 
 /// The client, or a loud word that it is not to be had.
-fn or_skip<T>(client: &str, installed: Result<T, String>) -> Option<T> {
+pub(crate) fn or_skip<T>(client: &str, installed: Result<T, String>) -> Option<T> {
     match installed {
         Ok(installed) => Some(installed),
         Err(reason) => {

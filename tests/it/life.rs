@@ -4,7 +4,7 @@ use crate::support::{Ran, Response, Running, World, http_request, wait_for};
 use serde_json::{Value, json};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A [`World`] whose hooks start servers, on any free port. Whatever server is left at the end is stopped.
 pub(crate) struct Home {
@@ -121,6 +121,39 @@ impl Unasked {
     #[track_caller]
     pub(crate) fn wait_for_end(&self) {
         wait_for("the end of the server", || (!runs(self.pid)).then_some(()));
+    }
+}
+
+/// A process that stands for an agent. Killed at the end.
+pub(crate) struct Agent(Child);
+
+impl Agent {
+    pub(crate) fn new() -> Agent {
+        Agent(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("a process"))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// One of its hooks.
+    #[track_caller]
+    pub(crate) fn hook(&self, home: &Home, payload: &Value) {
+        let mut command = home.hook_command();
+        silent(&fed(command.env("CLAUDE_PID", self.pid().to_string()), payload));
+    }
+
+    /// Ends it as nothing else does: no hook of its runs any more.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().expect("a child of ours");
+        self.0.wait().expect("its end");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

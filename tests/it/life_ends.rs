@@ -1,39 +1,10 @@
 //! Ends that nobody reports: agents killed outright, servers that nobody needs, and what is left of either.
 
-use crate::life::{Home, Unasked, ended, fed, nothing_is_left, prompt, runs, silent, started, tool};
+use crate::life::{Agent, Home, Unasked, ended, fed, nothing_is_left, prompt, runs, silent, started, tool};
 use crate::support::{Sse, kinds, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::process::{Child, Command, Stdio};
-
-/// A process that stands for an agent. Killed at the end.
-struct Agent(Child);
-
-impl Agent {
-    fn new() -> Agent {
-        Agent(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("a process"))
-    }
-
-    /// One of its hooks.
-    #[track_caller]
-    fn hook(&self, home: &Home, payload: &Value) {
-        let mut command = home.hook_command();
-        silent(&fed(command.env("CLAUDE_PID", self.0.id().to_string()), payload));
-    }
-
-    /// Ends it as nothing else does: no hook of its runs any more.
-    fn kill(mut self) {
-        self.0.kill().expect("a child of ours");
-        self.0.wait().expect("its end");
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use std::process::{Command, Stdio};
 
 fn ends(home: &Home, session: &str) -> Vec<Value> {
     home.world.events(["--session", session, "--kind", "session_ended"])
@@ -57,7 +28,7 @@ fn state(home: &Home, session: &str) -> (String, bool) {
 fn a_session_whose_agent_was_killed_is_ended_once_and_again_when_it_was_resumed() {
     let home = Home::new();
     let agent = Agent::new();
-    let pid = agent.0.id();
+    let pid = agent.pid();
     agent.hook(&home, &started("one"));
     agent.hook(&home, &prompt("one", "hello"));
     // Another session of the same process, which says goodbye.
@@ -97,7 +68,7 @@ fn without_a_server_the_session_is_presumed_dead_and_the_next_server_ends_it_onc
     let (agent, other) = (Agent::new(), Agent::new());
     let hook = |agent: &Agent, payload: &Value| {
         let mut command = home.world.command(["hook"]);
-        silent(&fed(command.env("CLAUDE_PID", agent.0.id().to_string()), payload));
+        silent(&fed(command.env("CLAUDE_PID", agent.pid().to_string()), payload));
     };
     hook(&agent, &started("gone"));
     hook(&other, &started("alive"));

@@ -75,6 +75,8 @@ mod attack_terminal;
 mod attack_user;
 /// Servers that start unasked, and those that leave.
 mod life;
+/// What comes while a server leaves, and while another version takes its place.
+mod life_changes;
 /// The ends of sessions and of servers.
 mod life_ends;
 /// The start of a server by a hook.
@@ -86,6 +88,8 @@ mod private;
 
 /// The README's commands, run as they stand there.
 mod readme;
+/// What the README shows of a terminal.
+mod readme_shown;
 /// `backup`: a copy while others write.
 mod retention_backup;
 /// `gc` and the server's own retention: what goes, what stays, kill -9.
@@ -93,6 +97,8 @@ mod retention_gc;
 
 /// The client library's batching emitter.
 mod http_batch;
+/// The dashboard of docs/EVENTS.md.
+mod http_dashboard;
 /// Emitting and reading over HTTP.
 mod http_emit;
 /// A thousand subscribers, some of which never read.
