@@ -51,7 +51,6 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let view = open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;
-    let noted = if context.out.is_json() { None } else { Some(Noted::in_view(&view, context)?) };
     let from = start(&view, args.from)?;
     if let Some(query) = query {
         let range = search::Range { from, since, until };
@@ -62,15 +61,13 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
         replay = replay.since(since)?;
     }
     replay = ending(replay, until);
+    let noted = Noted::beside_lines(replay.position(), &view, context)?;
     let mut lines = Lines::default();
     let limit = args.limit.unwrap_or(u64::MAX);
     while lines.events < limit
         && let Some(item) = replay.next()?
     {
-        match &noted {
-            Some(noted) => noted.item(&mut lines, &mut context.out, &item)?,
-            None => lines.item(&mut context.out, &item)?,
-        }
+        noted.item(&mut lines, &mut context.out, &item)?;
     }
     end(&lines, context)
 }

@@ -8,25 +8,43 @@ use crate::error::Error;
 use crate::event::Seq;
 use crate::projection::notes::{Note, Notes, NotesProjection};
 use crate::projection::snapshot::Files;
-use crate::projection::{Fold, state_at};
+use crate::projection::{Fold, state_since};
 use crate::store::{Item, View};
 
 /// The notes as of now.
+#[derive(Default)]
 pub(super) struct Noted(Fold<NotesProjection>);
 
 impl Noted {
-    /// All that are on record, from the newest snapshot.
+    /// For lines that show events from `first` on and no earlier ones: a note stands behind what it is about, so nothing before is read. In
+    /// JSON there are no lines beside events, and so none are looked for.
+    ///
+    /// # Errors
+    /// As [`Noted::from`].
+    pub(super) fn beside_lines(first: Seq, view: &View, context: &Context) -> Result<Noted, Error> {
+        if context.out.is_json() { Ok(Noted::default()) } else { Noted::from(first, view, context) }
+    }
+
+    /// Those on events from `first` on, from the newest snapshot where there is one.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub(super) fn in_view(view: &View, context: &Context) -> Result<Noted, Error> {
+    fn from(first: Seq, view: &View, context: &Context) -> Result<Noted, Error> {
         let dir = context.locate_data_dir()?;
         let files = view
             .journal_id()
             .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
         // What cannot be read is told by the command, which reads the same journal.
-        let (fold, _) = state_at::<NotesProjection>(view, files.as_ref(), Seq::MAX)?;
+        let (fold, _) = state_since::<NotesProjection>(view, files.as_ref(), first)?;
         Ok(Noted(fold))
+    }
+
+    /// All that are on record.
+    ///
+    /// # Errors
+    /// As [`Noted::from`].
+    pub(super) fn all(view: &View, context: &Context) -> Result<Noted, Error> {
+        Noted::from(Seq::FIRST, view, context)
     }
 
     pub(super) fn notes(&self) -> &Notes {

@@ -74,7 +74,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let mut order = folded.view.session(&found.id)?;
     let (gaps, places) = (order.gaps().to_vec(), order.places().to_vec());
     let mut states = state.map(|name| States::new(context, &folded.view, &name, &found.id)).transpose()?;
-    let noted = if context.out.is_json() { None } else { Some(Noted::in_view(&folded.view, context)?) };
+    let first = places.iter().map(|(_, seq)| *seq).min().unwrap_or(Seq::FIRST);
+    let noted = Noted::beside_lines(first, &folded.view, context)?;
     let mut next = || loop {
         match order.next()? {
             Some(event) if !range.holds(event.seq, event.event.time) => {}
@@ -100,7 +101,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let played = play(
         &mut context.out,
         pacing,
-        Beside { states: &mut states, noted: noted.as_ref() },
+        Beside { states: &mut states, noted: Some(&noted) },
         &mut next,
         &mut std::thread::sleep,
     )?;

@@ -85,7 +85,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         }
         session_parts::print(context, parts, &detail, &timeline)?;
     } else {
-        let noted = Noted::in_view(&folded.view, context)?;
+        let noted = Noted::beside_lines(Seq::new(found.session.seq_first), &folded.view, context)?;
         print(context, &detail, &timeline, &noted)?;
     }
     Ok(outcome(context, &progress, display::counted(timeline.items.len() as u64, "item")))

@@ -48,7 +48,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if context.out.is_json() {
         context.out.json(&state)?;
     } else {
-        print(context, &state)?;
+        print(context, &state, fold.shown(now)?)?;
     }
     Ok(outcome(context, &progress, format!("{} at seq {}", state.projection, state.seq)))
 }
@@ -65,7 +65,8 @@ fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
     }
 }
 
-fn print(context: &mut Context, state: &StateView) -> Result<(), Error> {
+/// Prints a state as a tree, or what is shown in its place.
+fn print(context: &mut Context, state: &StateView, shown: Option<Value>) -> Result<(), Error> {
     let style = context.out.style();
     let head = format!("{} at seq {}", style.paint(Role::Strong, state.projection), state.seq);
     context.out.line(&head)?;
@@ -74,7 +75,9 @@ fn print(context: &mut Context, state: &StateView) -> Result<(), Error> {
         let missing = display::counted(state.missing, "event");
         context.out.line(&format!("{}  {missing} could not be read", style.paint(Role::Bad, "missing")))?;
     }
-    let value: Value = serde_json::from_str(state.state.get())
+    let whole = || serde_json::from_str(state.state.get());
+    let value = shown
+        .map_or_else(whole, Ok)
         .map_err(|error| Error::failed(format!("the state cannot be shown: {error}")))?;
     let mut lines = Vec::new();
     tree(&value, 0, style, &mut lines);
@@ -134,8 +137,13 @@ fn leaf(value: &Value) -> Option<String> {
 /// A place in time and in the journal, in words.
 fn mark(value: &Value) -> Option<String> {
     let fields = value.as_object().filter(|fields| fields.len() == 2)?;
-    let (micros, seq) = (fields.get("micros")?.as_i64()?, fields.get("seq")?.as_u64()?);
-    Some(format!("{}, seq {seq}", display::local_time(Timestamp::from_micros(micros))))
+    let time = match (fields.get("micros"), fields.get("time")) {
+        (Some(micros), _) => Timestamp::from_micros(micros.as_i64()?),
+        (None, Some(time)) => time.as_str()?.parse().ok()?,
+        (None, None) => return None,
+    };
+    let seq = fields.get("seq")?.as_u64()?;
+    Some(format!("{}, seq {seq}", display::local_time(time)))
 }
 
 /// Something that an event said, and which event it was.

@@ -13,6 +13,7 @@
 use super::cursor_file::CursorFile;
 use super::filters::Filters;
 use super::lines::Lines;
+use super::notes::Noted;
 use super::{Context, Exit, Outcome, events, when};
 use crate::client::{self, Next, Server, Stream};
 use crate::config::DataDir;
@@ -85,8 +86,10 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(cursor) = follower.file.as_ref().and_then(CursorFile::cursor) {
         follower.show_after(cursor, &view, through, &mut lines, context)?;
     } else {
-        for item in newest(&args, &follower.filter, (since, until), &view, through)? {
-            lines.item(&mut context.out, &item)?;
+        let items = newest(&args, &follower.filter, (since, until), &view, through)?;
+        let noted = Noted::beside_lines(items.first().map_or(through, Item::last), &view, context)?;
+        for item in items {
+            noted.item(&mut lines, &mut context.out, &item)?;
         }
     }
     follower.cursor = through;
@@ -168,8 +171,9 @@ impl Follower {
             return Err(Error::CursorAhead { asked: cursor.get(), last: through.get() });
         }
         let mut replay = view.replay(cursor.next()).filtered(self.filter.clone()).through(through);
+        let noted = Noted::beside_lines(cursor.next(), view, context)?;
         while let Some(item) = replay.next()? {
-            lines.item(&mut context.out, &item)?;
+            noted.item(lines, &mut context.out, &item)?;
             self.cursor = item.last();
             self.shown(context)?;
         }

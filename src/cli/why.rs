@@ -29,7 +29,7 @@ pub struct Args {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let folded = Folded::now(context)?;
-    let noted = Noted::in_view(&folded.view, context)?;
+    let noted = Noted::all(&folded.view, context)?;
     let extent = |id: &str| {
         let session = folded.fold.state().sessions.get(id).filter(|session| !session.returned)?;
         Some(Extent { first: Seq::new(session.seq_first), last: Seq::new(session.seq_last) })

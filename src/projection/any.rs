@@ -7,7 +7,7 @@ use super::runner::{Progress, Source, state_at};
 use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Fold, Projection, StateHash, base};
 use crate::error::{Error, Result};
-use crate::event::{Json, Seq, StoredEvent};
+use crate::event::{Json, Seq, StoredEvent, Timestamp};
 use crate::store::Item;
 
 /// The version of the JSON of a state.
@@ -144,6 +144,11 @@ pub trait AnyFold: Send + Sync {
     /// # Errors
     /// When it has none: a fault of the projection.
     fn state_json(&self) -> Result<Box<RawValue>>;
+    /// What people are shown of it; see [`Projection::shown`].
+    ///
+    /// # Errors
+    /// As [`AnyFold::state_json`].
+    fn shown(&self, now: Timestamp) -> Result<Option<Json>>;
     /// What of the state concerns one session; see [`Projection::session_json`].
     ///
     /// # Errors
@@ -179,6 +184,9 @@ impl<P: Projection> AnyFold for Fold<P> {
     }
     fn state_json(&self) -> Result<Box<RawValue>> {
         serde_json::value::to_raw_value(self.state()).map_err(|error| no_form::<P>("JSON form", &error))
+    }
+    fn shown(&self, now: Timestamp) -> Result<Option<Json>> {
+        P::shown(self, now).transpose().map_err(|error| no_form::<P>("form for people", &error))
     }
     fn session_json(&self, session: &str) -> Result<Json> {
         P::session_json(self.state(), session).map_err(|error| no_form::<P>("JSON form", &error))

@@ -70,6 +70,11 @@ impl<P: Projection> Fold<P> {
         self.seq = self.seq.max(to);
     }
 
+    /// Passes over events that change nothing, up to and including `to`.
+    pub(super) fn pass(&mut self, to: Seq) {
+        self.seq = self.seq.max(to);
+    }
+
     /// What is known at [`Fold::seq`].
     pub fn state(&self) -> &P::State {
         &self.state

@@ -142,6 +142,27 @@ fn the_streams_touch_every_projection() {
     }
 }
 
+/// What a projection says that it does not want changes nothing of it: folds from the journal pass over it.
+#[test]
+fn what_is_not_wanted_changes_nothing() {
+    let events = stream(7, 700);
+    let mut passed = 0;
+    for definition in registry::TABLE {
+        let mut fold = definition.empty();
+        for event in &events {
+            let wanted = fold.concerned_by(event);
+            let before = (!wanted).then(|| hash(&*fold));
+            fold.apply(event);
+            if let Some(before) = before {
+                passed += 1;
+                let kind = event.event.kind.name();
+                assert_eq!(hash(&*fold), before, "{} by {kind} at {}", definition.name, event.seq);
+            }
+        }
+    }
+    assert!(passed > 1_000, "only {passed} were passed over");
+}
+
 #[test]
 fn a_thousand_random_seqs_of_a_larger_journal_are_as_folded() {
     const EVENTS: u64 = 2_400;

@@ -55,7 +55,7 @@ pub mod why;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::event::StoredEvent;
+use crate::event::{Json, Kind, StoredEvent, Timestamp};
 
 pub use any::{AnyFold, Definition, StateView};
 pub use fold::{Fold, StateHash};
@@ -63,8 +63,8 @@ pub use follow::{Follower, Told};
 pub use mark::{Latest, Mark};
 pub use registry::Runners;
 pub use runner::{
-    AnyRunner, BATCH_EVENTS_MAX, Progress, Runner, SNAPSHOT_EVERY, SnapshotError, Source, Taken, seq_at,
-    state_at,
+    AnyRunner, BATCH_EVENTS_MAX, Progress, Runner, SNAPSHOT_BYTES_AN_EVENT, SNAPSHOT_EVERY, SnapshotError,
+    Source, Taken, seq_at, state_at, state_since,
 };
 
 /// A pure fold of events into a state.
@@ -83,15 +83,30 @@ pub trait Projection: 'static {
     ///
     /// # Errors
     /// When the state has no JSON form: a fault of the projection.
-    fn session_json(state: &Self::State, session: &str) -> serde_json::Result<crate::event::Json> {
+    fn session_json(state: &Self::State, session: &str) -> serde_json::Result<Json> {
         let _ = session;
         serde_json::to_value(state)
     }
 
+    /// What people are shown of a fold as of `now`, where its state is made for folding more than for reading; none is the state itself.
+    fn shown(fold: &Fold<Self>, now: Timestamp) -> Option<serde_json::Result<Json>>
+    where
+        Self: Sized,
+    {
+        let _ = (fold, now);
+        None
+    }
+
+    /// Whether an event of this kind can change the state at all; none is a kind that this program does not know. A fold from the
+    /// journal looks at those that cannot where they lie, without taking them out.
+    fn wants(kind: Option<Kind>) -> bool {
+        let _ = kind;
+        true
+    }
+
     /// Whether an event can change the state at all, told from its envelope. A search over states passes over those that cannot.
     fn concerns(event: &StoredEvent) -> bool {
-        let _ = event;
-        true
+        Self::wants(event.event.kind.known())
     }
 
     /// Carries the state of an older schema over, from its postcard bytes. Asked only for a base: a snapshot of an older schema

@@ -7,7 +7,8 @@
 //! A fold begins at the newest state that can be believed: a snapshot, else the base that stands for dropped events, else
 //! nothing. What was there and could not be believed is told ([`Progress::refused`]) and never used.
 //!
-//! A snapshot is due every [`SNAPSHOT_EVERY`] events. The store's own events (and with them the `database_operation` that
+//! A snapshot is due every [`SNAPSHOT_EVERY`] events, and of a large state less often: saving it is to cost no more bytes than about as many
+//! as the events brought ([`SNAPSHOT_BYTES_AN_EVENT`]). The store's own events (and with them the `database_operation` that
 //! tells of a snapshot) do not count: an idle journal stays idle.
 
 use std::io;
@@ -28,6 +29,8 @@ use crate::store::{Gap, Item, JournalId, Replay, SessionOrder, Store, View};
 pub const BATCH_EVENTS_MAX: usize = 256;
 /// Events between two snapshots: about a tenth of a second of folding.
 pub const SNAPSHOT_EVERY: u64 = 20_000;
+/// Bytes of a snapshot that an event pays for, where the state is larger than [`SNAPSHOT_EVERY`] events pay.
+pub const SNAPSHOT_BYTES_AN_EVENT: u64 = 256;
 
 /// A journal that can be read: the store of a writer, or the view of a reader.
 pub trait Source {
@@ -122,6 +125,25 @@ pub fn state_at<P: Projection>(
     Ok((fold, progress))
 }
 
+/// As [`state_at`] at the durable tail, for whoever knows that nothing before `first` matters to him: what no saved state holds of it is not
+/// read. So it is the fold of what was saved and of the events from `first` on, and no state of the journal.
+///
+/// # Errors
+/// As [`state_at`].
+pub fn state_since<P: Projection>(
+    source: &(impl Source + ?Sized),
+    files: Option<&Files>,
+    first: Seq,
+) -> Result<(Fold<P>, Progress)> {
+    let reach = source.durable();
+    let found = start::<P>(source, files, reach, Shortcuts::Taken)?;
+    let mut fold = found.fold.unwrap_or_default();
+    let mut progress = Progress { refused: found.refused, ..Progress::default() };
+    fold.pass(first.prev().min(reach));
+    advance(&mut fold, source, reach, &mut progress)?;
+    Ok((fold, progress))
+}
+
 /// The last seq that was recorded at or before `time`; zero if all are later.
 ///
 /// # Errors
@@ -169,12 +191,18 @@ fn advance<P: Projection>(
     reach: Seq,
     progress: &mut Progress,
 ) -> Result<()> {
-    let mut replay = source.replay(fold.seq().next()).through(reach);
+    let from = fold.seq().next();
+    let mut replay = source.replay(from).through(reach).of_kinds(P::wants);
     while fold.seq() < reach
         && let Some(item) = replay.next()?
     {
         progress.count(&item);
         fold.take(&item);
+    }
+    progress.events += replay.passed();
+    // What was passed over after the last item that was taken.
+    if replay.position() > from {
+        fold.pass(replay.position().prev().min(reach));
     }
     Ok(())
 }
@@ -185,6 +213,8 @@ pub struct Runner<P: Projection> {
     files: Option<Files>,
     /// Counted events since the last snapshot.
     since_snapshot: AtomicU64,
+    /// Bytes of the last snapshot that this runner took.
+    saved_bytes: AtomicU64,
     /// The last seq that was folded, for those who wait for it.
     reached: watch::Sender<Seq>,
 }
@@ -219,7 +249,8 @@ impl<P: Projection> Runner<P> {
         let found = start::<P>(source, files.as_ref(), source.durable(), Shortcuts::Taken)?;
         let fold = found.fold.unwrap_or_default();
         let reached = watch::Sender::new(fold.seq());
-        let runner = Runner { fold: RwLock::new(fold), files, since_snapshot: AtomicU64::new(0), reached };
+        let (since_snapshot, saved_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let runner = Runner { fold: RwLock::new(fold), files, since_snapshot, saved_bytes, reached };
         Ok((runner, found.refused))
     }
 
@@ -289,9 +320,11 @@ impl<P: Projection> Runner<P> {
         Ok(progress)
     }
 
-    /// Whether `every` events that count came since the last snapshot.
+    /// Whether `every` events that count came since the last snapshot, and as many as one of its size needs.
     pub fn snapshot_is_due(&self, every: u64) -> bool {
-        self.files.is_some() && self.since_snapshot.load(Ordering::Relaxed) >= every
+        let events = self.since_snapshot.load(Ordering::Relaxed);
+        let needed = self.saved_bytes.load(Ordering::Relaxed) / SNAPSHOT_BYTES_AN_EVENT;
+        self.files.is_some() && events >= every && (needed <= SNAPSHOT_EVERY || events >= needed)
     }
 
     /// Saves the state, if anything that counts came since it was last saved. Blocks for the disk.
@@ -306,6 +339,7 @@ impl<P: Projection> Runner<P> {
             return Ok(None);
         }
         let bytes = self.read(|fold| snapshot::encode(fold, files.journal()))?;
+        self.saved_bytes.store(bytes.len() as u64, Ordering::Relaxed);
         files.save::<P>(&bytes)?;
         Ok(Some(Taken { events, duration: started.elapsed() }))
     }

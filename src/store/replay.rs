@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::event::{Event, Filter, Seq, StoredEvent, Timestamp};
+use crate::event::{Event, EventRef, Filter, IdText, Kind, Seq, StoredEvent, Timestamp};
 use crate::store::log::{Gap, Log, LogItem, LogReader};
 
 /// A record whose bytes are whole but are no event that this program can read.
@@ -62,6 +62,8 @@ impl Item {
 pub struct Replay {
     reader: Box<dyn LogReader>,
     filter: Filter,
+    wanted: Option<fn(Option<Kind>) -> bool>,
+    passed: u64,
     until: Timestamp,
     through: Seq,
     ended: bool,
@@ -71,7 +73,8 @@ impl Replay {
     /// From `from` on. A `from` before the first retained seq begins with a gap.
     pub fn new(log: &Arc<dyn Log>, from: Seq) -> Replay {
         let reader = log.read(from.max(Seq::FIRST));
-        Replay { reader, filter: Filter::all(), until: Timestamp::MAX, through: Seq::MAX, ended: false }
+        let (filter, until, through) = (Filter::all(), Timestamp::MAX, Seq::MAX);
+        Replay { reader, filter, wanted: None, passed: 0, until, through, ended: false }
     }
 
     /// Only what matches; gaps and undecodable records always pass.
@@ -79,6 +82,19 @@ impl Replay {
     pub fn filtered(mut self, filter: Filter) -> Replay {
         self.filter = filter;
         self
+    }
+
+    /// Only events of kinds that `wanted` says yes to; it is given none for a kind that this program does not know. The others are checked as
+    /// all are, so that what is no event is still told, but nothing of them is taken out; [`Replay::passed`] counts them.
+    #[must_use]
+    pub fn of_kinds(mut self, wanted: fn(Option<Kind>) -> bool) -> Replay {
+        self.wanted = Some(wanted);
+        self
+    }
+
+    /// How many events [`Replay::of_kinds`] has passed over.
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Only what was recorded at or after `time`. Goes forward only: with a cursor that is later, the cursor counts.
@@ -125,6 +141,10 @@ impl Replay {
                     self.ended = true;
                     return Ok(None);
                 }
+                Some(LogItem::Record { payload, .. }) if is_unwanted(payload, self.wanted) => {
+                    self.passed += 1;
+                    continue;
+                }
                 Some(LogItem::Record { seq, recorded, payload }) => Item::decode(seq, recorded, payload),
             };
             match item {
@@ -139,6 +159,14 @@ impl Replay {
     pub fn position(&self) -> Seq {
         self.reader.position()
     }
+}
+
+/// Whether a record is a whole event of a kind that is not wanted.
+fn is_unwanted(record: &[u8], wanted: Option<fn(Option<Kind>) -> bool>) -> bool {
+    wanted.is_some_and(|wanted| {
+        EventRef::decode(record)
+            .is_ok_and(|event| !wanted(Kind::from_name(event.kind)) && event.payload_text().is_ok())
+    })
 }
 
 /// The events of one session in the order of their `time`, ties by seq: how a session is shown.
@@ -160,14 +188,19 @@ impl SessionOrder {
     /// When the log cannot be read.
     pub fn new(log: &Arc<dyn Log>, session: &str) -> Result<SessionOrder> {
         let (mut order, mut gaps) = (Vec::new(), Vec::new());
-        let mut replay = Replay::new(log, log.first()).through(log.durable());
-        while let Some(item) = replay.next()? {
+        let (mut reader, durable, wanted) = (log.read(log.first()), log.durable(), IdText::of(session));
+        while reader.position() <= durable
+            && let Some(item) = reader.next()?
+        {
             match item {
-                Item::Event(stored) if stored.event.session.as_deref() == Some(session) => {
-                    order.push((stored.event.time, stored.seq));
+                LogItem::Record { seq, payload, .. } => {
+                    // Envelopes tell whose events they are; payloads are most of the bytes and stay unread.
+                    let event = EventRef::decode(payload).ok().filter(|event| event.session == Some(wanted));
+                    if let Some(event) = event.filter(|event| event.payload_text().is_ok()) {
+                        order.push((event.time, seq));
+                    }
                 }
-                Item::Gap(gap) => gaps.push(gap),
-                Item::Event(_) | Item::Undecodable(_) => {}
+                LogItem::Gap(gap) => gaps.push(Gap { to: gap.to.min(durable), ..gap }),
             }
         }
         let last_seq = order.last().map(|(_, seq)| *seq);

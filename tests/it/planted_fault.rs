@@ -206,6 +206,9 @@ fn a_note_stands_beside_its_event_with_a_server_and_without() {
     assert!(notes.iter().all(|note| note["session"] == BAD && note["causation"].is_string()), "{notes:?}");
     for args in [
         vec!["events", "--session", BAD],
+        vec!["events", "--from", &about],
+        vec!["tail", "--lines", "1000"],
+        vec!["tail", "--from", &about],
         vec!["session", BAD],
         vec!["replay", BAD, "--speed", "max"],
         vec!["why", &about],

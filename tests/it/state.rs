@@ -41,6 +41,34 @@ fn what_does_not_exist_is_refused_with_the_next_step() {
     assert!(beyond.stderr.contains("last seq"), "{}", beyond.stderr);
 }
 
+/// For people `state agents` is the list of who lives, and `state orchestrator` the runs with their items, not the tables that the folds keep.
+#[test]
+fn agents_and_runs_are_shown_to_people_as_such() {
+    let world = world(1);
+    let item = "0190a5c2-7d1e-7000-8000-00000000000a";
+    let plan = "0190a5c2-7d1e-7000-8000-0000000000bb";
+    let server = world.server();
+    let body = json!([
+        {"kind": "orchestration_started", "correlation": plan, "payload": {"plan_description": "a plan", "max_concurrent": 2}},
+        {"kind": "work_item_assigned", "correlation": plan,
+            "payload": {"agent": "worker", "item_id": item, "description": "the work", "phase": "build"}},
+    ]);
+    assert_eq!(server.post("/events/emit", &body.to_string()).status, 200);
+    server.stop();
+    let agents = world.ok(["state", "agents"]).stdout;
+    assert!(agents.contains("session  \"s-1\"") || agents.contains("session  s-1"), "{agents}");
+    assert!(agents.contains("presumed_dead  false") && !agents.contains("by_sign"), "{agents}");
+    assert!(
+        agents.lines().any(|line| line.trim_start().starts_with("last  ") && line.contains(", seq 1")),
+        "{agents}"
+    );
+    let runs = world.ok(["state", "orchestrator"]).stdout;
+    assert!(runs.contains("the work") && runs.contains("max_concurrent  2"), "{runs}");
+    assert!(!runs.contains("by_start"), "{runs}");
+    // As JSON it stays the state.
+    assert!(world.ok(["state", "agents", "--json"]).json()["state"]["by_sign"].is_array());
+}
+
 /// One flipped bit on the disk costs one event, and every state says so from there on: from the command line, over HTTP, at a seq
 /// and now, and from a snapshot that never met the damage itself.
 #[test]

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 pub use self::live::{Calls, Live, OpenCall};
 use super::sessions::is_of_agent;
 use super::sessions::text::{clip, id_key};
-use super::{Latest, Mark, Projection};
-use crate::event::{Event, Kind, StoredEvent, payload};
+use super::{Fold, Latest, Mark, Projection};
+use crate::event::{Event, Json, Kind, StoredEvent, Timestamp, payload};
 
 /// Agents kept; the one with the oldest last sign leaves.
 pub const AGENTS_LIVE_MAX: usize = 1_024;
@@ -65,6 +65,14 @@ impl Projection for AgentsProjection {
     const NAME: &'static str = "agents";
     const SCHEMA: u32 = 1;
     type State = Agents;
+
+    fn shown(fold: &Fold<Self>, now: Timestamp) -> Option<serde_json::Result<Json>> {
+        Some(view::shown(fold, now))
+    }
+
+    fn wants(kind: Option<Kind>) -> bool {
+        kind.is_some_and(is_of_agent)
+    }
 
     fn apply(state: &mut Agents, stored: &StoredEvent) {
         let event = &stored.event;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AgentsProjection, Live};
-use crate::event::{Seq, Timestamp};
+use crate::event::{Json, Seq, Timestamp};
 use crate::projection::Fold;
 use crate::projection::sessions::view::At;
 use crate::projection::sessions::viewer::SILENCE_PRESUMED_DEAD;
@@ -107,4 +107,20 @@ pub fn agents(fold: &Fold<AgentsProjection>, now: Timestamp) -> AgentsView {
         agents,
         viewer,
     }
+}
+
+/// The agents at `now` for people: each with its silence, and without what is not known of it.
+pub(super) fn shown(fold: &Fold<AgentsProjection>, now: Timestamp) -> serde_json::Result<Json> {
+    let AgentsView { ended, evicted, agents, viewer, .. } = agents(fold, now);
+    let mut lines = Vec::new();
+    for (agent, (silent_ms, dead)) in agents.iter().zip(viewer.silent_ms.iter().zip(&viewer.presumed_dead)) {
+        let mut line = serde_json::to_value(agent)?;
+        if let Json::Object(fields) = &mut line {
+            fields.retain(|_, value| !value.is_null());
+            fields.insert("silent_ms".to_owned(), (*silent_ms).into());
+            fields.insert("presumed_dead".to_owned(), (*dead).into());
+        }
+        lines.push(line);
+    }
+    Ok(serde_json::json!({"agents": lines, "ended": ended, "evicted": evicted}))
 }

@@ -161,6 +161,14 @@ impl Projection for HealthProjection {
     const SCHEMA: u32 = 1;
     type State = Health;
 
+    fn wants(kind: Option<Kind>) -> bool {
+        kind.is_some_and(|kind| {
+            let of_itself = matches!(kind.category(), Category::Store | Category::Health);
+            let of_servers = matches!(kind, Kind::ServerStarted | Kind::ServerStopped);
+            of_itself || of_servers || rates::outcome(kind).is_some()
+        })
+    }
+
     fn apply(state: &mut Health, stored: &StoredEvent) {
         let Some(kind) = stored.event.kind.known() else { return };
         let mark = Mark::of(stored);

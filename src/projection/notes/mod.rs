@@ -91,7 +91,7 @@ impl Projection for NotesProjection {
         state.bound();
     }
 
-    fn concerns(stored: &StoredEvent) -> bool {
-        stored.event.kind == Kind::Annotated
+    fn wants(kind: Option<Kind>) -> bool {
+        kind == Some(Kind::Annotated)
     }
 }

@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 use self::state::{ItemState, Run};
 use super::sessions::text::clip;
-use super::{Mark, Projection};
-use crate::event::{Event, Kind, StoredEvent, payload};
+use super::{Fold, Mark, Projection};
+use crate::event::{Category, Event, Json, Kind, StoredEvent, Timestamp, payload};
 
 /// Runs that keep their counts.
 pub const RUNS_KEPT_MAX: usize = 256;
@@ -81,11 +81,16 @@ impl Projection for OrchestratorProjection {
     const SCHEMA: u32 = 1;
     type State = Orchestrator;
 
+    fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
+        Some(serde_json::to_value(view::orchestrator(fold)))
+    }
+
+    fn wants(kind: Option<Kind>) -> bool {
+        kind.is_some_and(|kind| kind.category() == Category::Orchestration)
+    }
+
     fn apply(state: &mut Orchestrator, stored: &StoredEvent) {
-        let Some(kind) = stored.event.kind.known() else { return };
-        if kind.category() != crate::event::Category::Orchestration {
-            return;
-        }
+        let Some(kind) = stored.event.kind.known().filter(|kind| Self::wants(Some(*kind))) else { return };
         if state.take(kind, Mark::of(stored), &stored.event).is_err() {
             state.unread += 1;
         }

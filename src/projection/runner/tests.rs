@@ -179,3 +179,37 @@ fn a_time_is_the_last_event_recorded_by_then() {
     assert_eq!([at(999), at(1_000), at(1_999), at(2_000), at(9_999)], [0, 3, 3, 5, 5]);
     assert_eq!(seq_at(&store, Timestamp::MAX).unwrap(), Seq::new(5));
 }
+
+/// As large as it can be said to be, from the first event on.
+enum Large {}
+
+impl Projection for Large {
+    const NAME: &'static str = "large";
+    const SCHEMA: u32 = 1;
+    type State = String;
+
+    fn apply(state: &mut String, _: &StoredEvent) {
+        if state.is_empty() {
+            const BYTES: u64 = (SNAPSHOT_EVERY + 1_000) * SNAPSHOT_BYTES_AN_EVENT;
+            *state = "x".repeat(usize::try_from(BYTES).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_large_state_is_saved_after_as_many_events_as_pay_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Files::new(dir.path(), [7; 16]);
+    let (runner, _) = Runner::<Large>::restore(Some(files), &store()).unwrap();
+    let item =
+        |n: u64| Item::Event(StoredEvent { seq: Seq::new(n), recorded: Timestamp::EPOCH, event: prompt(n) });
+    runner.take_in(&[item(1)]);
+    assert!(runner.snapshot_is_due(1), "how large it is is not known before the first");
+    runner.snapshot().unwrap().unwrap();
+    let mut taken = 0;
+    while !runner.snapshot_is_due(1) {
+        taken += 1;
+        runner.take_in(&[item(taken + 1)]);
+    }
+    assert_eq!(taken, SNAPSHOT_EVERY + 1_000);
+}

@@ -23,8 +23,8 @@ use crate::projection::runner::SNAPSHOT_EVERY;
 use crate::projection::{Fold, Projection};
 
 const SLOTS: [u8; 2] = [0, 1];
-/// Most rungs of a projection.
-pub const RUNGS_MAX: u64 = 128;
+/// Most rungs of a projection: in ten million events they lie as close as snapshots are taken.
+pub const RUNGS_MAX: u64 = 512;
 /// Most bytes in the rungs of a projection; the latest two snapshots are beside this.
 pub const RUNG_BYTES_MAX: u64 = 256 << 20;
 const SEQ_DIGITS: usize = 20;

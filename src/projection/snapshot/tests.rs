@@ -233,7 +233,8 @@ fn the_ladder_stays_sparse_as_the_journal_grows_and_reaches_back_to_its_beginnin
     let count = fs::read_dir(dir.path().join("snapshots")).unwrap().count() as u64;
     assert!(count <= files::RUNGS_MAX + 2, "{count} files");
     let stride = files::stride(Seq::new(600 * step));
-    assert_eq!(stride, 8 * step);
+    assert_eq!(stride, 2 * step);
+    assert_eq!(files::stride(Seq::new(10_000_000)), step, "no doubling up to ten million");
     for seq in (2 * stride..600 * step).step_by(7 * usize::try_from(step).unwrap() + 13) {
         let found = newest(&files, seq).expect("a rung below");
         assert!(seq - found < 2 * stride, "{found} for {seq}");

@@ -59,6 +59,27 @@ fn gaps_pass_every_filter_and_are_clipped_to_the_range() {
     assert_eq!(replay.next().unwrap(), None);
 }
 
+/// A kind that is not wanted costs no event, and hides none that is broken.
+#[test]
+fn kinds_that_are_not_wanted_are_counted_and_their_faults_are_told() {
+    let (store, log) = ten();
+    let mut broken = event(11).encode();
+    *broken.last_mut().unwrap() = b'!';
+    let ticket = log.append(&[&broken], Level::Disk, None, second(11)).unwrap();
+    ticket.wait().unwrap();
+    let none = |kind: Option<Kind>| kind.is_none();
+    let mut replay = store.replay(Seq::new(4)).of_kinds(none);
+    let met = replay.next().unwrap();
+    assert!(
+        matches!(met, Some(Item::Undecodable(Undecodable { seq, .. })) if seq == Seq::new(11)),
+        "{met:?}"
+    );
+    assert_eq!((replay.next().unwrap(), replay.passed()), (None, 7));
+    let notifications = |kind: Option<Kind>| kind == Some(Kind::NotificationRaised);
+    assert_eq!(seqs(store.replay(Seq::new(4)).of_kinds(notifications)), (4..=11).collect::<Vec<u64>>());
+    assert_eq!(store.session("session-a").unwrap().len(), 10, "what is no event is of no session");
+}
+
 #[test]
 fn a_session_is_read_by_time_and_then_by_seq() {
     let (store, _log) = ten();
