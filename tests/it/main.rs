@@ -113,6 +113,8 @@ mod http_kill;
 mod http_limits;
 /// What became of every event that came: books that balance.
 mod http_metrics;
+/// docs/http.md, request by request.
+mod http_page;
 /// The limit on what one source may emit.
 mod http_rate;
 /// A session replayed at a speed.

@@ -220,6 +220,25 @@ fn run_page(page: &str) {
     }
 }
 
+/// Expressions that are shown are understood, whatever they find in a journal that is nearly empty.
+#[test]
+fn the_expressions_of_the_page_about_bisect_are_understood() {
+    let world = World::new();
+    furnish(&world);
+    let ran = shell(&world, "exec mnemosyne hook < payload.json").wait();
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let page = file("docs/bisect.md");
+    let shown: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ mnemosyne bisect ")).collect();
+    assert!(shown.len() >= 5, "{shown:?}");
+    for arguments in shown {
+        let ran = shell(&world, &format!("exec mnemosyne bisect {arguments}")).wait();
+        // 3: it holds nowhere. Control: what is no expression is 2.
+        assert!(matches!(ran.code, Some(0 | 3)), "{arguments}: {ran}");
+    }
+    let ran = shell(&world, "exec mnemosyne bisect '.sessions[] | nonsense(1)'").wait();
+    assert_eq!(ran.code, Some(2), "{ran}");
+}
+
 #[test]
 fn what_the_readme_installs_has_the_names_that_it_uses() {
     for (manifest, name) in [("Cargo.toml", "mnemosyne"), ("tools/Cargo.toml", "mnemosyne-inspect")] {
