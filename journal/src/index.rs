@@ -1,13 +1,16 @@
 //! Where frames and records begin: a sparse index of one open segment, in memory, built by whoever walks it.
 //!
 //! Two levels. A place is kept for the begin of every large frame, and of small ones every [`FRAME_STRETCH_BYTES`]; it
-//! is noted when a reader has verified the header there, so the first search in a segment walks its headers once and
-//! no later one does. A large frame gets a table of its own, a place every [`RECORD_STRETCH_BYTES`], when a reader
+//! is noted when a reader that came all the way from the segment's begin has verified the header there, so up to its last
+//! place the index leaves nothing out. Beyond that a search halves the segment ([`crate::locate`]), which is quick but
+//! not as quick, and leaves nothing behind: once halving has cost about what walking the segment would have, the
+//! next search walks. A large frame gets a table of its own, a place every [`RECORD_STRETCH_BYTES`], when a reader
 //! first looks for a record in its midst. Together they take at most 2 % of the segment's bytes.
 //!
 //! It lives and dies with the open file that it describes and is never trusted: what stands at a place must carry the
 //! checksums of that very seq.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::format::BATCH_HEADER_BYTES;
@@ -17,6 +20,8 @@ use crate::types::{Micros, Seq};
 pub(crate) const FRAME_STRETCH_BYTES: u64 = 4 * 1024;
 /// Records that are shorter than this share a place.
 pub(crate) const RECORD_STRETCH_BYTES: usize = 1024;
+/// One search by halving for so many bytes of the segment: a dozen or two looks take about as long as walking the headers in them.
+const SEARCH_BYTES: u64 = 64 * 1024;
 const _: () = assert!(size_of::<Frame>() as u64 * 50 <= FRAME_STRETCH_BYTES);
 const _: () = assert!(size_of::<RecordPlace>() * 50 <= RECORD_STRETCH_BYTES);
 
@@ -24,6 +29,17 @@ const _: () = assert!(size_of::<RecordPlace>() * 50 <= RECORD_STRETCH_BYTES);
 #[derive(Debug, Default)]
 pub(crate) struct SegmentIndex {
     frames: RwLock<Vec<Frame>>,
+    /// Searches that halved the segment.
+    searches: AtomicU64,
+}
+
+/// What is known of the way to something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The last place that is not behind it.
+    pub(crate) place: Option<Place>,
+    /// Whether nothing is known behind that place: it may be far before.
+    pub(crate) is_last: bool,
 }
 
 /// A frame whose header was found whole.
@@ -64,21 +80,34 @@ impl SegmentIndex {
         self.frames.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last place that is not behind `seq`.
-    pub(crate) fn before(&self, seq: Seq) -> Option<Place> {
-        let frames = self.frames();
-        let after = frames.partition_point(|frame| frame.place.seq <= seq);
-        after.checked_sub(1).map(|index| frames[index].place)
+    /// The way to `seq`.
+    pub(crate) fn before(&self, seq: Seq) -> Known {
+        self.known(|place| place.seq <= seq)
     }
 
-    /// The last place that is earlier than `time`.
-    pub(crate) fn before_time(&self, time: Micros) -> Option<Place> {
-        let frames = self.frames();
-        let after = frames.partition_point(|frame| frame.place.recorded < time);
-        after.checked_sub(1).map(|index| frames[index].place)
+    /// The way to the first frame that is not earlier than `time`.
+    pub(crate) fn before_time(&self, time: Micros) -> Known {
+        self.known(|place| place.recorded < time)
     }
 
-    /// Notes a frame of `frame_bytes`, if it is behind all that are known and worth it.
+    fn known(&self, is_before: impl Fn(&Place) -> bool) -> Known {
+        let frames = self.frames();
+        let after = frames.partition_point(|frame| is_before(&frame.place));
+        let place = after.checked_sub(1).map(|index| frames[index].place);
+        Known { place, is_last: after == frames.len() }
+    }
+
+    /// Whether a search may halve the segment of `bytes` bytes once more; else it should walk, for those who come after.
+    pub(crate) fn may_halve(&self, bytes: u64) -> bool {
+        #[cfg(test)]
+        if crate::tests::seek::walks_always() {
+            return false;
+        }
+        self.searches.fetch_add(1, Ordering::Relaxed) <= bytes / SEARCH_BYTES
+    }
+
+    /// Notes a frame of `frame_bytes`, if it is behind all that are known and worth it. The caller has come from a known
+    /// place, and noted what it passed.
     pub(crate) fn note(&self, place: Place, frame_bytes: u64) {
         let is_worth_it = |last: &Place| {
             place.offset > last.offset
@@ -185,11 +214,13 @@ mod tests {
             index.note(place(seq, offset), bytes);
         }
         index.note(place(2, 328), 200);
-        let found = |seq| index.before(Seq::new(seq)).map(|place| place.offset);
+        let found = |seq| index.before(Seq::new(seq)).place.map(|place| place.offset);
         assert_eq!(found(2), Some(128));
         assert_eq!((found(3), found(8)), (Some(528), Some(528)));
         assert_eq!((found(9), found(10)), (Some(9_528), Some(99_000)));
-        assert_eq!(index.before_time(Micros::new(3)).map(|place| place.offset), Some(128));
+        let known = index.before_time(Micros::new(3));
+        assert_eq!((known.place.map(|place| place.offset), known.is_last), (Some(128), false));
+        assert!(index.before_time(Micros::new(11)).is_last && !index.before(Seq::new(9)).is_last);
     }
 
     #[test]

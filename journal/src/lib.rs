@@ -27,8 +27,8 @@
 //! # Limits
 //! A payload has at most 16,777,215 bytes, a submission 67,108,864. A segment aims at 64 MiB.
 //! Readers share at most 64 open segments, and an index of each in memory that is built as they are walked, of at most 2 %
-//! of its bytes: a jump to a seq or a time is O(log n) where somebody has been before, and walks frame headers of one
-//! segment where nobody has.
+//! of its bytes. A jump to a seq or a time is O(log n): by the index where somebody has been before, by halving the segment
+//! where nobody has.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -65,6 +65,7 @@ mod index;
 pub mod inspect;
 mod item;
 mod journal;
+mod locate;
 mod lock;
 mod opening;
 mod options;

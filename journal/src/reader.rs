@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::error::Result;
+use crate::format::{BatchHeader, SEGMENT_HEADER_BYTES};
 use crate::item::{Gap, GapReason, Item, Record};
+use crate::segments::{OpenSegment, Searched};
 use crate::source::{Entered, Source, Step};
 use crate::types::{Hash, Micros, Seq};
 
@@ -83,27 +85,29 @@ impl Reader {
 
     /// Goes on at the first record whose `recorded` is at or after `time`; at the durable tail if there is none.
     ///
-    /// O(log n) in segments, and in frames of a segment that was walked before; the first search in a segment walks its
-    /// headers.
+    /// O(log n) in segments and in frames.
     ///
     /// # Errors
     /// As [`Reader::next`].
     pub fn seek_time(&mut self, time: Micros) -> Result<Seq> {
         let bases = self.catalog.bases();
         // The last segment before which everything is earlier than `time` is the first that can hold such a record.
-        let mut start = bases.first().copied().unwrap_or(Seq::FIRST);
+        let (mut start, mut holder) = (bases.first().copied().unwrap_or(Seq::FIRST), None);
         let (mut low, mut high) = (0, bases.len());
         while low < high {
             let middle = usize::midpoint(low, high);
             let segment = self.catalog.segment(bases[middle], middle + 1 == bases.len())?;
-            match segment.map(|segment| (segment.created, segment.index.before_time(time))) {
+            match segment {
                 // Where the header is damaged nothing is known, and an earlier start is never wrong.
-                Some((created, place)) if created > Micros::MIN && created < time => {
-                    start = place.map_or(bases[middle], |place| place.seq);
+                Some(segment) if segment.created > Micros::MIN && segment.created < time => {
+                    (start, holder) = (bases[middle], Some(segment));
                     low = middle + 1;
                 }
                 _ => high = middle,
             }
+        }
+        if let Some(segment) = holder {
+            start = self.start_in(&segment, time)?.unwrap_or(start);
         }
         self.seek(start);
         loop {
@@ -121,6 +125,21 @@ impl Reader {
                 self.next = behind;
             }
         }
+    }
+
+    /// A frame of `segment` before the first that is not earlier than `time`, as near as can be found quickly.
+    fn start_in(&mut self, segment: &OpenSegment, time: Micros) -> Result<Option<Seq>> {
+        let known = segment.index.before_time(time);
+        if known.is_last {
+            self.durable = self.catalog.durable();
+            let durable = self.durable;
+            let start = known.place.map_or(SEGMENT_HEADER_BYTES as u64, |place| place.offset);
+            let is_before = |header: &BatchHeader| header.recorded < time && header.last() <= durable;
+            if let Searched::Found(place) = segment.search(start, is_before)? {
+                return Ok(Some(place.seq));
+            }
+        }
+        Ok(known.place.map(|place| place.seq))
     }
 
     fn step(&mut self) -> Result<Step> {

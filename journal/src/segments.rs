@@ -13,13 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::catalog::{open_segment, read_all, read_footer, refusal};
 use crate::disk::{Access, Disk, DiskFile, Map, read_full};
 use crate::error::{Error, Result};
-use crate::format::{Key, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::index::SegmentIndex;
+use crate::format::{
+    ALIGN, BATCH_HEADER_BYTES, BatchHeader, Key, SEGMENT_HEADER_BYTES, SegmentHeader, is_zero,
+};
+use crate::index::{Place, SegmentIndex};
+use crate::locate::{first_header, last_before};
 use crate::scan::Identity;
 use crate::types::{JournalId, Micros, Seq};
 
 /// How many segments of a journal are kept open: 4 GiB of address space when they have the usual size.
 const OPEN_SEGMENTS_MAX: usize = 64;
+
+/// How much of a segment that is not mapped a search reads at one place: little, and much more if no frame begins in it.
+const LOOK_BYTES: usize = 4 * 1024;
+const LOOK_BYTES_MAX: usize = 128 * 1024;
 
 /// A segment that is open for reading.
 #[derive(Debug)]
@@ -32,6 +39,16 @@ pub(crate) struct OpenSegment {
     pub(crate) created: Micros,
     pub(crate) content: Content,
     pub(crate) index: SegmentIndex,
+}
+
+/// What a search found.
+pub(crate) enum Searched {
+    /// A frame, from which to walk on.
+    Found(Place),
+    /// Nothing nearer than where it began.
+    Nothing,
+    /// It did not search: so many went this way that walking serves better those who come.
+    WalkInstead,
 }
 
 /// How its bytes are read.
@@ -78,6 +95,61 @@ impl OpenSegment {
         }))
     }
 }
+
+impl OpenSegment {
+    /// The last frame that begins at `start` or behind and of which `is_before` says so, or one before it, in O(log n).
+    pub(crate) fn search(&self, start: u64, is_before: impl Fn(&BatchHeader) -> bool) -> Result<Searched> {
+        let error = |error| Error::io("read", &self.name, error);
+        let end = match &self.content {
+            Content::Map(map) => map.len() as u64,
+            Content::File(file) => file.size().map_err(error)?,
+        };
+        if !self.index.may_halve(end) {
+            return Ok(Searched::WalkInstead);
+        }
+        let mut buffer = Vec::new();
+        let found = last_before((start, end), is_before, |from, to| match &self.content {
+            Content::Map(map) => Ok(self.first_in_map(map, from, to)),
+            Content::File(file) => self.first_in_file(&**file, &mut buffer, from, to),
+        });
+        Ok(found.map_err(error)?.map_or(Searched::Nothing, |(offset, header)| {
+            Searched::Found(Place { seq: header.first, offset, recorded: header.recorded })
+        }))
+    }
+
+    fn first_in_map(&self, map: &Map, from: u64, to: u64) -> Option<(u64, BatchHeader)> {
+        let range = (usize::try_from(from).ok()?, usize::try_from(to).ok()?);
+        first_header(map, 0, self.identity, range).map(|(at, header)| (at as u64, header))
+    }
+
+    /// Ends early where there is nothing but zeros: so looks a file that is filled ahead behind its last frame.
+    fn first_in_file(
+        &self,
+        file: &dyn DiskFile,
+        buffer: &mut Vec<u8>,
+        from: u64,
+        to: u64,
+    ) -> std::io::Result<Option<(u64, BatchHeader)>> {
+        let (mut at, mut take) = (from, LOOK_BYTES);
+        while at < to {
+            buffer.resize(take, 0);
+            let got = read_full(file, buffer, at)?;
+            let range = (0, usize::try_from(to - at).unwrap_or(usize::MAX));
+            if let Some((found, header)) = first_header(&buffer[..got], at, self.identity, range) {
+                return Ok(Some((at + found as u64, header)));
+            }
+            if got < take || (take == LOOK_BYTES_MAX && is_zero(buffer)) {
+                break;
+            }
+            // Again what a header at the end of these bytes would need to be whole.
+            at += (got + ALIGN - BATCH_HEADER_BYTES) as u64;
+            take = LOOK_BYTES_MAX;
+        }
+        Ok(None)
+    }
+}
+
+const _: () = assert!((LOOK_BYTES + ALIGN - BATCH_HEADER_BYTES).is_multiple_of(ALIGN));
 
 /// Those that are kept.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! One segment under a reader: an open file, the place in it, and what of its bytes is at hand.
 //!
 //! Walking forward goes from frame header to frame header. A jump goes by the segment's index ([`crate::index`]) to the
-//! place before the seq and walks the rest; into the midst of a large frame it goes by the frame's table, to a stretch of
+//! place before the seq, or halves what the index does not know ([`crate::locate`]), and walks the rest; into the midst of a large frame it goes by the frame's table, to a stretch of
 //! records whose own checksums say whether they are the right ones. Either way what is given out has been verified: its
 //! record's checksums now, its frame's header now or when the index noted it.
 
@@ -16,7 +16,7 @@ use crate::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES};
 use crate::index::{FRAME_STRETCH_BYTES, Place, RECORD_STRETCH_BYTES, Stretch, Table};
 use crate::item::GapReason;
 use crate::scan::{Identity, Piece, Slot, Walk, slots_from, stretch_slots};
-use crate::segments::{Content, OpenSegment};
+use crate::segments::{Content, OpenSegment, Searched};
 use crate::types::{Micros, Seq};
 
 /// How much of a segment that is not mapped is read at once: little at first, then more and more.
@@ -46,6 +46,8 @@ pub(crate) struct Source {
     next_frame: Seq,
     /// Whether `offset` is not the place of `next_frame`: the index has to be asked.
     lost: bool,
+    /// Whether every frame before `offset` is known to the index or was passed over by it: what comes next is noted there.
+    is_charted: bool,
     cursor: Cursor,
     /// What is left of a damaged stretch, ranges of the bytes at hand.
     slots: VecDeque<Slot>,
@@ -101,6 +103,7 @@ impl Source {
             offset: SEGMENT_HEADER_BYTES as u64,
             next_frame: segment.base,
             lost: false,
+            is_charted: true,
             cursor: Cursor::default(),
             slots: VecDeque::new(),
             segment,
@@ -226,17 +229,21 @@ impl Source {
             {
                 return Ok(Entered::Frame);
             }
-            self.approach(next);
+            self.approach(next)?;
         }
         loop {
+            #[cfg(test)]
+            crate::tests::seek::look();
             self.want(self.offset, BATCH_HEADER_BYTES, self.next_frame, durable)?;
             let Some(at) = self.index_of(self.offset) else { return Ok(Entered::Nothing { limit }) };
             let header = match BatchHeader::decode(&self.bytes()[at..], self.offset) {
                 Ok(header) if self.is_next(&header) => header,
                 _ => return Ok(Entered::Nothing { limit }),
             };
-            let place = Place { seq: self.next_frame, offset: self.offset, recorded: header.recorded };
-            self.segment.index.note(place, header.frame_bytes() as u64);
+            if self.is_charted {
+                let place = Place { seq: self.next_frame, offset: self.offset, recorded: header.recorded };
+                self.segment.index.note(place, header.frame_bytes() as u64);
+            }
             if header.last() >= next && !header.is_proof() {
                 let frame_bytes = header.frame_bytes();
                 self.want(self.offset, frame_bytes, self.next_frame, durable)?;
@@ -251,20 +258,43 @@ impl Source {
         }
     }
 
-    /// Goes as near before `next` as is known.
-    fn approach(&mut self, next: Seq) {
-        let here = (!self.lost && self.next_frame <= next).then_some(self.next_frame);
-        match (self.segment.index.before(next), here) {
+    /// Goes as near before `next` as is known, or can be found quickly.
+    fn approach(&mut self, next: Seq) -> Result<()> {
+        let mut here = (!self.lost && self.next_frame <= next).then_some(self.next_frame);
+        let known = self.segment.index.before(next);
+        self.lost = false;
+        if known.is_last {
+            let start = here.map_or(SEGMENT_HEADER_BYTES as u64, |_| self.offset);
+            let start = known.place.map_or(start, |place| start.max(place.offset));
+            match self.segment.search(start, |header| header.first <= next)? {
+                Searched::Found(place) => {
+                    self.go_to(place);
+                    self.is_charted = false;
+                    return Ok(());
+                }
+                Searched::Nothing => {}
+                // From where the index ends, so that it goes on there.
+                Searched::WalkInstead if self.is_charted => {}
+                Searched::WalkInstead => here = None,
+            }
+        }
+        match (known.place, here) {
             (Some(place), here) if here.is_none_or(|here| place.seq > here) => {
-                (self.next_frame, self.offset, self.recorded) = (place.seq, place.offset, place.recorded);
+                self.go_to(place);
+                self.is_charted = true;
             }
             (_, Some(_)) => {}
             (_, None) => {
                 (self.next_frame, self.offset) = (self.segment.base, SEGMENT_HEADER_BYTES as u64);
                 self.recorded = self.floor;
+                self.is_charted = true;
             }
         }
-        self.lost = false;
+        Ok(())
+    }
+
+    fn go_to(&mut self, place: Place) {
+        (self.next_frame, self.offset, self.recorded) = (place.seq, place.offset, place.recorded);
     }
 
     fn is_next(&self, header: &BatchHeader) -> bool {

@@ -9,7 +9,7 @@ mod damage;
 mod model;
 mod refusal;
 mod retention;
-mod seek;
+pub(crate) mod seek;
 mod writers;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Jumps: by seq and by time, in large and small frames, through maps and through reads, over damage.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{open, read, with_seeds};
@@ -7,6 +8,30 @@ use crate::disk::Disk;
 use crate::format::segment::segment_base;
 use crate::sim::{Rng, SimDisk};
 use crate::{Item, Journal, Level, Micros, Options, Reader, Seq, View, Writer};
+
+thread_local! {
+    static LOOKS: Cell<u64> = const { Cell::new(0) };
+    /// The reference, and the control: searches walk from the segment's begin.
+    static WALKS_ALWAYS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A frame's header was looked for at one place.
+pub(crate) fn look() {
+    LOOKS.set(LOOKS.get() + 1);
+}
+
+pub(crate) fn walks_always() -> bool {
+    WALKS_ALWAYS.get()
+}
+
+/// What `search` gives, and the number of headers that it looked for, by walking or by halving.
+fn looking<T>(by_walking: bool, search: impl FnOnce() -> T) -> (T, u64) {
+    WALKS_ALWAYS.set(by_walking);
+    LOOKS.set(0);
+    let found = search();
+    WALKS_ALWAYS.set(false);
+    (found, LOOKS.get())
+}
 
 /// A journal of sealed segments and an open one, with frames on both sides of what the index tells apart.
 fn journal_of_all_sizes(seed: u64) -> (SimDisk, Journal, Vec<Vec<u8>>, Vec<i64>) {
@@ -139,4 +164,126 @@ fn a_view_goes_on_where_another_process_has_replaced_the_segment() {
     assert_eq!(view.refresh(Writer::Absent).unwrap(), Seq::new(2));
     assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.payload == b"two"));
     assert_eq!(read(view.reader(Seq::FIRST)).records, [(1, b"one".to_vec()), (2, b"two".to_vec())]);
+}
+
+/// A journal of two segments, sealed and open, with many small frames in each and a few large ones; some payloads are copies of frames
+/// that stand elsewhere in the same segment, and of bytes that begin like one. The times of its frames.
+fn journal_of_small_frames(seed: u64, frames: u64) -> (SimDisk, Vec<i64>) {
+    let (disk, mut rng) = (SimDisk::new(seed), Rng::new(seed));
+    let mut options = Options::new(super::ID, [4; 32]).with_segment_bytes_target(u64::MAX);
+    let mut times = Vec::new();
+    for half in 0..2 {
+        let (journal, _) = Journal::open(Arc::new(disk.clone()), options.clone(), Micros::new(0)).unwrap();
+        for _ in 0..frames / 2 {
+            // Several frames have one time.
+            let now = times.last().copied().unwrap_or(0) + 1_000 * rng.below(3) as i64;
+            let payload = match rng.below(200) {
+                0 => vec![0; rng.below(40_000) as usize],
+                1..20 => {
+                    let names = disk.list("").unwrap();
+                    let name = names.iter().filter(|name| segment_base(name).is_some()).max().unwrap();
+                    let content = disk.content(name).unwrap();
+                    let at = rng.below(content.len() as u64) as usize & !7;
+                    content[at..content.len().min(at + 300)].to_vec()
+                }
+                20..30 => b"MBAT".repeat(30),
+                _ => (0..rng.below(60)).map(|_| rng.bits() as u8).collect(),
+            };
+            journal.submit(&[&payload], Micros::new(now), Level::Disk, None).unwrap().wait().unwrap();
+            times.push(now);
+        }
+        journal.close().unwrap();
+        if half == 0 {
+            // The next opening finds no room in this segment.
+            options = options.with_segment_bytes_target(1);
+            let (journal, _) =
+                Journal::open(Arc::new(disk.clone()), options.clone(), Micros::new(0)).unwrap();
+            let now = Micros::new(times.last().copied().unwrap_or(0));
+            journal.submit(&[b"the first of the second"], now, Level::Disk, None).unwrap().wait().unwrap();
+            times.push(now.get());
+            journal.close().unwrap();
+            options = options.with_segment_bytes_target(u64::MAX);
+        }
+    }
+    (disk, times)
+}
+
+#[test]
+fn the_first_search_in_a_segment_looks_at_few_headers_however_many_there_are() {
+    let (disk, times) = journal_of_small_frames(1, 8_000);
+    let fresh = || View::open(Arc::new(disk.clone()), Writer::Absent).unwrap().0;
+    assert_eq!(fresh().catalog.bases().len(), 2, "one that is sealed and one that is not");
+    let (mut most, mut least_by_walking) = (0, u64::MAX);
+    for percent in [10, 30, 49, 60, 75, 99] {
+        let seq = times.len() as u64 * percent / 100;
+        let by_seq = || {
+            let view = fresh();
+            let mut reader = view.reader(Seq::new(seq));
+            assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.seq.get() == seq));
+        };
+        let by_time = || {
+            let time = times[seq as usize];
+            let expected = times.partition_point(|&recorded| recorded < time) as u64 + 1;
+            let view = fresh();
+            assert_eq!(view.reader(Seq::FIRST).seek_time(Micros::new(time)).unwrap().get(), expected);
+        };
+        most = most.max(looking(false, by_seq).1).max(looking(false, by_time).1);
+        let walked = looking(true, by_seq).1.min(looking(true, by_time).1);
+        least_by_walking = least_by_walking.min(walked);
+    }
+    // Two searches of at most 2 log2(1 MiB / 4 KiB) looks each, and the headers in 4 KiB twice.
+    assert!(most <= 120, "{most} headers were looked for");
+    assert!(least_by_walking > 300, "control: walking looks at them all, and this says {least_by_walking}");
+}
+
+#[test]
+fn halving_finds_what_walking_finds_over_damage_and_imitations_too() {
+    with_seeds(12, |seed| {
+        let (disk, times) = journal_of_small_frames(seed, 600);
+        let mut rng = Rng::new(seed);
+        let names = disk.list("").unwrap().into_iter().filter(|name| segment_base(name).is_some());
+        for name in names.filter(|_| seed % 3 > 0) {
+            let mut content = disk.content(&name).unwrap();
+            for _ in 0..rng.below(12) {
+                let at = rng.below(content.len() as u64 - 400) as usize;
+                match rng.below(3) {
+                    0 => content[at] ^= 1 << rng.below(8),
+                    1 => content[at / 512 * 512..][..512].fill(0),
+                    // A piece of the segment where it does not belong.
+                    _ => content.copy_within(at & !7..(at & !7) + 300, (at / 2) & !7),
+                }
+            }
+            disk.put(&name, content);
+        }
+        let fresh = || View::open(Arc::new(disk.copied(seed)), Writer::Absent).unwrap().0;
+        let count = rng.below(30);
+        let read_on = |reader: &mut Reader| {
+            let mut found = Vec::new();
+            for _ in 0..count {
+                let item = reader.next().unwrap();
+                found.push(item.map(|item| match item {
+                    Item::Record(record) => {
+                        let time = (record.recorded, record.recorded_is_bound);
+                        (record.seq, record.seq, Some((time, record.payload.to_vec())))
+                    }
+                    Item::Gap(gap) => (gap.from, gap.to, None),
+                }));
+            }
+            found
+        };
+        let kept = fresh();
+        for _ in 0..20 {
+            let (time, seq) =
+                (Micros::new(times[rng.below(times.len() as u64) as usize]), rng.below(600) + 1);
+            let by_time = |view: &View| {
+                let mut reader = view.reader(Seq::FIRST);
+                (reader.seek_time(time).unwrap(), read_on(&mut reader))
+            };
+            let by_seq = |view: &View| read_on(&mut view.reader(Seq::new(seq)));
+            let walked = looking(true, || (by_time(&fresh()), by_seq(&fresh()))).0;
+            assert_eq!(looking(false, || (by_time(&fresh()), by_seq(&fresh()))).0, walked);
+            // Again where others have searched and walked before.
+            assert_eq!(looking(false, || (by_time(&kept), by_seq(&kept))).0, walked);
+        }
+    });
 }
