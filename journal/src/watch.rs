@@ -9,6 +9,8 @@
 //! number: either the number is seen, or the entry is. Each has a place of its own in the table, so polling again
 //! replaces the waker and dropping the watch takes it out.
 //!
+//! The table has a queue for each number, so that a write does not pass the thousand who wait for a flush.
+//!
 //! A thread may also wait for its turn to commit for all ([`Asks::ToCommit`]). Who has committed gives that to one of them
 //! ([`Progress::pass_on`]).
 
@@ -18,7 +20,9 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Control, Instant, Mutex, Ordering, is_broken, thread};
+use crate::sync::{
+    AtomicBool, AtomicU64, AtomicUsize, Control, Instant, Mutex, MutexGuard, Ordering, is_broken, thread,
+};
 use crate::types::{Level, Seq};
 
 /// The two numbers. Written by the one writer (or a view's refresh), read by everybody.
@@ -28,8 +32,7 @@ pub(crate) struct Progress {
     durable: AtomicU64,
     closed: AtomicBool,
     places: AtomicU64,
-    /// By place: the order in which they came.
-    waiting: Mutex<BTreeMap<u64, Waiting>>,
+    waiting: Mutex<Table>,
     /// Threads in [`Progress::wait_until`].
     blocked: AtomicUsize,
 }
@@ -46,8 +49,46 @@ pub(crate) enum Asks {
 struct Waiting {
     beyond: Seq,
     level: Level,
-    asks: Asks,
     waker: Waker,
+}
+
+/// By place: the order in which they came.
+type Queue = BTreeMap<u64, Waiting>;
+
+/// Those who wait.
+#[derive(Default)]
+struct Table {
+    /// To know, by the level that they wait for.
+    written: Queue,
+    durable: Queue,
+    /// To commit, or to know.
+    turn: Queue,
+}
+
+impl Table {
+    fn queue(&mut self, asks: Asks, level: Level) -> &mut Queue {
+        match (asks, level) {
+            (Asks::ToCommit, _) => &mut self.turn,
+            (Asks::ToKnow, Level::Os) => &mut self.written,
+            (Asks::ToKnow, Level::Disk) => &mut self.durable,
+        }
+    }
+
+    /// Takes out who waited for `level` to be beyond what `seq` is beyond.
+    fn reached(&mut self, level: Level, seq: Seq) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        for asks in [Asks::ToKnow, Asks::ToCommit] {
+            let is_reached = |_: &u64, place: &mut Waiting| place.level == level && seq > place.beyond;
+            woken.extend(self.queue(asks, level).extract_if(.., is_reached).map(|(_, place)| place.waker));
+        }
+        woken
+    }
+
+    fn leave(&mut self, place: u64) {
+        for queue in [&mut self.written, &mut self.durable, &mut self.turn] {
+            queue.remove(&place);
+        }
+    }
 }
 
 /// A thread that is blocked, to be woken like a task. One for each wait: `woken` then says that the place was taken out of the
@@ -105,12 +146,16 @@ impl Progress {
     /// Everything up to `seq` has reached `level`: wakes whoever waited for it. What is durable is written too.
     pub(crate) fn publish(&self, level: Level, seq: Seq) {
         self.number(level).fetch_max(seq.get(), Ordering::AcqRel);
-        self.wake(|waiting| waiting.level == level && seq > waiting.beyond);
+        self.wake(|table| table.reached(level, seq));
     }
 
     /// Wakes everybody, to look again: something ended that they may wait for.
     pub(crate) fn wake_all(&self) {
-        self.wake(|_| true);
+        self.wake(|table| {
+            let Table { written, durable, turn } = std::mem::take(table);
+            let all = [written, durable, turn].into_iter().flatten();
+            all.map(|(_, place)| place.waker).collect()
+        });
     }
 
     pub(crate) fn close(&self) {
@@ -122,26 +167,26 @@ impl Progress {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn wake(&self, mut ready: impl FnMut(&Waiting) -> bool) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_empty() {
-            return;
-        }
-        let woken: Vec<Waker> =
-            waiting.extract_if(.., |_, place| ready(place)).map(|(_, place)| place.waker).collect();
+    fn wake(&self, take: impl FnOnce(&mut Table) -> Vec<Waker>) {
+        let mut waiting = self.table();
+        let woken = take(&mut waiting);
         // Outside of the lock: a waker may run the task at once, and the task may wait again.
         drop(waiting);
         woken.into_iter().for_each(Waker::wake);
     }
 
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Wakes one who asks to commit, if any. To be called after the writer was let go, by whoever had it.
     pub(crate) fn pass_on(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.table();
         // Who entered before is counted, who enters from here on finds the writer free.
         if self.blocked.load(Ordering::Relaxed) == 0 || is_broken(Control::KeepsTheTurn) {
             return;
         }
-        let next = waiting.extract_if(.., |_, place| place.asks == Asks::ToCommit).next();
+        let next = waiting.turn.pop_first();
         drop(waiting);
         if let Some((_, next)) = next {
             next.waker.wake();
@@ -209,15 +254,15 @@ impl Progress {
         waker: &Waker,
         done: &mut impl FnMut() -> Option<T>,
     ) -> Poll<T> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.table();
         // Asked under the lock that the publisher takes after it has moved the number.
         if !is_broken(Control::LooksOnce)
             && let Some(answer) = done()
         {
-            waiting.remove(&place);
+            waiting.leave(place);
             return Poll::Ready(answer);
         }
-        waiting.insert(place, Waiting { beyond, level, asks, waker: waker.clone() });
+        waiting.queue(asks, level).insert(place, Waiting { beyond, level, waker: waker.clone() });
         Poll::Pending
     }
 
@@ -226,7 +271,7 @@ impl Progress {
     }
 
     pub(crate) fn leave(&self, place: u64) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&place);
+        self.table().leave(place);
     }
 }
 

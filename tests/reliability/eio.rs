@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Enough to roll to the next segment several times; there must be more flushes of directories than opening does.
-fn emits(fault: Fault) -> u64 {
+fn emits(fault: Fault<'_>) -> u64 {
     if fault.call == "fsync" { 24 } else { 8 }
 }
 
@@ -19,23 +19,25 @@ const EVENT_BYTES: usize = 20_000;
 
 /// What fails.
 #[derive(Clone, Copy, Debug)]
-struct Fault {
+struct Fault<'a> {
     /// The system call.
     call: &'static str,
-    /// On the first segment only, and not on the files beside it, whose loss costs nothing.
-    on_segment: bool,
+    /// On this segment only, and not on the files beside it, whose loss costs nothing.
+    on_segment: Option<&'a str>,
 }
 
-/// The `api-server` of `world` under strace, with the n-th of these calls of each thread failing.
-fn failing(world: &World, fault: Fault, n: u64) -> Command {
-    let plain = world.command(["api-server", "--addr", "127.0.0.1:0"]);
+const FIRST_SEGMENT: &str = "00000000000000000001.seg";
+const SERVE: [&str; 3] = ["api-server", "--addr", "127.0.0.1:0"];
+
+/// This command under strace, with the n-th of these calls of each thread failing.
+fn failing(world: &World, plain: &Command, fault: Fault<'_>, n: u64) -> Command {
     let mut command = Command::new("strace");
     // The tracer is the detached one, so that the server is our child and keeps its pid.
     command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o"]).arg(trace(world));
     command.args(["-e", &format!("trace={}", fault.call)]);
     command.args(["-e", &format!("inject={}:error=EIO:when={n}", fault.call)]);
-    if fault.on_segment {
-        command.arg("-P").arg(world.data().join("journal/00000000000000000001.seg"));
+    if let Some(segment) = fault.on_segment {
+        command.arg("-P").arg(world.data().join("journal").join(segment));
     }
     command.arg(plain.get_program()).args(plain.get_args()).env_clear();
     for (name, value) in plain.get_envs() {
@@ -56,6 +58,10 @@ fn has_failed(trace: &Path) -> bool {
     std::fs::read_to_string(trace).is_ok_and(|text| text.contains("(INJECTED)"))
 }
 
+fn try_start(world: &World, fault: Fault<'_>, n: u64) -> Result<Server, Ran> {
+    Server::try_start(&world.data(), &mut failing(world, &world.command(SERVE), fault, n))
+}
+
 /// What a run met.
 #[derive(Debug, PartialEq, Eq)]
 enum Met {
@@ -70,12 +76,12 @@ enum Met {
 }
 
 /// One run with the n-th call failing, and everything that must be so afterwards.
-fn run(fault: Fault, n: u64) -> Met {
+fn run(fault: Fault<'_>, n: u64) -> Met {
     let world = World::new();
     small_segments(&world.data());
     let mut acknowledged = Acknowledged::default();
     let mut hooks = 0;
-    let met = match started(Server::try_start(&world.data(), &mut failing(&world, fault, n))) {
+    let met = match started(try_start(&world, fault, n)) {
         Err(ran) => {
             assert!(has_failed(&trace(&world)), "{fault:?} {n}: it ended for another reason: {ran}");
             assert_eq!(ran.code, Some(1), "{ran}");
@@ -131,7 +137,7 @@ fn started(server: Result<Server, Ran>) -> Result<Server, Ran> {
     }
 }
 
-fn emit_until_refused(server: &Server, acknowledged: &mut Acknowledged, fault: Fault, n: u64) -> Met {
+fn emit_until_refused(server: &Server, acknowledged: &mut Acknowledged, fault: Fault<'_>, n: u64) -> Met {
     let trace = server.data.parent().expect("the world").join("trace");
     for event in 0..emits(fault) {
         let failed_before = has_failed(&trace);
@@ -178,7 +184,7 @@ fn stopped(server: Server, trace: &Path, met: Met) -> Met {
 }
 
 /// Runs with every n from 1 on, until a run does not get as far as n.
-fn every(fault: Fault) {
+fn every(fault: Fault<'_>) {
     if !has("strace", "-V") {
         return skipped(&format!("no strace: {fault:?} was not injected"));
     }
@@ -200,17 +206,142 @@ fn every(fault: Fault) {
     assert!(refusals > 0, "no failure ever met an emit");
 }
 
+/// The names of the segments after the first, in a world in which nothing fails and `work` is done.
+fn later_segments(work: impl FnOnce(&World)) -> Vec<String> {
+    let world = World::new();
+    small_segments(&world.data());
+    work(&world);
+    let names: Vec<String> = segments(&world).into_iter().map(|(name, _)| name).collect();
+    assert!(names.len() > 2 && names[0] == FIRST_SEGMENT, "it did not go on to others: {names:?}");
+    names[1..].to_vec()
+}
+
+/// Lines of a transcript, enough for several segments.
+const LINES: usize = 40;
+
+/// A transcript of prompts, each of which is an event of some size.
+fn transcript(world: &World) -> String {
+    let line = |n: usize| {
+        let text = format!("prompt {n} {}", "x".repeat(5_000));
+        serde_json::json!({
+            "uuid": format!("00000000-0000-4000-9000-{n:012}"), "parentUuid": null, "isSidechain": false, "cwd": "/code/app",
+            "sessionId": "6d1f3c52-98a4-4a0e-8d3b-2f6f5b7c1e10", "version": "2.0.0",
+            "timestamp": format!("2026-01-02T03:04:{n:02}.000Z"), "type": "user", "message": {"role": "user", "content": text},
+        })
+        .to_string()
+    };
+    let path = world.home().join("transcript.jsonl");
+    let lines: Vec<String> = (0..LINES).map(line).collect();
+    std::fs::write(&path, lines.join("\n") + "\n").expect("written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// The prompts of a journal in the order of their seqs, and that each stands there once.
+fn prompts(world: &World) -> Vec<usize> {
+    let events = world.events(["--kind", "prompt_submitted"]);
+    Acknowledged::default().check(&events);
+    let number = |event: &serde_json::Value| {
+        let text = event["payload"]["prompt"].as_str().expect("a prompt");
+        text.split(' ').nth(1).expect("a number").parse().expect("a number")
+    };
+    events.iter().map(number).collect()
+}
+
+/// An import in which the n-th call fails, by itself or through a server; whether it got as far as n.
+fn import(by_server: bool, fault: Fault<'_>, n: u64) -> bool {
+    let world = World::new();
+    small_segments(&world.data());
+    let path = transcript(&world);
+    let import = ["import", "--json", path.as_str()];
+    let (ran, server) = if by_server {
+        let Ok(server) = started(try_start(&world, fault, n)) else {
+            assert!(has_failed(&trace(&world)), "{fault:?} {n}: it did not start, and nothing had failed");
+            return true;
+        };
+        (world.run(import), Some(server))
+    } else {
+        let mut command = failing(&world, &world.command(import), fault, n);
+        (crate::support::Running::start(&mut command).wait(), None)
+    };
+    let failed = has_failed(&trace(&world));
+    assert_eq!(ran.code, Some(i32::from(failed)), "{fault:?} {n}: {ran}");
+    if failed {
+        assert_eq!(ran.stdout, "", "{fault:?} {n}: it says that something was added");
+        assert!(!ran.stderr.is_empty(), "{fault:?} {n}: it says nothing of the failure");
+    }
+    if let Some(server) = server {
+        server.kill();
+    }
+    let before = prompts(&world);
+    assert!(before.iter().copied().eq(0..before.len()), "{fault:?} {n}: not the first ones: {before:?}");
+    let again = world.ok(import).json();
+    let missing = LINES - before.len();
+    assert!(
+        again["added"].as_u64() >= Some(missing as u64),
+        "{fault:?} {n}: {missing} were missing: {again}"
+    );
+    assert_eq!(prompts(&world), (0..LINES).collect::<Vec<_>>(), "{fault:?} {n}");
+    failed
+}
+
+/// Imports with every n from 1 on, until one does not get as far as n; how many failed.
+fn every_import(by_server: bool, fault: Fault<'_>) -> u64 {
+    let mut n = 1;
+    while import(by_server, fault, n) {
+        n += 1;
+    }
+    n - 1
+}
+
 #[test]
 fn after_a_failed_fdatasync_nothing_is_acknowledged_and_nothing_is_lost() {
-    every(Fault { call: "fdatasync", on_segment: false });
+    every(Fault { call: "fdatasync", on_segment: None });
 }
 
 #[test]
 fn after_a_failed_fsync_of_a_directory_nothing_is_acknowledged_and_nothing_is_lost() {
-    every(Fault { call: "fsync", on_segment: false });
+    every(Fault { call: "fsync", on_segment: None });
 }
 
 #[test]
 fn after_a_failed_write_of_a_segment_nothing_is_acknowledged_and_nothing_is_lost() {
-    every(Fault { call: "pwrite64", on_segment: true });
+    every(Fault { call: "pwrite64", on_segment: Some(FIRST_SEGMENT) });
+}
+
+#[test]
+fn a_later_segment_whose_writes_or_flushes_fail_ends_acknowledging_as_the_first_does() {
+    let later = later_segments(|world| {
+        let (server, mut acknowledged) = (world.server(), Acknowledged::default());
+        for event in 0..emits(Fault { call: "fdatasync", on_segment: None }) {
+            assert_eq!(acknowledged.emit(&server, event, EVENT_BYTES).status, 200);
+        }
+        server.stop();
+    });
+    for segment in &later {
+        for call in ["pwrite64", "fdatasync"] {
+            every(Fault { call, on_segment: Some(segment) });
+        }
+    }
+}
+
+#[test]
+fn an_import_that_meets_a_failing_disk_claims_nothing_and_the_next_one_adds_the_rest_once() {
+    if !has("strace", "-V") {
+        return skipped("no strace: no failure was injected into an import");
+    }
+    let later = later_segments(|world| {
+        let path = transcript(world);
+        _ = world.ok(["import", path.as_str()]);
+        // The positive control: the same harness, and nothing failed.
+        assert_eq!(prompts(world), (0..LINES).collect::<Vec<_>>());
+    });
+    let segments = [FIRST_SEGMENT, later.last().expect("several")];
+    for (by_server, call) in [(false, "fdatasync"), (false, "pwrite64"), (true, "fdatasync")] {
+        let failed: Vec<u64> =
+            segments.map(|name| every_import(by_server, Fault { call, on_segment: Some(name) })).into();
+        tell(&format!(
+            "imports, by a server: {by_server}, {call}, first and last segment: {failed:?} failed"
+        ));
+        assert!(failed[0] > 0, "no failure ever met an import");
+    }
 }

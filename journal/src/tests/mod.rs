@@ -4,6 +4,7 @@
 //! `MNEMOSYNE_SEED=n` runs that one alone.
 
 mod broken;
+pub(crate) mod clocks;
 mod crash;
 mod damage;
 mod model;

@@ -147,6 +147,36 @@ fn a_jump_over_damage_finds_what_a_reader_from_the_begin_finds() {
     });
 }
 
+/// A request for what stands behind damage in the last segment never ended: the stretch was sorted, nothing of it was wanted, the segment
+/// was opened again, and so on.
+#[test]
+fn a_reader_that_wants_what_stands_behind_damage_in_the_last_segment_comes_to_an_end() {
+    let disk = SimDisk::new(1);
+    let (journal, _) = open(&disk, 1, 0).unwrap();
+    for (payload, now) in [(b"first", 0), (b"other", 20_000), (b"third", 40_000)] {
+        journal.submit(&[payload], Micros::new(now), Level::Disk, None).unwrap().wait().unwrap();
+    }
+    journal.close().unwrap();
+    let name = disk.list("").unwrap().into_iter().find(|name| segment_base(name).is_some()).unwrap();
+    let mut content = disk.content(&name).unwrap();
+    let frames: Vec<usize> = (0..content.len()).filter(|at| content[*at..].starts_with(b"MBAT")).collect();
+    content[frames[1] + 40] ^= 1;
+    disk.put(&name, content);
+    let (view, _) = View::open(Arc::new(disk), Writer::Absent).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    // In a thread of its own: one that goes round can be waited for in vain.
+    std::thread::spawn(move || {
+        let mut reader = view.reader(Seq::new(3));
+        let item = reader
+            .next()
+            .map(|item| matches!(item, Some(Item::Record(record)) if record.payload == b"third"));
+        let rest = read(view.reader(Seq::FIRST));
+        tell.send((item.unwrap(), rest.records.len(), rest.gaps)).unwrap();
+    });
+    let found = told.recv_timeout(std::time::Duration::from_secs(60)).expect("a reader that ends");
+    assert_eq!(found, (true, 3, vec![]), "a damaged batch header loses no record");
+}
+
 #[test]
 fn a_view_goes_on_where_another_process_has_replaced_the_segment() {
     let disk = SimDisk::new(1);

@@ -12,7 +12,7 @@ use crate::world::Dice;
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -35,6 +35,8 @@ struct State {
     dead: bool,
     /// The positive control: flushes of files answer and do nothing.
     lies: bool,
+    /// Another: flushes of directories do.
+    forgets_names: bool,
 }
 
 enum Node {
@@ -44,7 +46,15 @@ enum Node {
 
 impl PowerDisk {
     pub(super) fn new(owner: (u32, u32), lies: bool) -> PowerDisk {
-        let state = State { nodes: HashMap::new(), next: 2, owner, fuse: None, dead: false, lies };
+        let state = State {
+            nodes: HashMap::new(),
+            next: 2,
+            owner,
+            fuse: None,
+            dead: false,
+            lies,
+            forgets_names: false,
+        };
         let disk = PowerDisk(Arc::new(Mutex::new(state)));
         disk.format();
         disk
@@ -60,6 +70,11 @@ impl PowerDisk {
         state.nodes.clear();
         state.nodes.insert(1, Node::Dir { live: BTreeMap::new(), durable: BTreeMap::new() });
         (state.fuse, state.dead) = (None, false);
+    }
+
+    /// From now on no name becomes durable.
+    pub(super) fn forget_names(&self) {
+        self.state().forgets_names = true;
     }
 
     /// Lets the power fail at the n-th operation from now that changes or flushes something.
@@ -230,8 +245,9 @@ impl State {
 
     fn sync(&mut self, ino: INodeNo) -> Result<(), Errno> {
         self.step()?;
-        let lies = self.lies;
+        let (lies, forgets_names) = (self.lies, self.forgets_names);
         match self.nodes.get_mut(&ino.0).ok_or(Errno::ENOENT)? {
+            Node::Dir { .. } if forgets_names => {}
             Node::Dir { live, durable } => durable.clone_from(live),
             Node::File { .. } if lies => {}
             Node::File { live, durable, .. } => durable.clone_from(live),
@@ -375,6 +391,11 @@ impl Filesystem for PowerDisk {
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let synced = self.state().sync(ino);
         answer!(reply, synced, _done => reply.ok());
+    }
+
+    fn statfs(&self, _: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        // Room enough, in blocks of 4 KiB.
+        reply.statfs(1 << 24, 1 << 23, 1 << 23, 1 << 20, 1 << 20, 4096, 255, 4096);
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {

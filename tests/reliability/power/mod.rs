@@ -12,6 +12,7 @@
 //! The positive control is the same run on a disk that says it has flushed and has not.
 
 mod disk;
+pub(crate) mod store;
 
 use crate::child;
 use crate::support::{Ran, Running};
