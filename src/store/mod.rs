@@ -35,6 +35,7 @@ pub mod scrub;
 pub mod search;
 pub mod space;
 pub mod subscribe;
+mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod view;
@@ -51,5 +52,8 @@ pub use log::{Gap, GapReason, JournalId, Level, Log, MemoryLog, Stats, level_nam
 pub use open::{Opened, Opening, Store};
 pub use replay::{Item, Replay, SessionOrder, Undecodable};
 pub use subscribe::{Delivery, Subscription};
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub use sync::{Control, break_for_control};
 pub use view::{View, read};
 pub use watch::InboxWatch;

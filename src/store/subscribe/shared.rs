@@ -2,13 +2,14 @@
 //! that nobody uses just now. Both are bounded, however many subscribe.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::event::{Seq, StoredEvent};
 use crate::store::log::{Log, LogReader};
+use crate::store::sync::{Control, Mutex, MutexGuard, is_broken};
 
-/// Events in the window: what a subscriber that keeps up can be behind.
-const RECENT_EVENTS: u64 = 1024;
+/// Events in the window: what a subscriber that keeps up can be behind. Few in the model, so that it goes round there.
+const RECENT_EVENTS: u64 = if cfg!(shuttle) { 2 } else { 1024 };
 /// An event larger than this is decoded by each: the window then takes 8 MiB at most.
 const RECENT_PAYLOAD_BYTES_MAX: usize = 8 << 10;
 /// Readers that lie ready. Each holds what it read last: 128 KiB, or one batch if that is larger.
@@ -38,7 +39,8 @@ impl Shared {
 
     /// The event at `seq`, if it is in the window.
     pub(super) fn recent(&self, seq: Seq) -> Option<Arc<StoredEvent>> {
-        self.slot(seq)?.as_ref().filter(|stored| stored.seq == seq).cloned()
+        let is_it = |stored: &&Arc<StoredEvent>| stored.seq == seq || is_broken(Control::TakesAnySlot);
+        self.slot(seq)?.as_ref().filter(is_it).cloned()
     }
 
     /// Puts an event into the window, if it belongs there.

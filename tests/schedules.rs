@@ -1,0 +1,228 @@
+//! The hand-over of a subscriber from files to the live end, under a scheduler that chooses, by a seed, which thread runs next at each
+//! lock, number, wake-up and start: the store's own subscriptions over the journal itself, on a disk in memory.
+//!
+//! Only with `--cfg shuttle`: `tools/schedules.sh`, which says how schedules are counted and chosen. What the journal does beneath has
+//! schedules of its own (`journal/tests/schedules.rs`). In the model the window of recent events, the lag that is told and the turn
+//! of one subscriber are two events long, so that all of their edges lie within a few events. Of four controls each breaks one
+//! rule of the hand-over and must be found.
+#![cfg(shuttle)]
+#![expect(clippy::print_stderr, reason = "a test says what it ran")]
+
+use mnemosyne::clock::SystemClock;
+use mnemosyne::event::{Event, Filter, Seq, Source, Timestamp, payload};
+use mnemosyne::store::log::{LocalLog, Log};
+use mnemosyne::store::{Control, Delivery, Level, Store, Subscription, break_for_control};
+use mnemosyne_journal::sim::SimDisk;
+use mnemosyne_journal::{Journal, JournalId, Micros, Options};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, future, thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use uuid::Uuid;
+
+const SCHEDULES: usize = 1_000;
+const SEED: u64 = 0x6861_6e64;
+/// How many preemptions a PCT schedule places.
+const PREEMPTIONS: usize = 3;
+/// Events that stand there when the subscribers come, and those that come while they read.
+const BEFORE: u64 = 2;
+const LIVE: u64 = 4;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs `test` under as many schedules as asked for, of both kinds.
+fn explore(name: &str, test: impl Fn() + Copy + Send + Sync + 'static) {
+    let asked = number("MNEMOSYNE_SCHEDULES").map(|count| usize::try_from(count).expect("small"));
+    run(name, asked.unwrap_or(SCHEDULES), test);
+}
+
+fn run(name: &str, schedules: usize, test: impl Fn() + Copy + Send + Sync + 'static) {
+    let seed = number("MNEMOSYNE_SEED").unwrap_or(SEED);
+    let config = || {
+        let mut config = Config::new();
+        config.silence_warnings = true;
+        config
+    };
+    let ran = Runner::new(RandomScheduler::new_from_seed(seed, schedules), config()).run(test);
+    let pct = PctScheduler::new_from_seed(seed, PREEMPTIONS, schedules);
+    let ran_pct = Runner::new(pct, config()).run(test);
+    eprintln!("{name}: {ran} random schedules, {ran_pct} PCT, MNEMOSYNE_SEED={seed}");
+    assert_eq!((ran, ran_pct), (schedules, schedules), "schedules were left out");
+}
+
+/// `test` fails once `control` is broken, in the default number of schedules.
+fn is_found(control: Control, test: impl Fn() + Copy + Send + Sync + 'static) {
+    break_for_control(Some(control));
+    let outcome = catch_unwind(AssertUnwindSafe(|| run("control", SCHEDULES, test)));
+    break_for_control(None);
+    assert!(outcome.is_err(), "no schedule found that {control:?} is broken");
+}
+
+fn event(seq: u64) -> Event {
+    let source = Source { program: "test".into(), host: "here".into(), pid: 7 };
+    let message = format!("event {seq}");
+    let payload = payload::NotificationRaised { message, notification_type: "test".into(), title: None };
+    Event::new(Uuid::from_u128(seq.into()), Timestamp::from_micros(1), "session", source, payload)
+}
+
+/// A store over a journal on a disk in memory, and its log: events are appended to the log, as the store does under its lock.
+fn store() -> (Store, LocalLog) {
+    let options = Options::new(JournalId::from_bytes(*b"journal-of-turns"), [5; 32]);
+    let (journal, _) =
+        Journal::open(Arc::new(SimDisk::new(1)), options.with_segment_bytes_target(16 << 10), Micros::new(1))
+            .expect("an empty disk");
+    let log = LocalLog::new(journal);
+    (Store::over(Arc::new(log.clone()), Arc::new(SystemClock), "test"), log)
+}
+
+fn append(log: &LocalLog, seqs: impl IntoIterator<Item = u64>) {
+    for seq in seqs {
+        let bytes = event(seq).encode();
+        let appending = log.append(&[&bytes], Level::Disk, None, Timestamp::from_micros(1)).expect("taken");
+        assert_eq!(appending.first().get(), seq);
+        appending.wait().expect("acknowledged");
+    }
+}
+
+/// Checks that the delivery is the event at `next`, durable, and the right one; the seq after it. A lag is no event.
+fn checked(delivery: &Delivery, next: u64, log: &LocalLog) -> u64 {
+    match delivery {
+        Delivery::Event(stored) => {
+            assert_eq!(stored.seq.get(), next, "an event was left out or came twice");
+            assert_eq!(stored.event.id, Uuid::from_u128(next.into()), "another event under this seq");
+            assert!(stored.seq <= log.durable(), "seen before it was durable");
+            next + 1
+        }
+        Delivery::Lag { .. } => next,
+        other => panic!("nothing was damaged or filtered: {other:?}"),
+    }
+}
+
+/// Follows from `next` to the end of the log; the seq after the last event.
+async fn follow(mut subscription: Subscription, log: LocalLog, mut next: u64, lays_down: bool) -> u64 {
+    while let Some(delivery) = subscription.next().await.expect("readable") {
+        next = checked(&delivery, next, &log);
+        if lays_down {
+            subscription.lay_down();
+        }
+    }
+    next
+}
+
+/// Subscribers of every kind over one log: each event once, in order, to the last before the end.
+fn subscribers_follow_to_the_end() {
+    let (store, log) = store();
+    append(&log, 1..=BEFORE);
+    let tasks: Vec<_> = [(1, false), (1, true), (BEFORE + 1, true)]
+        .into_iter()
+        .map(|(from, lays_down)| {
+            let subscription = store.subscribe(Seq::new(from), Filter::all()).expect("a seq of the log");
+            future::spawn(follow(subscription, log.clone(), from, lays_down))
+        })
+        .collect();
+    append(&log, BEFORE + 1..=BEFORE + LIVE);
+    log.close().expect("closed");
+    for task in tasks {
+        let next = future::block_on(task).expect("a task that ends");
+        assert_eq!(next, BEFORE + LIVE + 1, "it ended before the last event");
+    }
+}
+
+/// One who goes and comes back with its cursor, beside one who stays: no end is needed for either to get everything.
+fn a_subscriber_comes_back_with_its_cursor() {
+    let (store, log) = store();
+    append(&log, 1..=BEFORE);
+    let last = BEFORE + LIVE;
+    let staying = {
+        let (subscription, log) =
+            (store.subscribe(Seq::FIRST, Filter::all()).expect("the first"), log.clone());
+        future::spawn(async move {
+            let (mut subscription, mut next) = (subscription, 1);
+            while next <= last {
+                let delivery = subscription.next().await.expect("readable").expect("it was not closed");
+                next = checked(&delivery, next, &log);
+            }
+        })
+    };
+    let coming_back = {
+        let (store, log) = (store.clone(), log.clone());
+        future::spawn(async move {
+            let mut next = 1;
+            while next <= last {
+                let mut subscription = store.subscribe(Seq::new(next), Filter::all()).expect("its cursor");
+                let delivery = subscription.next().await.expect("readable").expect("it was not closed");
+                next = checked(&delivery, next, &log);
+                subscription.lay_down();
+            }
+        })
+    };
+    let writer = {
+        let log = log.clone();
+        thread::spawn(move || append(&log, BEFORE + 1..=last))
+    };
+    future::block_on(staying).expect("a task that ends");
+    future::block_on(coming_back).expect("a task that ends");
+    writer.join().expect("a writer that ends");
+    log.close().expect("closed");
+}
+
+/// A blocking subscriber, as commands have them.
+fn a_thread_follows_to_the_end() {
+    let (store, log) = store();
+    append(&log, 1..=BEFORE);
+    let follower = {
+        let (store, log) = (store.clone(), log.clone());
+        thread::spawn(move || {
+            let mut subscription = store.subscribe(Seq::FIRST, Filter::all()).expect("the first");
+            let mut next = 1;
+            while !subscription.is_finished() {
+                if let Some(delivery) =
+                    subscription.wait_next(std::time::Duration::from_secs(3600)).expect("readable")
+                {
+                    next = checked(&delivery, next, &log);
+                }
+            }
+            assert_eq!(next, BEFORE + LIVE + 1, "it ended before the last event");
+        })
+    };
+    append(&log, BEFORE + 1..=BEFORE + LIVE);
+    log.close().expect("closed");
+    follower.join().expect("a follower that ends");
+}
+
+#[test]
+fn every_subscriber_gets_each_event_once_and_the_last_before_the_end() {
+    explore("subscribers", subscribers_follow_to_the_end);
+}
+
+#[test]
+fn who_comes_back_with_its_cursor_misses_nothing() {
+    explore("coming back", a_subscriber_comes_back_with_its_cursor);
+}
+
+#[test]
+fn a_thread_that_follows_misses_nothing() {
+    explore("a thread", a_thread_follows_to_the_end);
+}
+
+#[test]
+fn control_going_on_from_the_live_end_of_the_moment_leaves_events_out() {
+    is_found(Control::JumpsToTheLiveEnd, a_subscriber_comes_back_with_its_cursor);
+}
+
+#[test]
+fn control_waiting_behind_the_live_end_of_the_moment_waits_for_ever() {
+    is_found(Control::WaitsBehindTheLiveEnd, a_subscriber_comes_back_with_its_cursor);
+}
+
+#[test]
+fn control_asking_last_whether_it_was_closed_loses_the_last_event() {
+    is_found(Control::AsksForTheEndLast, subscribers_follow_to_the_end);
+}
+
+#[test]
+fn control_a_window_that_has_gone_round_unnoticed_shows_other_events() {
+    is_found(Control::TakesAnySlot, subscribers_follow_to_the_end);
+}
