@@ -171,3 +171,49 @@ fn a_look_that_is_ended_leaves_no_trace_and_one_that_cannot_be_told_is_made_agai
     assert_eq!(world.look(&[]), [base]);
     assert_eq!(world.told().len(), 1);
 }
+
+#[test]
+fn the_golden_bytes_of_what_was_seen_are_written_and_read() {
+    let looks = BTreeMap::from([
+        (
+            1,
+            Seen {
+                looked: 1_700_000_000_000_000,
+                whole: Some(1_700_000_000_000_000),
+                lost: vec![],
+                problems: 0,
+            },
+        ),
+        (
+            301,
+            Seen {
+                looked: 1_700_003_600_000_000,
+                whole: None,
+                lost: vec![(305, 305), (400, 410)],
+                problems: 3,
+            },
+        ),
+    ]);
+    let golden = [
+        "6d6e656d6f776801",                 // magic
+        "170aa1be",                         // crc
+        "61206a6f75726e616c206f6620696473", // journal
+        "02",                               // two segments:
+        "01",                               // base 1,
+        "8080f28183898506",                 // looked,
+        "018080f28183898506",               // whole then,
+        "00",                               // nothing lost,
+        "00",                               // no problem;
+        "ad02",                             // base 301,
+        "80908feb9d898506",                 // looked,
+        "00",                               // never whole,
+        "02b102b10290039a03",               // two ranges lost,
+        "03",                               // three problems
+    ]
+    .concat();
+    let journal = JournalId::from_bytes(*b"a journal of ids");
+    let bytes = encode(&looks, journal);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, golden);
+    assert_eq!(decode(&bytes, journal), Some(looks));
+}
