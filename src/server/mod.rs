@@ -292,10 +292,11 @@ impl Drop for Counted {
 }
 
 /// Serves `store` on `listener` until `shutdown` resolves, then stops in order. The first event that it emits is
-/// `server_started` with the address really bound, the last one `server_stopped`.
+/// `server_started` with the address really bound, the last one `server_stopped`. Where there is no room for them they wait in the
+/// inbox; a server without room reads, refuses, and goes on when there is some.
 ///
 /// # Errors
-/// When one of those two events cannot be appended. Connections are closed in any case.
+/// When one of those two events cannot be appended for another reason. Connections are closed in any case.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
@@ -366,10 +367,22 @@ async fn emit_stopped(app: &App) -> Result<Seq, Error> {
     emit_own(app, stopped).await
 }
 
+/// The seq of an event of the server's own, or, where there is no room for it, the last that is durable.
 async fn emit_own(app: &App, payload: impl Into<crate::event::Payload>) -> Result<Seq, Error> {
     let event = app.own_event(payload);
-    let emitted = app.store.emit(vec![event], crate::store::Level::Disk, None)?.await?;
-    Ok(emitted.seqs.first().copied().unwrap_or_else(|| app.store.durable()))
+    let kind = event.kind.name().to_owned();
+    let seq = match app.store.emit_or_leave(event).await {
+        Err(error @ Error::StorageFull { .. }) => {
+            tracing::warn!(%error, kind, "it is not on record");
+            None
+        }
+        Ok(None) => {
+            tracing::warn!(kind, "the journal has no room; it waits in the inbox");
+            None
+        }
+        emitted => emitted?,
+    };
+    Ok(seq.unwrap_or_else(|| app.store.durable()))
 }
 
 /// `value` as JSON. Values of ours always have a JSON form.

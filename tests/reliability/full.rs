@@ -187,3 +187,47 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_the_end() {
     assert_eq!(acknowledged.check(&world.events([])), 0);
     tell(&format!("a limit on file sizes: {} acknowledged, 3 times refused", acknowledged.0.len()));
 }
+
+/// Settings of a store that may take so much of the disk, in segments small enough to be many.
+fn capped(data: &Path, max_bytes: usize) {
+    small_segments(data);
+    let settings = format!("[journal]\nsegment_bytes = 65536\n[disk]\nmax_bytes = {max_bytes}\n");
+    std::fs::write(data.join("config.toml"), settings).expect("its settings");
+}
+
+#[test]
+fn a_server_at_its_cap_starts_again_reads_refuses_and_goes_on_when_the_cap_is_raised() {
+    let world = World::new();
+    capped(&world.data(), 16 * MIB);
+    let (mut acknowledged, mut n) = (Acknowledged::default(), 0);
+    for round in 0..4 {
+        let server = world.server();
+        assert_eq!(server.bare_request("GET", "/health", &[], b"").status, 200, "round {round}");
+        // Small ones last: they are refused, too, and not only what is too large for what is left.
+        for bytes in [60_000, 1_000, 10] {
+            let refusal = loop {
+                let answer = acknowledged.emit(&server, n, bytes);
+                n += 1;
+                if answer.status != 200 {
+                    break answer;
+                }
+                assert!(n < 10_000, "the cap does not hold");
+            };
+            assert_eq!((refusal.status, refusal.error_code().as_str()), (507, "storage_full"));
+            assert!(refusal.text().contains("disk.max_bytes"), "{}", refusal.text());
+        }
+        assert_eq!(acknowledged.check(&served(&server)), 0, "round {round}");
+        if round % 2 == 0 {
+            server.kill();
+        } else {
+            server.stop();
+        }
+    }
+    let taken = acknowledged.0.len();
+    capped(&world.data(), 24 * MIB);
+    let server = world.server();
+    assert_eq!(acknowledged.emit(&server, n, 20_000).status, 200, "there is room again");
+    server.stop();
+    assert_eq!(acknowledged.check(&world.events([])), 0);
+    tell(&format!("a server at its cap: started 4 times, {taken} acknowledged, 0 lost"));
+}

@@ -21,6 +21,7 @@
 pub mod drain;
 pub mod failed;
 pub(crate) mod frame;
+mod later;
 pub mod meeting;
 pub mod running;
 pub(in crate::store) mod untold;
