@@ -201,8 +201,8 @@ pub fn frame_slots(bytes: &[u8], at: usize, header: &BatchHeader, key: Key) -> V
 pub fn slots_from(bytes: &[u8], body: Range<usize>, first: Seq, last: Seq, key: Key) -> Vec<Slot> {
     let bounded = &bytes[..body.end];
     // No more than fit, whatever a header says of their number.
-    let records =
-        (body.len() / record::RECORD_HEADER_BYTES).min(usize::try_from(last.since(first)).unwrap_or(0) + 1);
+    let records = (body.len() / record::RECORD_HEADER_BYTES)
+        .min(usize::try_from(last.since(first)).unwrap_or(0).saturating_add(1));
     let (mut slots, mut at, mut seq) = (Vec::with_capacity(records), body.start, first);
     while seq <= last {
         match record::parse(bounded, at, key, seq) {
