@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::disk::{Access, Disk, DiskFile, read_full};
+use crate::disk::{Access, Bytes, Disk, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::segment::{segment_base, segment_name};
 use crate::format::{FOOTER_BYTES, Fault, Footer};
@@ -137,10 +137,10 @@ pub(crate) fn open_segment(
 }
 
 /// The whole content of `file`.
-pub(crate) fn read_all(file: &dyn DiskFile, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn read_all(file: &dyn DiskFile, name: &str) -> Result<Bytes> {
     let read = || {
-        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
-        let got = read_full(file, &mut bytes, 0)?;
+        let mut bytes = Bytes::zeros(usize::try_from(file.size()?).unwrap_or(usize::MAX));
+        let got = read_full(file, bytes.as_mut(), 0)?;
         bytes.truncate(got);
         Ok(bytes)
     };

@@ -331,7 +331,7 @@ fn keep(disk: &dyn Disk, base: Seq, offset: usize, bytes: &[u8], what: &str) -> 
         let number = if copy == 0 { String::new() } else { format!(".{copy}") };
         let name = format!("{QUARANTINE}/{:020}-{offset:010}.{what}{number}", base.get());
         match disk.open(&name, Access::Read) {
-            Ok(file) if read_all(&*file, &name)? == bytes => return Ok(name),
+            Ok(file) if *read_all(&*file, &name)? == *bytes => return Ok(name),
             Ok(_) => continue,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("open", &name, error)),

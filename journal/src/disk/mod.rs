@@ -9,9 +9,11 @@ use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
+mod memory;
 mod mmap;
 mod real;
 
+pub(crate) use memory::Bytes;
 pub(crate) use real::refusal;
 pub use real::{RealDisk, boot_hash};
 
