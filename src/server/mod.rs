@@ -18,6 +18,7 @@
 //! `api-server` needs: the lock, the runtime file, signals, the inbox watcher.
 
 mod admission;
+mod backup;
 mod chunks;
 mod connections;
 mod counts;

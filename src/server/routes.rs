@@ -8,7 +8,7 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 
 use super::error::Refusal;
-use super::{App, emit, events, gc, health, hooks, metrics, replay, sessions, state, stats, stream};
+use super::{App, backup, emit, events, gc, health, hooks, metrics, replay, sessions, state, stats, stream};
 use crate::wire::{ErrorCode, path};
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -23,6 +23,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(path::HOOK_CLAUDE, post(hooks::claude))
         .route(path::METRICS, get(metrics::metrics))
         .route(path::GC, post(gc::gc))
+        .route(path::BACKUP, post(backup::backup))
         .route(path::SHUTDOWN, post(health::shutdown))
         .merge(sessions::routes())
         .merge(state::routes())

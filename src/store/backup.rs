@@ -22,6 +22,7 @@ use crate::config::{DataDir, settings};
 use crate::error::{Error, Result};
 use crate::event::Seq;
 use crate::store::lock::holder;
+use crate::store::open::Store;
 
 /// What a copy is called while it is made.
 const UNFINISHED: &str = "journal.tmp";
@@ -58,6 +59,18 @@ pub fn copy(dir: &DataDir, target: &Path) -> Result<Copied> {
         clear(&target, made);
     }
     copied
+}
+
+impl Store {
+    /// [`copy`] of the store's own data directory, while it is written.
+    ///
+    /// # Errors
+    /// As [`copy`]; [`Error::Failed`] where there is no data directory.
+    pub fn back_up(&self, target: &Path) -> Result<Copied> {
+        let dir =
+            self.inner.dir.as_ref().ok_or_else(|| Error::failed("there is no data directory to copy"))?;
+        copy(dir, target)
+    }
 }
 
 /// Makes sure of an empty, private directory; whether it was made here.

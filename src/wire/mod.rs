@@ -44,6 +44,8 @@ pub mod path {
     pub const METRICS: &str = "/metrics";
     /// Retention now.
     pub const GC: &str = "/admin/gc";
+    /// A copy of the journal, to a directory of this machine.
+    pub const BACKUP: &str = "/admin/backup";
     /// What a projection says, now or as of any moment.
     pub const STATE: &str = "/state/{projection}";
     /// Figures of any range.
@@ -65,6 +67,7 @@ pub mod path {
         (SESSION_TIMELINE, "GET,HEAD"),
         (METRICS, "GET,HEAD"),
         (GC, "POST"),
+        (BACKUP, "POST"),
         (STATE, "GET,HEAD"),
         (STATS, "GET,HEAD"),
         (SHUTDOWN, "POST"),

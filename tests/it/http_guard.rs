@@ -40,6 +40,7 @@ fn every_route_but_health_needs_the_token() {
         ("POST", "/events/emit"),
         ("POST", "/hooks/claude"),
         ("POST", "/admin/shutdown"),
+        ("POST", "/admin/backup"),
         ("POST", "/health"),
     ] {
         expect(&server.bare_request(method, path, &[json], b""), 401, "unauthorized");

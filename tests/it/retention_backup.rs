@@ -167,3 +167,37 @@ fn a_target_that_is_not_empty_is_refused_and_stays_as_it_is() {
     assert_eq!(ran.code, Some(3), "{ran}");
     assert!(!nothing.home().join("copy").exists() && !nothing.data().exists());
 }
+
+#[test]
+fn a_server_makes_the_copy_that_the_command_makes_and_refuses_what_it_refuses() {
+    let world = World::new();
+    small_segments(&world, "");
+    let server = world.server();
+    for n in 0..20 {
+        assert_eq!(server.post("/events/emit", &event(n, 20_000)).status, 200);
+    }
+    let ask = |dir: &Path| server.post(&format!("/admin/backup?dir={}", dir.display()), "{}");
+    let to = world.home().join("copy");
+    let answer = ask(&to);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let copied = answer.json();
+    assert!(copied["last_seq"].as_u64() >= Some(20) && copied["segments"].as_u64() > Some(3), "{copied}");
+    assert_eq!((&copied["first_seq"], &copied["damage"]), (&1.into(), &json!([])), "{copied}");
+    check_prefix(&world.data(), &to);
+    check_modes(&to);
+    assert_eq!(server.post("/events/emit", &event(20, 10)).status, 200, "writing goes on");
+    // Not empty, inside of the data directory, from nobody knows where, and none at all.
+    let before = std::fs::read_dir(world.data()).expect("a directory").count();
+    for refused in [
+        ask(&to),
+        ask(&world.data().join("inside")),
+        ask(Path::new("copy")),
+        server.post("/admin/backup", "{}"),
+    ] {
+        assert_eq!((refused.status, refused.json()["error"]["field"].as_str()), (400, Some("dir")));
+    }
+    assert_eq!(std::fs::read_dir(world.data()).expect("a directory").count(), before);
+    server.stop();
+    let events = on(&world, &to, &["events", "--json"]);
+    assert_eq!(events.json_lines().len() as u64, copied["last_seq"].as_u64().expect("a seq"), "{events}");
+}

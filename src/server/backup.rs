@@ -1,0 +1,43 @@
+//! `POST /admin/backup`: what the command `backup` does, by the server. The copy is made from the files, as the command makes it, so
+//! emits and streams go on meanwhile.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+
+use super::error::Refusal;
+use super::params::Params;
+use super::{App, json_response};
+use crate::error::Error;
+use crate::wire::ErrorCode;
+
+/// Copies what is durable now to `dir`, and answers when the copy was read back and verified.
+pub(super) async fn backup(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
+    let mut params = Params::of(&uri)?;
+    let dir = params.take("dir")?;
+    params.finish()?;
+    // Of a relative one only the server would know where it leads.
+    let dir = dir.map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let dir =
+        dir.ok_or_else(|| Refusal::parameter("dir", "name a new or an empty directory, from `/` on"))?;
+    let copied = tokio::task::spawn_blocking(move || app.store.back_up(&dir)).await;
+    let copied = match copied {
+        Ok(Err(Error::UnsafePath { reason, .. })) => return Err(Refusal::parameter("dir", reason)),
+        Ok(copied) => copied?,
+        Err(_panic) => return Err(Refusal::new(ErrorCode::Internal, "the backup was not finished")),
+    };
+    let answer = serde_json::json!({
+        "version": 1,
+        "journal": copied.journal_id,
+        "first_seq": copied.first.get(),
+        "last_seq": copied.last.get(),
+        "segments": copied.segments,
+        "bytes": copied.bytes,
+        "head": copied.head,
+        "damage": copied.damage,
+    });
+    Ok(json_response(StatusCode::OK, &answer))
+}
