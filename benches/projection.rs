@@ -1,7 +1,8 @@
 //! What folds cost, beside reading the same journal with every checksum and copying as many bytes: `cargo bench --bench projection`.
 //!
 //! A journal is made from a seed, once of records of 256 bytes and once of records as long as real ones (`support/traffic.rs`), of a million
-//! events, or as many as `MNEMOSYNE_BENCH_EVENTS` says, in three rounds, or `MNEMOSYNE_BENCH_ROUNDS`. Then, in one run, in turn and as medians: the limits; decoding; each projection
+//! events, or as many as `MNEMOSYNE_BENCH_EVENTS` says, in three rounds, or
+//! `MNEMOSYNE_BENCH_ROUNDS`; with 0 only the states at random seqs are timed. Then, in one run, in turn and as medians: the limits; decoding; each projection
 //! folded from the first event on; all of them in one pass; the state at random seqs from the snapshots that such a pass leaves; and ranked
 //! search beside a plain scan of the same records.
 #![allow(unreachable_pub, reason = "a bench is a program, and it reports")]
@@ -74,6 +75,18 @@ impl Bench {
     fn run(&self, name: &str, rounds: usize, looks: usize, out: &mut impl Write) -> Result<(), Fault> {
         let mean = self.bytes / self.events;
         writeln!(out, "{} events of {name}, {mean} bytes each", self.events)?;
+        if rounds > 0 {
+            self.folds(rounds, out)?;
+        }
+        self.looks(looks, out)?;
+        if rounds > 0 {
+            self.searches(rounds, out)?;
+        }
+        writeln!(out)?;
+        Ok(())
+    }
+
+    fn folds(&self, rounds: usize, out: &mut impl Write) -> Result<(), Fault> {
         writeln!(out, "{:32} {:>12} {:>9} {:>9}", "", "events/s", "GB/s", "of limit")?;
         let jobs = self.jobs();
         let mut took = vec![Vec::new(); jobs.len()];
@@ -93,9 +106,6 @@ impl Bench {
             let (each, bytes) = (self.events as f64 / seconds, self.bytes as f64 / seconds / 1e9);
             writeln!(out, "{name:32} {each:>12.0} {bytes:>9.3} {ratio:>9.2}")?;
         }
-        self.looks(looks, out)?;
-        self.searches(rounds, out)?;
-        writeln!(out)?;
         Ok(())
     }
 

@@ -99,7 +99,8 @@ impl Traffic {
             })
             .collect();
         for n in 0..COMMON_IN_POOL {
-            let (at, word) = (n * POOL_BYTES / COMMON_IN_POOL, if n == 0 { RARE } else { COMMON });
+            let (at, word) =
+                (n * POOL_BYTES / COMMON_IN_POOL, if n == COMMON_IN_POOL / 2 { RARE } else { COMMON });
             text.replace_range(at..at + word.len() + 2, &format!(" {word} "));
         }
         Traffic { dice, size, text, sessions, made: 0 }
