@@ -20,6 +20,10 @@ pub(super) fn text_with(bytes: &[u8], redactor: &Redactor) {
     let once = redactor.text(&text).into_owned();
     assert_eq!(redactor.text(&once), once, "redacting twice is redacting once");
     let (secret, planted) = plant(bytes);
+    // Fuzzers find out what is looked for, and put it where it is part of a longer word and so no secret.
+    if planted.matches(secret).count() > 1 {
+        return;
+    }
     let redacted = redactor.text(&planted);
     assert!(!redacted.contains(secret), "{secret} is still there: {redacted:?}");
 }
