@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         cli::hook::run(&call);
         return ExitCode::SUCCESS;
     }
+    cli::arena::limit_in_server(&arguments);
     ExitCode::from(cli::run(arguments))
 }
 

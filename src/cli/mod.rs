@@ -13,6 +13,7 @@
 
 pub mod annotate;
 pub mod api_server;
+pub mod arena;
 pub mod autostart;
 pub mod backup;
 pub mod bisect;

@@ -136,12 +136,26 @@ impl Env {
     }
 }
 
+/// How many arenas the system's allocator may have, for glibc: read once, when a process starts.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+/// The newer way to say the same, and more.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+
+/// What the environment of a server must say so that its allocator has one arena for all its threads; `None` where somebody
+/// has said something already.
+pub fn one_arena() -> Option<(&'static str, &'static str)> {
+    let is_free = std::env::var_os(ARENAS).is_none() && std::env::var_os(TUNABLES).is_none();
+    is_free.then_some((ARENAS, "1"))
+}
+
 /// What a server that runs on its own gets of this process's environment: where its files are, and our own variables. The rest
 /// is the agent's, and may hold secrets that a process which lives for days has no use for.
 pub fn for_server() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
-        matches!(&*name, "HOME" | "PATH") || name.starts_with("XDG_") || name.starts_with("MNEMOSYNE_")
+        matches!(&*name, "HOME" | "PATH" | ARENAS | TUNABLES)
+            || name.starts_with("XDG_")
+            || name.starts_with("MNEMOSYNE_")
     })
 }
 

@@ -1,8 +1,8 @@
 //! Retention: `POST /admin/gc`, and by itself while a policy is set.
 //!
 //! By itself it looks once a minute, and whenever about a segment's worth was appended. Without a policy there is no task and
-//! nothing wakes up. It works in a thread of its own, and always in the same one: a base is a fold of what goes, in memory that the
-//! allocator keeps for the thread that asked for it. Were it any of the threads for blocking work, each would come to hold as much.
+//! nothing wakes up. It works in a thread of its own, and always in the same one: a base is a fold of what goes, in memory that an
+//! allocator with arenas (which `api-server` limits where it can) keeps for the thread that asked for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

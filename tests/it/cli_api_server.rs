@@ -156,3 +156,40 @@ fn stop_excludes_what_makes_no_sense_with_it() {
     assert_eq!(world.run(["api-server", "--stop", "--background"]).code, Some(2));
     assert_eq!(world.run(["api-server", "--stop", "--addr", "127.0.0.1:0"]).code, Some(2));
 }
+
+/// Arenas of the allocator beside the first: each lies at a multiple of 64 MiB and reserves as much, of which it uses the beginning.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn further_arenas(pid: u32) -> usize {
+    const ARENA_BYTES: u64 = 64 << 20;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (from, to) = words.next()?.split_once('-')?;
+        let address = |hex| u64::from_str_radix(hex, 16).ok();
+        Some((address(from)?, address(to)?, words.next()?.to_owned()))
+    };
+    let maps: Vec<(u64, u64, String)> = maps.lines().map(|line| parse(line).expect("a map")).collect();
+    let is_arena = |pair: &[(u64, u64, String)]| {
+        let ((from, middle, used), (at, to, rest)) = (&pair[0], &pair[1]);
+        let is_whole = from.is_multiple_of(ARENA_BYTES) && to - from == ARENA_BYTES && middle == at;
+        is_whole && used.starts_with("rw-p") && rest.starts_with("---p")
+    };
+    maps.windows(2).filter(|pair| is_arena(pair)).count()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn its_threads_share_one_arena_unless_the_environment_says_otherwise() {
+    for (said, arenas) in [(None, 0..=0), (Some(("MALLOC_ARENA_MAX", "8")), 1..=7)] {
+        let world = World::new();
+        let mut command = world.command(["api-server", "--addr", "127.0.0.1:0"]);
+        command.envs(said);
+        let server = crate::support::Server::start(&world.data(), &mut command);
+        for _ in 0..8 {
+            assert_eq!(server.get("/state/sessions").status, 200);
+        }
+        let found = further_arenas(server.pid());
+        assert!(arenas.contains(&found), "{found} with {said:?}");
+        server.stop();
+    }
+}
