@@ -4,6 +4,7 @@
 //! tests decide what time it is. A process is named by its pid together with the tick at which it started: a pid alone is
 //! given again to strangers.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -65,11 +66,39 @@ pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
+/// Random bytes that a thread asked for ahead, each given out once: who names many things need not ask for each.
+struct RandomAhead {
+    bytes: [u8; RANDOM_AHEAD_BYTES],
+    used: usize,
+}
+
+/// Enough for two dozen ids, and little for a hook, which needs one.
+const RANDOM_AHEAD_BYTES: usize = 256;
+
+std::thread_local! {
+    static RANDOM_AHEAD: RefCell<RandomAhead> =
+        const { RefCell::new(RandomAhead { bytes: [0; RANDOM_AHEAD_BYTES], used: RANDOM_AHEAD_BYTES }) };
+}
+
+impl RandomAhead {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        const { assert!(N <= RANDOM_AHEAD_BYTES) };
+        if self.used + N > RANDOM_AHEAD_BYTES {
+            self.bytes = random()?;
+            self.used = 0;
+        }
+        let mut taken = [0; N];
+        taken.copy_from_slice(&self.bytes[self.used..self.used + N]);
+        self.used += N;
+        Ok(taken)
+    }
+}
+
 /// `N` bytes that no other call of any process gets, for names and ids, never for secrets. Random where the operating system
 /// gives randomness, else a hash of process, time and count: an event must not be lost for want of entropy.
 pub fn unique<const N: usize>(clock: &dyn Clock) -> [u8; N] {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    random().unwrap_or_else(|_| {
+    RANDOM_AHEAD.with_borrow_mut(RandomAhead::take).unwrap_or_else(|_| {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&std::process::id().to_le_bytes());
         hasher.update(&ProcessStamp::current().start_ticks.to_le_bytes());
@@ -186,6 +215,16 @@ mod platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_names_things_is_given_once_whichever_thread_asks() {
+        let many = || (0..1_000).map(|_| unique::<10>(&SystemClock)).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(many)).collect();
+        let mut names: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(names.len(), 4_000);
+    }
 
     #[test]
     fn this_process_lives_and_a_later_one_with_its_pid_does_not_pass_for_it() {

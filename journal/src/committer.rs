@@ -78,9 +78,15 @@ impl Committer {
         }
     }
 
-    /// Somebody waits for a commit.
+    /// Somebody waits for a commit. Who asks while it was asked already and has not looked yet need not wake it again: of 64 who wait
+    /// for one flush, one makes the system call.
     pub(crate) fn ask(&self) {
-        self.signal(|signal| signal.asked = true);
+        let mut signal = self.signal.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = !std::mem::replace(&mut signal.asked, true);
+        drop(signal);
+        if is_first {
+            self.changed.notify_one();
+        }
     }
 
     /// There is something that is not flushed.

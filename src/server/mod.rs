@@ -54,7 +54,7 @@ mod why;
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub use guard::{Guard, Token};
@@ -202,7 +202,7 @@ pub(crate) struct App {
     pub(crate) connections: watch::Sender<usize>,
     started: Instant,
     requests: AtomicU64,
-    in_flight: watch::Sender<usize>,
+    in_flight: InFlight,
 }
 
 impl App {
@@ -232,7 +232,7 @@ impl App {
             connections: watch::Sender::new(0),
             started: Instant::now(),
             requests: AtomicU64::new(0),
-            in_flight: watch::Sender::new(0),
+            in_flight: InFlight::default(),
         };
         Ok((app, refused))
     }
@@ -246,13 +246,15 @@ impl App {
     }
 
     /// Counts a request as running until the guard is dropped.
-    fn in_flight(self: &Arc<Self>) -> Counted {
-        Counted::one(self, |app| &app.in_flight)
+    fn in_flight(self: &Arc<Self>) -> Running {
+        self.in_flight.requests.fetch_add(1, Ordering::SeqCst);
+        Running(self.clone())
     }
 
     /// Counts a connection as served until the guard is dropped.
-    fn connected(self: &Arc<Self>) -> Counted {
-        Counted::one(self, |app| &app.connections)
+    fn connected(self: &Arc<Self>) -> Connected {
+        self.connections.send_modify(|n| *n += 1);
+        Connected(self.clone())
     }
 
     fn check_running(&self) -> Result<(), Refusal> {
@@ -273,22 +275,44 @@ impl App {
     }
 }
 
-/// One more, as long as it lives.
-struct Counted {
-    app: Arc<App>,
-    what: fn(&App) -> &watch::Sender<usize>,
+/// Requests that are being answered. Each is counted twice and hardly ever waited for, so the count is a number and not a watch.
+#[derive(Default)]
+struct InFlight {
+    requests: AtomicUsize,
+    /// Told whenever none is left.
+    none_left: Notify,
 }
 
-impl Counted {
-    fn one(app: &Arc<App>, what: fn(&App) -> &watch::Sender<usize>) -> Counted {
-        what(app).send_modify(|n| *n += 1);
-        Counted { app: app.clone(), what }
+impl InFlight {
+    async fn none(&self) {
+        loop {
+            // Told from here on, also of what happens before it is waited for.
+            let told = self.none_left.notified();
+            if self.requests.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            told.await;
+        }
     }
 }
 
-impl Drop for Counted {
+/// One more request, as long as it lives.
+struct Running(Arc<App>);
+
+impl Drop for Running {
     fn drop(&mut self) {
-        (self.what)(&self.app).send_modify(|n| *n -= 1);
+        if self.0.in_flight.requests.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.in_flight.none_left.notify_waiters();
+        }
+    }
+}
+
+/// One more connection, as long as it lives.
+struct Connected(Arc<App>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.send_modify(|n| *n -= 1);
     }
 }
 
@@ -352,9 +376,7 @@ pub async fn serve(
 }
 
 async fn wait_for_requests(app: &App) {
-    let mut in_flight = app.in_flight.subscribe();
-    let idle = in_flight.wait_for(|n| *n == 0);
-    if tokio::time::timeout(STOP_TIMEOUT, idle).await.is_err() {
+    if tokio::time::timeout(STOP_TIMEOUT, app.in_flight.none()).await.is_err() {
         tracing::warn!("requests still run after {} s; they are cut off", STOP_TIMEOUT.as_secs());
     }
 }
