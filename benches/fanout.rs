@@ -1,40 +1,51 @@
 //! From one journal to a thousand clients, over a flush of fixed 200 us, with the same clients in the same process:
 //!
-//! - `burst`: 200 events of 256 bytes in one batch, in deliveries a second, until the last client has the last event; beside a naive
-//!   axum stream of the same frames, ready as bytes, and a loop that writes them to bare sockets.
-//! - `live`: 30 events a second, one by one. Told on stderr: p50 and p99 from the emit to each client, and the processor time a
-//!   delivery (server and clients together); beside the same two.
-//! - `replaying`: 1,000 clients read a journal from its first event while it is written to. Told on stderr: how many got every event
+//! - `burst`: 200 events of 256 bytes in one batch, in deliveries a second, until the last client has the last event.
+//! - `live`: 30 events a second, one by one: p50 and p99 from the emit to each client, and the processor time a delivery (servers
+//!   and clients together).
+//! - `replaying`: 1,000 clients read a journal from its first event while it is written to: how many got every event
 //!   once and in order (all, or it fails), and how long a durable emit takes alone and beside them.
+//!
+//! The first two beside a naive axum stream of the same frames, ready as bytes, a loop that writes them to bare sockets, and, where it
+//! is installed, pub/sub of Redis, which keeps nothing. They take turns, so that whatever else the machine does falls on all; of
+//! each figure the median of the rounds is told, of each ratio the median of the ratios within a round. Words on the
+//! command line choose parts: `cargo bench --bench fanout -- live`.
 #![allow(unreachable_pub, dead_code, clippy::print_stderr, reason = "a bench is a program, and it reports")]
 
 #[path = "support/net.rs"]
 mod net;
+#[path = "support/redis.rs"]
+mod redis;
 mod support;
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mnemosyne::clock::SystemClock;
 use mnemosyne::event::{Event, Source, Timestamp, payload};
 use mnemosyne::store::Level;
-use net::{Served, cpu, percentile, raise_descriptors, request, runtime};
+use net::{Served, cpu, in_earnest, is_asked_for, median, percentile, raise_descriptors, request, runtime};
+use redis::{Redis, command};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::{broadcast, mpsc};
 
 const CLIENTS: usize = 1_000;
+const ROUNDS: usize = 7;
+/// Events of a burst, and bursts of a turn.
 const BURST: u64 = 200;
-const LIVE: u64 = 150;
+const BURSTS: u32 = 3;
+/// Events of a turn, one by one.
+const LIVE: u32 = 60;
 
 /// Who sends the events.
 enum Sender {
     Ours(Served),
     Naive { addr: SocketAddr, frames: broadcast::Sender<Bytes> },
-    Bare { addr: SocketAddr, sockets: Vec<std::net::TcpStream>, listener: TcpListener },
+    Bare { addr: SocketAddr, sockets: Vec<TcpStream>, listener: TcpListener },
+    Redis { redis: Redis, publisher: TcpStream },
 }
 
 impl Sender {
@@ -42,6 +53,23 @@ impl Sender {
         match self {
             Sender::Ours(served) => served.addr,
             Sender::Naive { addr, .. } | Sender::Bare { addr, .. } => *addr,
+            Sender::Redis { redis, .. } => redis.addr,
+        }
+    }
+
+    /// Its own process, if it has one.
+    fn pid(&self) -> Option<u32> {
+        if let Sender::Redis { redis, .. } = self { Some(redis.pid()) } else { None }
+    }
+
+    /// How a client asks for the events.
+    fn request(&self) -> Vec<u8> {
+        match self {
+            Sender::Ours(served) => request(served.addr, &served.token, "GET /events/stream", ""),
+            Sender::Redis { .. } => command(&["SUBSCRIBE", "bench"]),
+            Sender::Naive { addr, .. } | Sender::Bare { addr, .. } => {
+                request(*addr, "", "GET /events/stream", "")
+            }
         }
     }
 
@@ -54,18 +82,30 @@ impl Sender {
                 served.store.emit(batch, Level::Disk, None).expect("taken").wait().expect("durable");
             }
             Sender::Naive { frames, .. } => {
-                support::fixed_flush();
+                support::sleeping_flush();
                 for n in 0..count {
                     frames.send(Bytes::from(frame(&text(n)))).expect("clients");
                 }
             }
             Sender::Bare { sockets, .. } => {
-                support::fixed_flush();
+                support::sleeping_flush();
                 let frames: Vec<String> = (0..count).map(|n| frame(&text(n))).collect();
                 for frame in &frames {
                     for socket in sockets.iter_mut() {
                         socket.write_all(frame.as_bytes()).expect("taken");
                     }
+                }
+            }
+            Sender::Redis { publisher, .. } => {
+                support::sleeping_flush();
+                let publish = |n| command(&["PUBLISH", "bench", &frame(&text(n))]);
+                publisher.write_all(&(0..count).flat_map(publish).collect::<Vec<u8>>()).expect("taken");
+                // `:N` for each, N the clients that it went to.
+                let mut answers = vec![0; 4096];
+                let mut lines = 0;
+                while lines < count {
+                    let have = publisher.read(&mut answers).expect("readable");
+                    lines += memchr::memchr_iter(b'\n', &answers[..have]).count() as u64;
                 }
             }
         }
@@ -141,6 +181,13 @@ fn bare(_runtime: &Runtime) -> Sender {
     Sender::Bare { addr, sockets: Vec::new(), listener }
 }
 
+fn redis(_runtime: &Runtime) -> Option<Sender> {
+    let redis = Redis::start()?;
+    let publisher = TcpStream::connect(redis.addr).expect("a connection");
+    publisher.set_nodelay(true).expect("an option");
+    Some(Sender::Redis { redis, publisher })
+}
+
 /// Clients that look for a mark, and say when they have seen it.
 struct Clients {
     /// The number of the round that goes on.
@@ -156,9 +203,7 @@ impl Clients {
     fn connect(runtime: &Runtime, sender: &mut Sender) -> Clients {
         let (tell, seen) = mpsc::unbounded_channel();
         let (opened, mut open) = mpsc::unbounded_channel();
-        let addr = sender.addr();
-        let token = if let Sender::Ours(served) = sender { served.token.clone() } else { String::new() };
-        let request = request(addr, &token, "GET /events/stream", "");
+        let (addr, request) = (sender.addr(), sender.request());
         for _ in 0..CLIENTS {
             let (tell, opened, request) = (tell.clone(), opened.clone(), request.clone());
             runtime.spawn(async move {
@@ -227,53 +272,94 @@ async fn follow(mut socket: tokio::net::TcpStream, tell: &mpsc::UnboundedSender<
     }
 }
 
-type Make = fn(&Runtime) -> Sender;
+type Make = fn(&Runtime) -> Option<Sender>;
 
-const SENDERS: [(&str, Make); 3] =
-    [("ours", ours), ("naive axum stream of ready bytes", naive), ("limit: write to bare sockets", bare)];
+const SENDERS: [(&str, Make); 4] = [
+    ("ours", |runtime| Some(ours(runtime))),
+    ("limit: write to bare sockets", |runtime| Some(bare(runtime))),
+    ("naive axum stream of ready bytes", |runtime| Some(naive(runtime))),
+    ("Redis pub/sub", redis),
+];
 
-fn burst(c: &mut Criterion) {
-    raise_descriptors();
-    let mut group = c.benchmark_group("SSE burst of 200 events to 1,000 clients (deliveries/s)");
-    group
-        .throughput(Throughput::Elements(BURST * CLIENTS as u64))
-        .sample_size(10)
-        .measurement_time(Duration::from_secs(4));
-    for (name, make) in SENDERS {
-        let runtime = runtime();
-        let mut sender = make(&runtime);
-        let mut clients = Clients::connect(&runtime, &mut sender);
-        group.bench_function(name, |b| {
-            b.iter_custom(|rounds| {
-                (0..rounds)
-                    .map(|_| *clients.round(&runtime, &mut sender, BURST).last().expect("clients"))
-                    .sum()
-            });
-        });
-        runtime.shutdown_background();
-    }
-    group.finish();
+/// One of those that are compared, with its clients.
+struct Contender {
+    name: &'static str,
+    runtime: Runtime,
+    sender: Sender,
+    clients: Clients,
+    rounds: Vec<Round>,
 }
 
-fn live(_c: &mut Criterion) {
-    raise_descriptors();
-    eprintln!("SSE live, 30 events/s to 1,000 clients");
-    for (name, make) in SENDERS {
-        let runtime = runtime();
-        let mut sender = make(&runtime);
-        let mut clients = Clients::connect(&runtime, &mut sender);
-        let before = cpu();
-        let mut each = Vec::new();
-        for _ in 0..LIVE {
+/// What a turn gave.
+struct Round {
+    per_second: f64,
+    p50: Duration,
+    p99: Duration,
+    /// Microseconds of processor a delivery.
+    cpu: f64,
+}
+
+impl Contender {
+    fn all() -> Vec<Contender> {
+        let contender = |(name, make): (&'static str, Make)| {
+            let runtime = runtime();
+            let mut sender = make(&runtime)?;
+            let clients = Clients::connect(&runtime, &mut sender);
+            Some(Contender { name, runtime, sender, clients, rounds: Vec::new() })
+        };
+        SENDERS.into_iter().filter_map(contender).collect()
+    }
+
+    /// `sends` times `count` events, at most one such in `pause`.
+    fn turn(&mut self, sends: u32, count: u64, pause: Duration) {
+        let (before, mut took, mut each) = (cpu(self.sender.pid()), Duration::ZERO, Vec::new());
+        for _ in 0..sends {
             let began = Instant::now();
-            each.extend(clients.round(&runtime, &mut sender, 1));
-            std::thread::sleep(Duration::from_micros(33_333).saturating_sub(began.elapsed()));
+            each.extend(self.clients.round(&self.runtime, &mut self.sender, count));
+            took += began.elapsed();
+            std::thread::sleep(pause.saturating_sub(began.elapsed()));
         }
-        let used = cpu().saturating_sub(before).as_secs_f64() * 1e6 / (LIVE * CLIENTS as u64) as f64;
         each.sort_unstable();
-        let (p50, p99) = (percentile(&each, 50), percentile(&each, 99));
-        eprintln!("{name}: p50 {p50:?}, p99 {p99:?}, {used:.1} us of processor a delivery");
-        runtime.shutdown_background();
+        let deliveries = (u64::from(sends) * count * CLIENTS as u64) as f64;
+        let used = cpu(self.sender.pid()).saturating_sub(before);
+        self.rounds.push(Round {
+            per_second: deliveries / took.as_secs_f64(),
+            p50: percentile(&each, 50),
+            p99: percentile(&each, 99),
+            cpu: used.as_secs_f64() * 1e6 / deliveries,
+        });
+    }
+
+    fn figure(&self, of: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(of).collect())
+    }
+
+    /// The median of the ratios of ours to it within a round.
+    fn ratio(&self, ours: &Contender, of: impl Fn(&Round) -> f64) -> f64 {
+        median(ours.rounds.iter().zip(&self.rounds).map(|(ours, own)| of(ours) / of(own)).collect())
+    }
+}
+
+fn compare(contenders: &mut [Contender], sends: u32, count: u64, pause: Duration) {
+    contenders.iter_mut().for_each(|contender| contender.rounds.clear());
+    let (rounds, sends) = if in_earnest() { (ROUNDS, sends) } else { (1, 1) };
+    for _ in 0..rounds {
+        contenders.iter_mut().for_each(|contender| contender.turn(sends, count, pause));
+    }
+    for contender in &*contenders {
+        let millis = |of: fn(&Round) -> Duration| contender.figure(|round| of(round).as_secs_f64() * 1e3);
+        let ratio = |of: fn(&Round) -> f64| contender.ratio(&contenders[0], of);
+        eprintln!(
+            "  {:34} {:>9.0}/s ({:.2})  p50 {:>6.2} ms ({:.2})  p99 {:>6.2} ms ({:.2})  {:>5.1} us of processor",
+            contender.name,
+            contender.figure(|round| round.per_second),
+            ratio(|round| round.per_second),
+            millis(|round| round.p50),
+            ratio(|round| round.p50.as_secs_f64()),
+            millis(|round| round.p99),
+            ratio(|round| round.p99.as_secs_f64()),
+            contender.figure(|round| round.cpu),
+        );
     }
 }
 
@@ -299,8 +385,7 @@ fn write(store: &mnemosyne::store::Store, last: &str) -> Vec<Duration> {
 }
 
 /// 1,000 clients read the journal from its first event while it is written to: each gets every event, once and in order.
-fn replaying(_c: &mut Criterion) {
-    raise_descriptors();
+fn replaying() {
     let runtime = runtime();
     let served = Served::start(&runtime);
     for _ in 0..HISTORY / 500 {
@@ -357,5 +442,23 @@ async fn read_all(addr: SocketAddr, request: Vec<u8>, end: String) -> Vec<u64> {
     }
 }
 
-criterion_group!(benches, burst, live, replaying);
-criterion_main!(benches);
+fn main() {
+    raise_descriptors();
+    if is_asked_for("burst") || is_asked_for("live") {
+        let mut contenders = Contender::all();
+        if is_asked_for("burst") {
+            eprintln!(
+                "burst of {BURST} events to {CLIENTS} clients, deliveries a second (ours / the line's)"
+            );
+            compare(&mut contenders, BURSTS, BURST, Duration::ZERO);
+        }
+        if is_asked_for("live") {
+            eprintln!("live, 30 events a second to {CLIENTS} clients (ours / the line's)");
+            compare(&mut contenders, LIVE, 1, Duration::from_micros(33_333));
+        }
+        contenders.into_iter().for_each(|contender| contender.runtime.shutdown_background());
+    }
+    if is_asked_for("replaying") {
+        replaying();
+    }
+}

@@ -1,20 +1,31 @@
-//! Durable emits over HTTP, in requests a second and in time a request, over a journal whose flush takes a fixed 200 us, beside a
-//! plain axum handler that answers a POST with a constant, in the same run and with the same clients in the same process.
+//! Durable emits over HTTP, in requests a second and in time a request, with the same clients in the same process:
 //!
-//! Each run tells the p50 and the p99 of a request, and the processor time a request (server and clients together), on stderr.
+//! - over a journal whose flush takes a fixed 200 us, beside a plain axum handler that answers a POST with a constant;
+//! - over a journal on the real disk, beside Redis, where it is installed: XADD of the same text with `appendfsync always`.
+//!
+//! What is compared takes turns, so that whatever else the machine does falls on all. Of each figure the median of the rounds is told, of
+//! each ratio the median of the ratios within a round. The processor time is that of servers and clients together. Words
+//! on the command line choose parts: `cargo bench --bench http -- fixed`.
 #![allow(unreachable_pub, dead_code, clippy::print_stderr, reason = "a bench is a program, and it reports")]
 
 #[path = "support/net.rs"]
 mod net;
+#[path = "support/redis.rs"]
+mod redis;
 mod support;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use net::{Served, ask_again_and_again, cpu, percentile, request, runtime};
-use support::FIXED_FLUSH;
+use net::{
+    Served, ask_again_and_again, cpu, in_earnest, is_asked_for, is_whole, median, percentile, request,
+    runtime,
+};
+use redis::{Redis, command, is_string};
 use tokio::runtime::Runtime;
+
+const ROUNDS: usize = 7;
+const TURN: Duration = Duration::from_secs(1);
 
 /// 256 bytes on disk, about.
 fn body() -> String {
@@ -36,64 +47,126 @@ fn hello(runtime: &Runtime) -> SocketAddr {
     addr
 }
 
-fn emits(c: &mut Criterion) {
-    let runtime = runtime();
-    let served = Served::start(&runtime);
-    let hello = hello(&runtime);
+/// One of those that are compared.
+struct Contender {
+    name: &'static str,
+    addr: SocketAddr,
+    request: Vec<u8>,
+    is_answer: fn(&[u8]) -> bool,
+    /// Its own process, if it has one.
+    pid: Option<u32>,
+    rounds: Vec<Round>,
+}
+
+/// What a turn gave.
+struct Round {
+    per_second: f64,
+    p50: Duration,
+    p99: Duration,
+    /// Microseconds of processor a request.
+    cpu: f64,
+}
+
+impl Contender {
+    fn http(name: &'static str, addr: SocketAddr, token: &str) -> Contender {
+        let request = request(addr, token, "POST /events/emit", &body());
+        Contender { name, addr, request, is_answer: is_whole, pid: None, rounds: Vec::new() }
+    }
+
+    fn turn(&mut self, runtime: &Runtime, connections: usize, length: Duration) {
+        let (before, began) = (cpu(self.pid), Instant::now());
+        let ask = |_| ask_again_and_again(self.addr, self.request.clone(), self.is_answer, began + length);
+        let asking: Vec<_> = (0..connections).map(ask).map(|asking| runtime.spawn(asking)).collect();
+        let answers = asking.into_iter().flat_map(|asked| runtime.block_on(asked).expect("answers"));
+        let mut each: Vec<Duration> = answers.collect();
+        let (took, used) = (began.elapsed(), cpu(self.pid).saturating_sub(before));
+        each.sort_unstable();
+        self.rounds.push(Round {
+            per_second: each.len() as f64 / took.as_secs_f64(),
+            p50: percentile(&each, 50),
+            p99: percentile(&each, 99),
+            cpu: used.as_secs_f64() * 1e6 / each.len() as f64,
+        });
+    }
+
+    fn figure(&self, of: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(of).collect())
+    }
+
+    /// The median of the ratios within a round.
+    fn ratio(&self, to: &Contender, of: impl Fn(&Round, &Round) -> f64) -> f64 {
+        median(self.rounds.iter().zip(&to.rounds).map(|(own, other)| of(own, other)).collect())
+    }
+}
+
+/// Lets them take turns; the first is what the others are compared with.
+fn compare(runtime: &Runtime, title: &str, mut contenders: Vec<Contender>, flush: impl Fn() -> Duration) {
+    let (rounds, length) = if in_earnest() { (ROUNDS, TURN) } else { (1, Duration::from_millis(20)) };
     for connections in [64, 1] {
-        let name = format!("POST durable, flush of fixed 200 us, {connections} connections (requests/s)");
-        let mut group = c.benchmark_group(name);
-        group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(4));
-        let mut p50s = Vec::new();
-        for (name, addr) in [("limit: axum hello", hello), ("emit", served.addr)] {
-            let request = request(addr, &served.token, "POST /events/emit", &body());
-            let mut told = Vec::new();
-            group.bench_function(name, |b| {
-                b.iter_custom(|requests| {
-                    let before = cpu();
-                    let (took, mut each) = run(&runtime, addr, &request, connections, requests);
-                    each.sort_unstable();
-                    let used = cpu().saturating_sub(before);
-                    told = vec![(percentile(&each, 50), percentile(&each, 99), used, requests)];
-                    took
-                });
-            });
-            if let Some((p50, p99, cpu, requests)) = told.pop() {
-                p50s.push(p50);
-                let each = cpu.as_secs_f64() * 1e6 / requests.max(connections) as f64;
-                eprintln!(
-                    "{name}, {connections} connections: p50 {p50:?}, p99 {p99:?}, {each:.1} us of processor"
-                );
+        let mut flushes = Vec::new();
+        contenders.iter_mut().for_each(|contender| contender.rounds.clear());
+        for _ in 0..rounds {
+            flushes.push(flush().as_secs_f64());
+            contenders.iter_mut().for_each(|contender| contender.turn(runtime, connections, length));
+        }
+        let flush = median(flushes);
+        eprintln!("{title}, {connections} connections");
+        for contender in &contenders {
+            let first = &contenders[0];
+            let micros = |of: fn(&Round) -> Duration| contender.figure(|round| of(round).as_secs_f64() * 1e6);
+            eprintln!(
+                "  {:34} {:>7.0}/s ({:.2})  p50 {:>6.0} us  p99 {:>6.0} us  {:>5.1} us of processor",
+                contender.name,
+                contender.figure(|round| round.per_second),
+                contender.ratio(first, |own, other| own.per_second / other.per_second),
+                micros(|round| round.p50),
+                micros(|round| round.p99),
+                contender.figure(|round| round.cpu),
+            );
+            if flush > 0.0 && connections == 1 {
+                let ratio = contender
+                    .ratio(first, |own, other| own.p50.as_secs_f64() / (other.p50.as_secs_f64() + flush));
+                eprintln!("  {:34} p50 / (flush of {:.0} us + the first's) = {ratio:.2}", "", flush * 1e6);
             }
         }
-        if let ([hello, emit], 1) = (p50s.as_slice(), connections) {
-            let ratio = emit.as_secs_f64() / (*hello + FIXED_FLUSH).as_secs_f64();
-            eprintln!("p50 of one connection / (flush + hello): {ratio:.2}");
-        }
-        group.finish();
     }
 }
 
-/// `requests` in all over `connections`; the time of the whole and of each.
-fn run(
-    runtime: &Runtime,
-    addr: SocketAddr,
-    request: &[u8],
-    connections: u64,
-    requests: u64,
-) -> (Duration, Vec<Duration>) {
-    let share = requests.div_ceil(connections);
-    let began = Instant::now();
-    let asking: Vec<_> =
-        (0..connections).map(|_| runtime.spawn(ask_again_and_again(addr, request.to_vec(), share))).collect();
-    let mut each = Vec::new();
-    for asked in asking {
-        each.extend(runtime.block_on(asked).expect("answers"));
-    }
-    let took = began.elapsed();
-    // What was asked beyond the number, because the connections share it evenly, is not counted.
-    (took.mul_f64(requests as f64 / (share * connections) as f64), each)
+/// The middle one of some flushes of fixed time, as long as they really take just now.
+fn flush() -> Duration {
+    let time = |_| {
+        let began = Instant::now();
+        support::sleeping_flush();
+        began.elapsed()
+    };
+    let mut each: Vec<Duration> = (0..99).map(time).collect();
+    each.sort_unstable();
+    percentile(&each, 50)
 }
 
-criterion_group!(benches, emits);
-criterion_main!(benches);
+fn main() {
+    let runtime = runtime();
+    if is_asked_for("fixed") {
+        let served = Served::start(&runtime);
+        let contenders = vec![
+            Contender::http("limit: axum hello", hello(&runtime), ""),
+            Contender::http("emit", served.addr, &served.token),
+        ];
+        compare(&runtime, "POST durable, flush of fixed 200 us", contenders, flush);
+    }
+    if is_asked_for("disk")
+        && let Some(redis) = Redis::start()
+    {
+        let served = Served::on_disk(&runtime);
+        let xadd = Contender {
+            name: "Redis XADD, appendfsync always",
+            addr: redis.addr,
+            request: command(&["XADD", "bench", "*", "event", &body()]),
+            is_answer: is_string,
+            pid: Some(redis.pid()),
+            rounds: Vec::new(),
+        };
+        let contenders = vec![xadd, Contender::http("emit", served.addr, &served.token)];
+        compare(&runtime, "durable on the real disk", contenders, || Duration::ZERO);
+    }
+}

@@ -1,6 +1,7 @@
 //! What the benches of the server share: a server over a flush of fixed time, plain sockets as clients, percentiles.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,14 @@ use mnemosyne::clock::{SystemClock, this_source};
 use mnemosyne::server::{Guard, Settings, Token, serve};
 use mnemosyne::store::Store;
 use mnemosyne::store::log::LocalLog;
+use mnemosyne_journal::{Disk, RealDisk};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-/// A server over a real journal whose flush takes a fixed 200 us.
+use crate::support::FixedFlush;
+
+/// A server over a real journal.
 pub struct Served {
     pub addr: SocketAddr,
     pub token: String,
@@ -21,9 +25,19 @@ pub struct Served {
 }
 
 impl Served {
+    /// A flush takes a fixed 200 us, asleep.
     pub fn start(runtime: &Runtime) -> Served {
+        Served::on(runtime, |dir| Arc::new(FixedFlush::sleeping(dir)))
+    }
+
+    /// A flush is one of the disk that holds the system's temporary directory.
+    pub fn on_disk(runtime: &Runtime) -> Served {
+        Served::on(runtime, |dir| Arc::new(RealDisk::new(dir)))
+    }
+
+    fn on(runtime: &Runtime, disk: impl FnOnce(&Path) -> Arc<dyn Disk>) -> Served {
         let dir = tempfile::tempdir().expect("a directory");
-        let journal = crate::support::open(Arc::new(crate::support::FixedFlush::new(dir.path())), true);
+        let journal = crate::support::open(disk(dir.path()), true);
         journal.start_committer().expect("a thread");
         let store = Store::over(Arc::new(LocalLog::new(journal)), Arc::new(SystemClock), "bench");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -62,28 +76,35 @@ pub async fn connect(addr: SocketAddr) -> TcpStream {
     socket
 }
 
-/// Sends the same request `count` times over one connection, each after the answer to the one before; how long each took.
-pub async fn ask_again_and_again(addr: SocketAddr, request: Vec<u8>, count: u64) -> Vec<Duration> {
+/// Sends the same request over one connection until `deadline`, each after the answer to the one before; how long each took.
+pub async fn ask_again_and_again(
+    addr: SocketAddr,
+    request: Vec<u8>,
+    is_answer: fn(&[u8]) -> bool,
+    deadline: Instant,
+) -> Vec<Duration> {
     let mut socket = connect(addr).await;
     let mut answer = vec![0; 4096];
-    let mut took = Vec::with_capacity(usize::try_from(count).expect("small"));
-    for _ in 0..count {
-        let began = Instant::now();
+    let mut took = Vec::new();
+    let mut began = Instant::now();
+    while began < deadline {
         socket.write_all(&request).await.expect("taken");
         let mut have = 0;
-        loop {
-            have += socket.read(&mut answer[have..]).await.expect("readable");
-            assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..have]));
-            if is_whole(&answer[..have]) {
-                break;
-            }
+        while !is_answer(&answer[..have]) {
+            let more = socket.read(&mut answer[have..]).await.expect("readable");
+            assert!(more > 0, "it hung up after {}", String::from_utf8_lossy(&answer[..have]));
+            have += more;
         }
-        took.push(began.elapsed());
+        let answered = Instant::now();
+        took.push(answered - began);
+        began = answered;
     }
     took
 }
 
-fn is_whole(answer: &[u8]) -> bool {
+/// Whether `answer` is a whole 200.
+pub fn is_whole(answer: &[u8]) -> bool {
+    assert!(answer.len() < 12 || answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
     let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n") else { return false };
     let head = std::str::from_utf8(&answer[..end]).expect("ASCII");
     let length = head.lines().find_map(|line| {
@@ -97,12 +118,33 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() - 1) * percent / 100]
 }
 
-/// User and system time of this process so far.
-pub fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks");
-    Duration::from_millis(ticks * 10)
+/// The one in the middle.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// User and system time so far of this process and of `beside`.
+pub fn cpu(beside: Option<u32>) -> Duration {
+    let used = |pid: String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux");
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
+        let ticks: u64 =
+            fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks");
+        Duration::from_millis(ticks * 10)
+    };
+    used("self".into()) + beside.map_or(Duration::ZERO, |pid| used(pid.to_string()))
+}
+
+/// Whether this is the bench itself, and not `cargo test --benches`, which starts it only to see that it runs.
+pub fn in_earnest() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// Whether `name` is among what the command line asks for: all, unless it names parts.
+pub fn is_asked_for(name: &str) -> bool {
+    let mut asked = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    asked.peek().is_none() || asked.any(|part| name.contains(&part))
 }
 
 /// Thousands of sockets on both ends.
