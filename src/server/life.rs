@@ -311,7 +311,7 @@ async fn end_of(process: ProcessStamp) {
 #[cfg(target_os = "linux")]
 #[expect(
     deprecated,
-    reason = "its successor is unsafe because a descriptor might not be owned; an OwnedFd is, and `unsafe` has one address"
+    reason = "its successor is unsafe because a descriptor might not be owned; an OwnedFd is, and `unsafe` has other places"
 )]
 fn handle_of(process: ProcessStamp) -> Option<AsyncFd<OwnedFd>> {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
