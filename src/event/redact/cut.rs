@@ -19,7 +19,9 @@ const STRINGS_CUT_MAX: usize = 128;
 
 /// Makes the payload's text at most `max` bytes long and tells what was cut; what was shortened already is a part of that.
 pub(super) fn to_fit(payload: &mut Json, fields: &[Field], max: usize, trimmed: &[Trimmed]) -> Vec<Cut> {
-    let mut cuts: Vec<Cut> = trimmed.iter().map(|trimmed| trimmed.cut.clone()).collect();
+    let mut cuts: Vec<Cut> =
+        trimmed.iter().filter(|trimmed| trimmed.noted).map(|trimmed| trimmed.cut.clone()).collect();
+    let noted = cuts.len();
     let total = size(payload);
     if total > max {
         shrink(payload, fields, max, trimmed, total, &mut cuts);
@@ -28,7 +30,7 @@ pub(super) fn to_fit(payload: &mut Json, fields: &[Field], max: usize, trimmed: 
         let mut at = 0;
         cuts.retain(|cut| {
             at += 1;
-            at > trimmed.len() || is_there(cut)
+            at > noted || is_there(cut)
         });
     }
     cuts
@@ -51,7 +53,7 @@ fn shrink(
 }
 
 /// Bytes of the compact JSON text.
-fn size(value: &Json) -> usize {
+pub(super) fn size(value: &Json) -> usize {
     match value {
         Json::Null => 4,
         Json::Bool(flag) => {
@@ -71,7 +73,17 @@ fn size(value: &Json) -> usize {
     }
 }
 
-/// The same if it is at most `max`; looks at little more than that.
+/// Bytes that it takes at least, however short its strings are cut.
+pub(super) fn least_size(value: &Json) -> usize {
+    match value {
+        Json::String(text) => string_size(text).min(STRING_BYTES_MIN),
+        Json::Array(items) => items.iter().map(least_size).sum(),
+        Json::Object(object) => object.iter().map(|(key, value)| string_size(key) + least_size(value)).sum(),
+        scalar => size(scalar),
+    }
+}
+
+/// The bytes of the text if they are at most `max`; looks at little more than that.
 fn size_within(value: &Json, max: usize) -> Option<usize> {
     let mut bytes = 0_usize;
     let mut add = |more: usize| {

@@ -9,7 +9,7 @@
 //!
 //! All of it scans bytes by hand: no pattern is compiled, since a hook lives for a millisecond. From one place where something may begin to the
 //! next it goes by tables (`starts`) or `memchr`, and work is linear in the text. A string far beyond the cap is shortened
-//! before it is scanned (`trim`), so a tool's output of megabytes costs little more than its parse. Texts inside texts (JSON as a string, at any depth of quoting) are scanned as they stand. An explicit name wins over the look of a value: 64 hexadecimal digits
+//! before it is scanned (`trim`), and so is a list, so a tool's output of megabytes costs little more than its parse. Texts inside texts (JSON as a string, at any depth of quoting) are scanned as they stand. An explicit name wins over the look of a value: 64 hexadecimal digits
 //! under `api_key` go, the same digits anywhere else stay, since they name contents and commits.
 //!
 //! Never touched: ids of the envelope, fields that end in `_id` or hold `uuid`, `cwd`, `transcript_path`.
@@ -111,15 +111,11 @@ impl Redactor {
         event.cut.extend(cuts);
     }
 
-    /// Takes out secrets, strings of more than `string_bytes_max` bytes shortened before. Tells whether there were any, and what was shortened.
-    fn walk(&self, value: &mut Json, string_bytes_max: usize) -> (bool, Vec<Trimmed>) {
-        let mut walk = Walk {
-            redactor: self,
-            string_bytes_max,
-            pointer: String::new(),
-            redacted: false,
-            trimmed: Vec::new(),
-        };
+    /// Takes out secrets, strings and lists of more than `bytes_max` bytes shortened before. Tells whether there were any, and what was
+    /// shortened.
+    fn walk(&self, value: &mut Json, bytes_max: usize) -> (bool, Vec<Trimmed>) {
+        let mut walk =
+            Walk { redactor: self, bytes_max, pointer: String::new(), redacted: false, trimmed: Vec::new() };
         if self.enabled {
             walk.value(value, None);
         }
@@ -133,10 +129,12 @@ pub(crate) fn is_untouched(name: &str) -> bool {
     names::is_untouched(name)
 }
 
-/// A string that was shortened before it was scanned.
+/// A string or a list that was shortened before it was scanned.
 struct Trimmed {
     /// Where it is and how long it was.
     cut: Cut,
+    /// Whether that is noted: the list's field is cut for certain, and noted then.
+    noted: bool,
     /// What it lost, in bytes of JSON text.
     lost: usize,
 }
@@ -144,7 +142,7 @@ struct Trimmed {
 /// One way through a value.
 struct Walk<'a> {
     redactor: &'a Redactor,
-    string_bytes_max: usize,
+    bytes_max: usize,
     pointer: String,
     redacted: bool,
     trimmed: Vec<Trimmed>,
@@ -159,7 +157,10 @@ impl Walk<'_> {
                 *value = Json::String(PLACEHOLDER.to_owned());
                 self.redacted = true;
             }
-            Json::Array(items) => self.list(items, under),
+            Json::Array(items) => {
+                let end = self.list(items, under);
+                items.truncate(end);
+            }
             Json::Object(object) => self.object(object, under),
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
@@ -171,10 +172,11 @@ impl Walk<'_> {
             self.redacted = true;
             return;
         }
-        if text.len() > self.string_bytes_max {
-            let end = trim::end(text, self.string_bytes_max);
+        if text.len() > self.bytes_max {
+            let end = trim::end(text, self.bytes_max);
             let cut = Cut { pointer: self.pointer.clone(), bytes: text.len() as u64 };
-            self.trimmed.push(Trimmed { cut, lost: cut::size_within_string(&text[end..]) });
+            let lost = cut::size_within_string(&text[end..]);
+            self.trimmed.push(Trimmed { cut, noted: true, lost });
             text.truncate(end);
         }
         if let Cow::Owned(redacted) = self.redactor.text(text) {
@@ -183,9 +185,19 @@ impl Walk<'_> {
         }
     }
 
-    fn list(&mut self, items: &mut [Json], under: Option<names::Class>) {
+    /// Returns where the list ends. One that does not fit, however short its strings are cut, is cut to a beginning for certain: what
+    /// stands behind any such beginning is gone before it is scanned.
+    fn list(&mut self, items: &mut [Json], under: Option<names::Class>) -> usize {
         let mut flag = None;
-        for (at, item) in items.iter_mut().enumerate() {
+        let mut least = 0;
+        for at in 0..items.len() {
+            if least > self.bytes_max {
+                let lost = items[at..].iter().map(|item| cut::size(item) + 1).sum();
+                let cut = Cut { pointer: self.pointer.clone(), bytes: 0 };
+                self.trimmed.push(Trimmed { cut, noted: false, lost });
+                return at;
+            }
+            let item = &mut items[at];
             let next = item.as_str().and_then(named::is_secret_flag);
             let argument = item.as_str().is_some_and(|text| !text.starts_with('-'));
             let above = self.pointer.len();
@@ -193,7 +205,9 @@ impl Walk<'_> {
             self.value(item, if argument { under.or(flag) } else { under });
             self.pointer.truncate(above);
             flag = next;
+            least += cut::least_size(item) + 1;
         }
+        items.len()
     }
 
     fn object(&mut self, object: &mut serde_json::Map<String, Json>, under: Option<names::Class>) {

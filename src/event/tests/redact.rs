@@ -490,6 +490,56 @@ fn what_was_trimmed_is_told_with_its_former_length_wherever_it_stood() {
     assert!(event.cut.is_empty(), "a secret goes whole: {:?}", event.cut);
 }
 
+#[test]
+fn a_list_that_is_cut_for_certain_is_cut_as_if_all_of_it_had_been_scanned() {
+    let line = |n: usize| match n % 7 {
+        0 => json!(format!("password={n}secretvalue{n} and more")),
+        1 => json!({"token": format!("t0k3n{n}t0k3n"), "n": n, "of": ["a", n]}),
+        2 => json!([format!("line {n}"), {"deep": [n, "\u{1}\n\"é"]}]),
+        3 => json!("x".repeat(n % 900)),
+        4 => json!("--password"),
+        _ => json!(format!("    let parcel_{n} = parcels.get({n});")),
+    };
+    let lines = |n| (0..n).map(line).collect::<Json>();
+    for data in [
+        lines(200),
+        lines(1_000),
+        lines(1_500),
+        lines(9_000),
+        json!({"stdout": lines(9_000), "stderr": ["the end"]}),
+        json!([["first"], lines(9_000), lines(9_000), "last"]),
+        json!({"password": lines(9_000)}),
+        json!(vec!["x".repeat(600); 127]),
+        json!(vec!["x".repeat(256); 127]),
+        json!(vec!["x".repeat(3_000); 1_000]),
+    ] {
+        let event = cut(&data);
+        let mut whole = json!({"name": "n", "data": data});
+        Redactor::new().value(&mut whole);
+        let mut expected = example(Kind::Custom);
+        expected.payload = PayloadText::from_json(&whole).unwrap();
+        expected.redact(&Redactor::off());
+        assert_eq!(event.payload.as_str(), expected.payload.as_str());
+        let pointers = |event: &Event| event.cut.iter().map(|cut| cut.pointer.clone()).collect::<Vec<_>>();
+        assert_eq!(pointers(&event), pointers(&expected));
+    }
+    // And most of it is not scanned.
+    let event = |lines: usize| {
+        let mut event = example(Kind::Custom);
+        let data = json!({"name": "n", "data": vec!["a line as short as many are"; lines]});
+        event.payload = PayloadText::from_json(&data).unwrap();
+        event
+    };
+    let work_of = |mut event: Event, redactor: &Redactor| redact::work::of(|| event.redact(redactor));
+    let [some, many] = [10_000, 100_000].map(|lines| work_of(event(lines), &Redactor::new()));
+    assert_eq!(some, many);
+    let mut all = event(100_000).payload.to_json();
+    assert!(
+        redact::work::of(|| Redactor::new().value(&mut all)) > 10 * many,
+        "control: to scan all of it is more"
+    );
+}
+
 /// Texts that are rich in what the scanners look for.
 fn spiky() -> impl Strategy<Value = String> {
     let part = prop_oneof![
