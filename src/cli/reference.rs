@@ -136,7 +136,8 @@ const JSON: &str = "\
     `recovered` and `corruption` (`count`, `last`, `seq`, or null).
   - `doctor`: `passed`, `warned`, `failed`, `duration_ms`, `fixed` (a sentence for each repair) and `checks`, of `name`, `status` (pass,
     warn or fail), `detail`, `hint` (null where there is none) and `fixable`. Exit code 1 where a check fails; `-v` reads every byte
-    of the journal and folds all of it anew. A check that does not apply is left out. What a hook call costs is measured then and there.
+    of the journal and folds all of it anew. A check that does not apply is left out. What a hook call costs is measured then and there;
+    what a running server serves is compared with a fold of the journal.
   - `update`: `this`, `in_use` (of `what`, `place`, `version`), `newest`, `same`, `install`. `completions`: `shell`, `script`. `man`: `name` and
     `page`, with `--out` `dir` and `pages`.
   - `config get`: `{\"version\":1,\"key\":\"server.linger\",\"value\":60,\"source\":\"default\"}`; `source` is project, user or default.

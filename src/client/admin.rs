@@ -3,23 +3,33 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use super::http::{self, Ask};
 use super::{Error, Server, runtime, target};
 use crate::projection::retention::Report;
-use crate::wire::path;
+use crate::wire::{Rebuilds, path};
 
-/// A base is a fold of all that goes: minutes, where it is much.
-const GC_TIMEOUT: Duration = Duration::from_mins(30);
+/// A base is a fold of all that goes, and a rebuild one of all that is there: minutes, where it is much.
+const FOLD_TIMEOUT: Duration = Duration::from_mins(30);
 
 impl Server {
     /// Applies retention now, or says what that would do. Answers when it is done.
     pub fn gc(&self, dry_run: bool) -> Result<Report, Error> {
         let target = target(path::GC, [("dry_run", if dry_run { "true" } else { "false" })]);
-        let (addr, ask) = (self.addr(), Ask::post(&target, Bytes::from_static(b"{}")));
+        self.administer(&target)
+    }
+
+    /// Folds `projection` anew while the old state is served. Answers when the new one is.
+    pub fn rebuild(&self, projection: &str) -> Result<Rebuilds, Error> {
+        self.administer(&target(path::REBUILD, [("projection", projection)]))
+    }
+
+    fn administer<T: DeserializeOwned>(&self, target: &str) -> Result<T, Error> {
+        let (addr, ask) = (self.addr(), Ask::post(target, Bytes::from_static(b"{}")));
         let body = runtime()?.block_on(async {
-            let response = http::exchange(addr, self.token(), ask, GC_TIMEOUT).await?;
-            http::read(addr, response, GC_TIMEOUT).await
+            let response = http::exchange(addr, self.token(), ask, FOLD_TIMEOUT).await?;
+            http::read(addr, response, FOLD_TIMEOUT).await
         })?;
         serde_json::from_str(&self.text(body)?).map_err(|error| self.protocol(&error))
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::runner::{Progress, Source, state_at};
+use super::runner::{Progress, Source, state_anew, state_at};
 use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Fold, Projection, StateHash, base};
 use crate::error::{Error, Result};
@@ -23,6 +23,7 @@ pub struct Definition {
     empty: fn() -> Box<dyn AnyFold>,
     decode: fn(&[u8], [u8; 16], Seq) -> Result<Box<dyn AnyFold>, Refused>,
     state_at: fn(&dyn Source, Option<&Files>, Seq) -> Result<(Box<dyn AnyFold>, Progress)>,
+    state_anew: fn(&dyn Source, Option<&Files>, Seq) -> Result<(Box<dyn AnyFold>, Progress)>,
     in_base: fn(&[u8], [u8; 16]) -> Result<Box<dyn AnyFold>, Refused>,
     newest: fn(&Files, Span) -> AnyFound,
     forget_before: fn(&Files, Seq) -> std::io::Result<()>,
@@ -43,6 +44,10 @@ impl Definition {
             decode: |bytes, journal, newest| Ok(Box::new(snapshot::decode::<P>(bytes, journal, newest)?)),
             state_at: |source, files, seq| {
                 let (fold, progress) = state_at::<P>(source, files, seq)?;
+                Ok((Box::new(fold), progress))
+            },
+            state_anew: |source, files, seq| {
+                let (fold, progress) = state_anew::<P>(source, files, seq)?;
                 Ok((Box::new(fold), progress))
             },
             in_base: |bytes, journal| Ok(Box::new(base::decode::<P>(bytes, journal)?)),
@@ -86,6 +91,19 @@ impl Definition {
         seq: Seq,
     ) -> Result<(Box<dyn AnyFold>, Progress)> {
         (self.state_at)(source, files, seq)
+    }
+
+    /// The fold up to `seq`, whatever was saved; see [`state_anew`].
+    ///
+    /// # Errors
+    /// As [`state_anew`].
+    pub fn state_anew(
+        &self,
+        source: &dyn Source,
+        files: Option<&Files>,
+        seq: Seq,
+    ) -> Result<(Box<dyn AnyFold>, Progress)> {
+        (self.state_anew)(source, files, seq)
     }
 
     pub(super) fn newest(&self, files: &Files, span: Span) -> AnyFound {

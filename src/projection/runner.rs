@@ -13,14 +13,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::any::{AnyFold, StateView};
 use super::snapshot::{self, Files, Found, Refusal, Span};
-use super::{Fold, Projection, base};
+use super::{Fold, Projection, StateHash, base};
 use crate::error::{Error, Result};
 use crate::event::{Category, Kind, Seq, StoredEvent, Timestamp};
 use crate::store::{Gap, Item, JournalId, Replay, SessionOrder, Store, View};
@@ -117,8 +117,29 @@ pub fn state_at<P: Projection>(
     files: Option<&Files>,
     seq: Seq,
 ) -> Result<(Fold<P>, Progress)> {
+    folded(source, files, seq, Shortcuts::Taken)
+}
+
+/// As [`state_at`], and believes no snapshot: whatever is retained is folded.
+///
+/// # Errors
+/// As [`state_at`].
+pub(super) fn state_anew<P: Projection>(
+    source: &(impl Source + ?Sized),
+    files: Option<&Files>,
+    seq: Seq,
+) -> Result<(Fold<P>, Progress)> {
+    folded(source, files, seq, Shortcuts::Refused)
+}
+
+fn folded<P: Projection>(
+    source: &(impl Source + ?Sized),
+    files: Option<&Files>,
+    seq: Seq,
+    shortcuts: Shortcuts,
+) -> Result<(Fold<P>, Progress)> {
     let reach = seq.min(source.durable());
-    let found = start::<P>(source, files, reach, Shortcuts::Taken)?;
+    let found = start::<P>(source, files, reach, shortcuts)?;
     let mut fold = found.fold.unwrap_or_default();
     let mut progress = Progress { refused: found.refused, ..Progress::default() };
     advance(&mut fold, source, reach, &mut progress)?;
@@ -217,6 +238,25 @@ pub struct Runner<P: Projection> {
     saved_bytes: AtomicU64,
     /// The last seq that was folded, for those who wait for it.
     reached: watch::Sender<Seq>,
+    /// Held while a state is put on disk or replaced, so that none is saved after it was replaced.
+    saving: Mutex<()>,
+}
+
+/// What became of folding anew.
+#[derive(Clone, Debug)]
+pub struct Rebuilt {
+    /// What folding met.
+    pub progress: Progress,
+    /// The seq at which the two states were compared.
+    pub seq: Seq,
+    /// Seqs that are not in the state that was folded anew, because they cannot be read.
+    pub missing: u64,
+    /// The hash of the state that was served, at `seq`.
+    pub before: StateHash,
+    /// The hash of the one that was folded anew, at `seq`.
+    pub after: StateHash,
+    /// Whether the new one is served now. It is not when it misses more than the other, which knows what can be read no more.
+    pub replaced: bool,
 }
 
 /// A snapshot that was taken.
@@ -250,7 +290,14 @@ impl<P: Projection> Runner<P> {
         let fold = found.fold.unwrap_or_default();
         let reached = watch::Sender::new(fold.seq());
         let (since_snapshot, saved_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let runner = Runner { fold: RwLock::new(fold), files, since_snapshot, saved_bytes, reached };
+        let runner = Runner {
+            fold: RwLock::new(fold),
+            files,
+            since_snapshot,
+            saved_bytes,
+            reached,
+            saving: Mutex::new(()),
+        };
         Ok((runner, found.refused))
     }
 
@@ -295,29 +342,57 @@ impl<P: Projection> Runner<P> {
             .iter()
             .filter(|item| matches!(item, Item::Event(event) if event.seq > before && counts(event)));
         self.since_snapshot.fetch_add(counted.count() as u64, Ordering::Relaxed);
-        self.reached.send_replace(seq);
+        self.has_reached(seq);
     }
 
     /// Folds the whole journal anew beside the present state, which is served and brought on meanwhile, and puts it in its
-    /// place. Believes no snapshot.
+    /// place. Believes no snapshot; where the present state was wrong, those that were saved of it go. A state that would miss more
+    /// than the present one is not put in its place.
     ///
     /// # Errors
-    /// When the journal cannot be read; the present state stays.
-    pub fn rebuild(&self, source: &(impl Source + ?Sized)) -> Result<Progress> {
-        let found = start::<P>(source, self.files.as_ref(), source.durable(), Shortcuts::Refused)?;
-        let mut shadow = found.fold.unwrap_or_default();
-        let mut progress = Progress { refused: found.refused, ..Progress::default() };
-        advance(&mut shadow, source, source.durable(), &mut progress)?;
+    /// When the journal cannot be read, and the present state stays; when the new one stands and its saved states cannot be replaced.
+    pub fn rebuild(&self, source: &(impl Source + ?Sized)) -> Result<Rebuilt> {
+        let (mut shadow, mut progress) = state_anew::<P>(source, self.files.as_ref(), source.durable())?;
         // Events came meanwhile. What is left after this round is little enough for readers to wait for.
         advance(&mut shadow, source, self.seq(), &mut progress)?;
+        let saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
         let reach = fold.seq();
         advance(&mut shadow, source, reach, &mut progress)?;
-        *fold = shadow;
+        let missing = shadow.missing();
+        let replaced = missing <= fold.missing();
+        let mut aside = if replaced { std::mem::replace(&mut *fold, shadow) } else { shadow };
         let seq = fold.seq();
         drop(fold);
-        self.reached.send_replace(seq);
-        Ok(progress)
+        self.has_reached(seq);
+        // The one that is served goes on: the other follows it, to be compared.
+        let (seq, served) = self.read(|fold| (fold.seq(), AnyFold::hash(fold)));
+        advance(&mut aside, source, seq, &mut Progress::default())?;
+        let (served, aside) = (served?, AnyFold::hash(&aside)?);
+        let (before, after) = if replaced { (aside, served) } else { (served, aside) };
+        if replaced && before != after {
+            self.forget_saved()?;
+            drop(saving);
+            self.since_snapshot.fetch_add(1, Ordering::Relaxed);
+            self.snapshot().map_err(|error| Error::failed(error.to_string()))?;
+        }
+        Ok(Rebuilt { progress, seq, missing, before, after, replaced })
+    }
+
+    fn forget_saved(&self) -> Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let forgotten = files.forget::<P>();
+        forgotten
+            .map_err(|error| Error::failed(format!("saved states of {} cannot be removed: {error}", P::NAME)))
+    }
+
+    /// Tells those who wait. A rebuild and the task that takes in may come here in another order than they folded in.
+    fn has_reached(&self, seq: Seq) {
+        self.reached.send_if_modified(|reached| {
+            let further = seq > *reached;
+            *reached = seq.max(*reached);
+            further
+        });
     }
 
     /// Whether `every` events that count came since the last snapshot, and as many as one of its size needs.
@@ -333,6 +408,7 @@ impl<P: Projection> Runner<P> {
     /// See [`SnapshotError`].
     pub fn snapshot(&self) -> Result<Option<Taken>, SnapshotError> {
         let Some(files) = &self.files else { return Ok(None) };
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let started = Instant::now();
         let events = self.since_snapshot.swap(0, Ordering::Relaxed);
         if events == 0 {
@@ -383,7 +459,7 @@ pub trait AnyRunner: Send + Sync {
     ///
     /// # Errors
     /// As [`Runner::rebuild`].
-    fn rebuild(&self, source: &dyn Source) -> Result<Progress>;
+    fn rebuild(&self, source: &dyn Source) -> Result<Rebuilt>;
     /// The present state, to be shown.
     ///
     /// # Errors
@@ -410,7 +486,7 @@ impl<P: Projection> AnyRunner for Runner<P> {
     fn snapshot(&self) -> Result<Option<Taken>, SnapshotError> {
         Runner::snapshot(self)
     }
-    fn rebuild(&self, source: &dyn Source) -> Result<Progress> {
+    fn rebuild(&self, source: &dyn Source) -> Result<Rebuilt> {
         Runner::rebuild(self, source)
     }
     fn view(&self) -> Result<StateView> {

@@ -40,6 +40,7 @@ pub(crate) mod params;
 mod projections;
 mod pump;
 mod rate;
+mod rebuild;
 mod replay;
 mod routes;
 mod run;
@@ -193,6 +194,8 @@ pub(crate) struct App {
     files: Option<snapshot::Files>,
     /// Turns of requests that fold an earlier moment.
     folding: tokio::sync::Semaphore,
+    /// The turn of the request that folds projections anew.
+    rebuilding: Arc<tokio::sync::Semaphore>,
     pub(crate) phase: watch::Sender<Phase>,
     /// Set by POST /admin/shutdown.
     pub(crate) stop_asked: watch::Sender<bool>,
@@ -221,6 +224,7 @@ impl App {
             projections,
             files,
             folding: tokio::sync::Semaphore::new(state::FOLDING_MAX),
+            rebuilding: Arc::new(tokio::sync::Semaphore::new(1)),
             rates,
             counts: counts::Counts::default(),
             untold: telling::Untold::default(),

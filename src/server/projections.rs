@@ -112,7 +112,7 @@ fn tell(app: &App, told: Told) {
 }
 
 /// One event for an operation, or for the snapshots of a minute. It counts toward no snapshot, so an idle journal stays idle.
-fn record(app: &App, operation: &str, projection: &str, events: u64, duration: Duration) {
+pub(super) fn record(app: &App, operation: &str, projection: &str, events: u64, duration: Duration) {
     let event: Event = app.own_event(payload::DatabaseOperation {
         operation: operation.to_owned(),
         projection: projection.to_owned(),

@@ -8,7 +8,9 @@ use axum::http::Uri;
 use axum::routing::{get, post};
 
 use super::error::Refusal;
-use super::{App, backup, emit, events, gc, health, hooks, metrics, replay, sessions, state, stats, stream};
+use super::{
+    App, backup, emit, events, gc, health, hooks, metrics, rebuild, replay, sessions, state, stats, stream,
+};
 use crate::wire::{ErrorCode, path};
 
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -24,6 +26,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(path::METRICS, get(metrics::metrics))
         .route(path::GC, post(gc::gc))
         .route(path::BACKUP, post(backup::backup))
+        .route(path::REBUILD, post(rebuild::rebuild))
         .route(path::SHUTDOWN, post(health::shutdown))
         .merge(sessions::routes())
         .merge(state::routes())

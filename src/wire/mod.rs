@@ -46,6 +46,8 @@ pub mod path {
     pub const GC: &str = "/admin/gc";
     /// A copy of the journal, to a directory of this machine.
     pub const BACKUP: &str = "/admin/backup";
+    /// Projections folded anew while the old states are served.
+    pub const REBUILD: &str = "/admin/rebuild";
     /// What a projection says, now or as of any moment.
     pub const STATE: &str = "/state/{projection}";
     /// Figures of any range.
@@ -68,6 +70,7 @@ pub mod path {
         (METRICS, "GET,HEAD"),
         (GC, "POST"),
         (BACKUP, "POST"),
+        (REBUILD, "POST"),
         (STATE, "GET,HEAD"),
         (STATS, "GET,HEAD"),
         (SHUTDOWN, "POST"),
@@ -151,6 +154,36 @@ pub struct Page<T> {
     pub tail: u64,
     /// Seqs in the range of this page that can no longer be read.
     pub gaps: Vec<sse::Gap>,
+}
+
+/// The answer of `POST /admin/rebuild`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebuilds {
+    /// The version of this object.
+    pub version: u32,
+    /// One for each projection.
+    pub projections: Vec<Rebuilt>,
+}
+
+/// What became of folding a projection anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebuilt {
+    /// The projection.
+    pub projection: String,
+    /// The seq at which the two states were compared.
+    pub seq: u64,
+    /// Events that were folded.
+    pub events: u64,
+    /// Seqs that are not in the new state, because they cannot be read.
+    pub missing: u64,
+    /// The hash of the state that was served.
+    pub hash_before: String,
+    /// The hash of the state that was folded anew.
+    pub hash_after: String,
+    /// Whether the new state is served now; not when it misses more than the one that was.
+    pub replaced: bool,
+    /// How long it took.
+    pub duration_ms: u64,
 }
 
 /// How an acknowledgement is asked for and told.

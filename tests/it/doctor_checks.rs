@@ -1,6 +1,7 @@
 //! `doctor`: each check sees the world broken in its way, and nothing in a world that is in order; what `--fix` says that it
 //! repairs is in order afterwards.
 
+use crate::http_rebuild::forge;
 use crate::support::{Ran, Running, World};
 use mnemosyne::clock::{FixedClock, ProcessStamp, SystemClock};
 use mnemosyne::config::{DataDir, Settings};
@@ -324,6 +325,31 @@ fn limits_and_variables_of_the_process_are_seen() {
     let ran = Running::start(&mut command).wait();
     let found = verdicts(&ran);
     assert_eq!((found["descriptors"].as_str(), found["environment"].as_str()), ("warn", "fail"), "{ran}");
+}
+
+#[test]
+fn a_server_that_serves_a_wrong_state_is_told_and_rebuilds_it() {
+    let world = healthy();
+    let server = world.server();
+    let journal = server.get("/state/sessions").header("mnemosyne-journal").expect("the journal").to_owned();
+    let ran = run(&world, &["--fix"]);
+    assert_eq!(verdicts(&ran)["served"], "pass", "{ran}");
+    assert_eq!(ran.json_lines()[0]["fixed"], json!([]), "nothing differs, so nothing is asked for: {ran}");
+    assert_eq!(world.events(["--kind", "database_operation"]).len(), 0);
+    server.stop();
+    forge(&world.data(), &journal, 3);
+    let server = world.server();
+    let ran = run(&world, &[]);
+    assert_eq!((verdicts(&ran)["served"].as_str(), ran.code), ("fail", Some(1)), "{ran}");
+    let ran = run(&world, &["--fix"]);
+    assert_eq!((verdicts(&ran)["served"].as_str(), ran.code), ("pass", Some(0)), "{ran}");
+    assert!(ran.stdout.contains("the server has rebuilt sessions"), "{ran}");
+    assert_eq!(world.events(["--kind", "database_operation"]).len(), 1);
+    server.stop();
+    assert!(
+        !verdicts(&run(&world, &[])).contains_key("served"),
+        "without a server there is nothing to compare"
+    );
 }
 
 /// Answers every connection as a server would answer `/health`, in the name of this very process.

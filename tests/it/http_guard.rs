@@ -41,6 +41,7 @@ fn every_route_but_health_needs_the_token() {
         ("POST", "/hooks/claude"),
         ("POST", "/admin/shutdown"),
         ("POST", "/admin/backup"),
+        ("POST", "/admin/rebuild"),
         ("POST", "/health"),
     ] {
         expect(&server.bare_request(method, path, &[json], b""), 401, "unauthorized");

@@ -117,6 +117,8 @@ mod http_metrics;
 mod http_page;
 /// The limit on what one source may emit.
 mod http_rate;
+/// Projections folded anew by a running server.
+mod http_rebuild;
 /// A session replayed at a speed.
 mod http_replay;
 /// Reconnecting at every seq while writing.

@@ -1,12 +1,18 @@
-//! What is computed from the journal: saved states of projections, bases, the index of ids.
+//! What is computed from the journal: states of projections, as they are saved and as a server serves them, bases, the index of ids.
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use super::{Finding, Fixed, Found, Look, first_of};
 use crate::cli::display::counted;
+use crate::client::{Server, percent_encoded};
 use crate::error::Error;
+use crate::event::Seq;
 use crate::projection::compare::{self, Checked, Verdict};
-use crate::store::{View, index};
+use crate::projection::{AnyFold, registry, snapshot};
+use crate::store::{JournalId, View, index};
+use crate::wire::path;
 
 /// Folding so many events anew takes about a second; for more, it has to be asked for.
 const FOLDED_UNASKED_MAX: u64 = 200_000;
@@ -22,7 +28,7 @@ fn compared(look: &Look<'_>, view: &View) -> Result<Vec<Checked>, Error> {
 
 /// Saved states that are wrong or of no use because they are damaged, and can be folded anew.
 fn wrong_states(look: &Look<'_>, view: &View) -> Result<Vec<PathBuf>, Error> {
-    let damaged = |checked: &Checked| matches!(checked.verdict, Verdict::Refused(why) if why == crate::projection::snapshot::Refused::Damaged);
+    let damaged = |checked: &Checked| matches!(checked.verdict, Verdict::Refused(why) if why == snapshot::Refused::Damaged);
     let all = compared(look, view)?;
     let wrong = all.iter().filter(|checked| !checked.primary && (checked.is_wrong() || damaged(checked)));
     Ok(wrong.map(|checked| checked.path.clone()).collect())
@@ -50,6 +56,85 @@ pub(super) fn projections(look: &Look<'_>) -> Found {
 
 pub(super) fn drop_wrong_states(look: &Look<'_>) -> Fixed {
     remove(&wrong_states(look, &look.view()?)?, "saved state")
+}
+
+/// What a server says of a projection; the state itself is passed over.
+#[derive(Deserialize)]
+struct Served {
+    seq: u64,
+    missing: u64,
+    hash: String,
+}
+
+/// Whether it is something else than the fold of the journal. What misses fewer events than the fold knows more than can be read now,
+/// and what stands elsewhere cannot be compared.
+fn is_wrong(served: &Served, folded: &dyn AnyFold) -> Result<bool, Error> {
+    let comparable = served.seq == folded.seq().get() && served.missing >= folded.missing();
+    Ok(comparable && served.hash != folded.hash()?.to_string())
+}
+
+/// The projections that the server serves otherwise than the journal says.
+fn wrong_served(look: &Look<'_>, server: &Server) -> Result<Vec<String>, Error> {
+    let mut wrong = Vec::new();
+    for definition in registry::TABLE {
+        let text =
+            server.get_json(&path::STATE.replace("{projection}", &percent_encoded(definition.name)))?;
+        let served: Served = serde_json::from_str(&text).map_err(|error| {
+            Error::failed(format!("the state of {} is not understood: {error}", definition.name))
+        })?;
+        // Looked at after it was answered: what is served is durable.
+        let view = look.view()?;
+        let journal = view.journal_id().map(JournalId::to_bytes);
+        let files =
+            journal.map(|id| snapshot::Files::new(look.dir.snapshots(), id).with_base(look.dir.base()));
+        let (folded, _) = definition.state_anew(&view, files.as_ref(), Seq::new(served.seq))?;
+        if is_wrong(&served, &*folded)? {
+            wrong.push(definition.name.to_owned());
+        }
+    }
+    Ok(wrong)
+}
+
+pub(super) fn served(look: &Look<'_>) -> Found {
+    let Some(server) = Server::find(&look.dir)? else { return Ok(None) };
+    if server.runtime().version != env!("CARGO_PKG_VERSION") {
+        return Ok(Finding::pass("not compared: the server is of another version"));
+    }
+    if !is_quick(look, &look.view()?) {
+        return Ok(Finding::pass("not compared: the journal is long; -v folds it anew"));
+    }
+    let wrong = match wrong_served(look, &server) {
+        // It ended while it was asked; the check of the server tells.
+        Err(_) if Server::find(&look.dir)?.is_none() => return Ok(None),
+        wrong => wrong?,
+    };
+    Ok(if wrong.is_empty() {
+        Finding::pass("what the server serves is what the journal says")
+    } else {
+        Finding::fail(
+            format!("{} served that is not what the journal says", first_of(&wrong, "state")),
+            "the server can fold it anew while it serves",
+        )
+    })
+}
+
+pub(super) fn rebuild_wrong(look: &Look<'_>) -> Fixed {
+    let Some(server) = Server::find(&look.dir)? else { return Ok(Vec::new()) };
+    let mut done = Vec::new();
+    for name in wrong_served(look, &server)? {
+        for rebuilt in server.rebuild(&name)?.projections {
+            let (name, events) = (rebuilt.projection, counted(rebuilt.events, "event"));
+            done.push(if rebuilt.replaced {
+                format!("the server has rebuilt {name} from {events}")
+            } else {
+                format!(
+                    "the server has kept {name}: {} cannot be read any more",
+                    counted(rebuilt.missing, "event")
+                )
+            });
+        }
+    }
+    Ok(done)
 }
 
 pub(super) fn bases(look: &Look<'_>) -> Found {
@@ -105,4 +190,25 @@ fn remove(paths: &[PathBuf], what: &str) -> Fixed {
         std::fs::remove_file(path).map_err(Error::io("remove", path))?;
     }
     Ok(vec![format!("removed {}, to be computed anew", counted(paths.len() as u64, what))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_hash_at_the_same_seq_is_wrong() {
+        let definition = registry::find("sessions").unwrap();
+        let mut folded = definition.empty();
+        folded.skip(Seq::new(3));
+        let hash = folded.hash().unwrap().to_string();
+        let says = |seq, missing, hash: &str| {
+            is_wrong(&Served { seq, missing, hash: hash.to_owned() }, &*folded).unwrap()
+        };
+        let other = "0".repeat(64);
+        assert!(!says(3, 3, &hash));
+        assert!(says(3, 3, &other) && says(3, 4, &other));
+        assert!(!says(3, 2, &other), "it knows what cannot be read any more");
+        assert!(!says(4, 3, &other), "another moment");
+    }
 }

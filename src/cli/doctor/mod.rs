@@ -128,6 +128,7 @@ const CHECKS: &[Check] = &[
     check("inbox_failures", journal::inbox_failures),
     check("inbox_quarantine", journal::inbox_quarantine),
     fixable("projections", derived::projections, derived::drop_wrong_states),
+    fixable("served", derived::served, derived::rebuild_wrong),
     check("bases", derived::bases),
     fixable("index", derived::index, derived::drop_damaged_index),
     anywhere("hooks", claude::hooks),

@@ -136,7 +136,8 @@ fn what_comes_while_a_state_is_rebuilt_is_in_it() {
     let runner = restored(None, &store);
     runner.catch_up(&store).unwrap();
     std::thread::scope(|scope| {
-        let rebuilding = scope.spawn(|| (0..20).map(|_| runner.rebuild(&store).unwrap().events).max());
+        let rebuilding =
+            scope.spawn(|| (0..20).map(|_| runner.rebuild(&store).unwrap().progress.events).max());
         for n in 2_000..2_400 {
             emit(&store, [prompt(n)]);
             runner.catch_up(&store).unwrap();
@@ -157,14 +158,21 @@ fn caught_up(store: &Store) -> Sessions {
 fn a_rebuild_puts_right_a_state_that_is_wrong() {
     let store = store();
     emit(&store, (0..50).map(prompt));
-    let (_dir, files) = files(&store);
+    let (dir, files) = files(&store);
     let wrong = Fold::<SessionsProjection>::restore(<_>::default(), Seq::new(50), 0);
     files.save::<SessionsProjection>(&snapshot::encode(&wrong, files.journal()).unwrap()).unwrap();
     let runner = restored(Some(files), &store);
     runner.catch_up(&store).unwrap();
     assert_ne!(hash(&runner), hash(&caught_up(&store)), "the harness: a forged snapshot is believed");
-    assert_eq!(runner.rebuild(&store).unwrap().events, 50);
-    assert_eq!(hash(&runner), hash(&caught_up(&store)));
+    let rebuilt = runner.rebuild(&store).unwrap();
+    assert_eq!((rebuilt.progress.events, rebuilt.seq, rebuilt.replaced), (50, Seq::new(50), true));
+    assert_ne!(rebuilt.before, rebuilt.after);
+    assert_eq!((hash(&runner), rebuilt.after), (hash(&caught_up(&store)), hash(&caught_up(&store))));
+    let again = runner.rebuild(&store).unwrap();
+    assert_eq!((again.before, again.after), (rebuilt.after, rebuilt.after));
+    // Nor is the wrong one found at the next start.
+    let files = snapshot::Files::new(dir.path(), store.journal_id().to_bytes());
+    assert_eq!(hash(&restored(Some(files), &store)), rebuilt.after);
 }
 
 #[test]

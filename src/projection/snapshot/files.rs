@@ -206,6 +206,15 @@ impl Files {
         Ok(())
     }
 
+    /// Removes all of a projection.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn forget<P: Projection>(&self) -> io::Result<()> {
+        SLOTS.into_iter().try_for_each(|slot| durable::remove_if_there(&self.path::<P>(slot)))?;
+        self.forget_before::<P>(Seq::MAX)
+    }
+
     /// The rungs by the seq in their names. A directory that is not there has none.
     fn rungs<P: Projection>(&self) -> BTreeMap<Seq, Rung> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
