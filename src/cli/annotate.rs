@@ -6,8 +6,9 @@
 use std::io::Read as _;
 
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{Context, Outcome, display};
+use super::{Context, Outcome, display, elsewhere};
 use crate::client::Server;
 use crate::clock;
 use crate::config::settings::Durability;
@@ -38,13 +39,29 @@ const TEXT_BYTES_MAX: u64 = 32 * 1024;
 /// # Errors
 /// [`Error::NotFound`] when there is no such event, [`Error::Usage`] for an empty or too long note; when it cannot be kept.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    let about = Seq::new(args.seq);
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::annotate(about, text(args.text)?, &server, context);
+    }
     let dir = context.open_data_dir()?;
     // What waits in the inbox has no seq yet, so nobody can mean it here.
     let view = store::read(&dir, &context.env)?;
-    let about = Seq::new(args.seq);
     let target = why::at(&view, about)?.ok_or_else(|| why::absent(about))?;
-    let note = note(&target, text(args.text)?, context);
+    let run = context.run().map(|run| (run.correlation(), run.started()));
+    let note = note(&target, text(args.text)?, run, context);
     let (seq, way) = keep(&dir, &note, context)?;
+    show(context, &note, &target, seq, way)
+}
+
+/// Says where the note stands now.
+pub(super) fn show(
+    context: &mut Context,
+    note: &Event,
+    target: &StoredEvent,
+    seq: Option<u64>,
+    way: &str,
+) -> Result<Outcome, Error> {
+    let about = target.seq;
     if context.out.is_json() {
         context.out.json(&json!({"version": 1, "seq": seq, "about": about, "id": note.id, "way": way}))?;
     } else {
@@ -83,7 +100,13 @@ fn text(given: String) -> Result<String, Error> {
     Ok(text.to_owned())
 }
 
-fn note(target: &StoredEvent, text: String, context: &Context) -> Event {
+/// The note as an event. `run` is the correlation and the start of the run that it is a part of.
+pub(super) fn note(
+    target: &StoredEvent,
+    text: String,
+    run: Option<(Uuid, Uuid)>,
+    context: &Context,
+) -> Event {
     let id = clock::new_id(&*context.clock);
     let session = target.event.session.clone();
     let instance = session.clone().unwrap_or_else(|| id.to_string());
@@ -91,8 +114,8 @@ fn note(target: &StoredEvent, text: String, context: &Context) -> Event {
     let mut note = Event::new(id, context.now(), instance, clock::this_source("mnemosyne"), payload);
     note.session = session;
     note.project.clone_from(&target.event.project);
-    if let Some(run) = context.run() {
-        note = note.with_correlation(run.correlation()).with_causation(run.started());
+    if let Some((correlation, started)) = run {
+        note = note.with_correlation(correlation).with_causation(started);
     }
     note.redact(&Redactor::new());
     note

@@ -5,7 +5,7 @@
 //! nothing. Never is a process looked for by its name.
 
 use super::{Context, Outcome, autostart, detach, display};
-use crate::client::Server;
+use crate::client::{Proven, Server};
 use crate::clock::ProcessStamp;
 use crate::config::guard::{self, How};
 use crate::config::{DataDir, Settings};
@@ -150,7 +150,7 @@ fn background(args: &Args, context: &mut Context) -> Result<Outcome, Error> {
 }
 
 /// Waits until this very child is found and answers.
-pub(super) fn wait_for_answer(child: &mut Child, dir: &DataDir) -> Result<Server, String> {
+pub(super) fn wait_for_answer(child: &mut Child, dir: &DataDir) -> Result<Proven, String> {
     let deadline = Instant::now() + START_BOUND;
     while Instant::now() < deadline {
         if let Ok(Some(status)) = child.try_wait() {

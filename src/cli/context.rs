@@ -3,7 +3,9 @@
 use super::interrupt::Interrupt;
 use super::out::Out;
 use super::run::Run;
+use super::{Command, Reach};
 use crate::agent::claude::registration;
+use crate::client::Server;
 use crate::clock::Clock;
 use crate::config::{DataDir, Env};
 use crate::error::Error;
@@ -11,6 +13,9 @@ use crate::event::Timestamp;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+const SERVER: &str = "MNEMOSYNE_SERVER";
+const TOKEN_FILE: &str = "MNEMOSYNE_TOKEN_FILE";
 
 /// Everything that a command may touch beside its arguments.
 pub struct Context {
@@ -25,6 +30,8 @@ pub struct Context {
     /// Ctrl-C and SIGTERM.
     pub interrupt: Interrupt,
     pub(super) data_dir_flag: Option<PathBuf>,
+    pub(super) server_flag: Option<String>,
+    pub(super) token_file_flag: Option<PathBuf>,
     pub(super) run: Option<Run>,
 }
 
@@ -32,6 +39,58 @@ impl Context {
     /// The present time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The server elsewhere that this command is to ask instead of the data directory, where one is named: by `--server`, or by the
+    /// environment unless a flag names a data directory. Asks nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for flags that do not go together and as [`Server::elsewhere`].
+    pub fn elsewhere(&mut self) -> Result<Option<Server>, Error> {
+        let url = match (&self.server_flag, &self.data_dir_flag) {
+            (Some(_), Some(_)) => {
+                return Err(Error::usage("--server and --data-dir name two places: give one of them"));
+            }
+            (Some(url), None) => url.clone(),
+            (None, None) if self.env.get(SERVER).is_some() => {
+                let url = self.env.text(SERVER);
+                url.ok_or_else(|| Error::usage(format!("{SERVER} is not UTF-8")))?.to_owned()
+            }
+            (None, _) if self.token_file_flag.is_some() => {
+                return Err(Error::usage("--token-file is for a server elsewhere: name it with --server"));
+            }
+            (None, _) => return Ok(None),
+        };
+        let file = self.token_file_flag.as_deref().or_else(|| self.env.path(TOKEN_FILE));
+        let file = file.ok_or_else(|| {
+            Error::usage(format!(
+                "a server elsewhere wants its token: name a file that holds it with --token-file or {TOKEN_FILE}"
+            ))
+        })?;
+        let server = Server::elsewhere(&url, file)?;
+        self.out.detail(&format!("asking the server at {}", server.addr()));
+        Ok(Some(server))
+    }
+
+    /// Refuses a server elsewhere to a command that cannot ask one: it would do its work on something else than what was named.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub(super) fn check_reach(&self, command: &Command) -> Result<(), Error> {
+        let (name, flagged) = (command.name, self.server_flag.is_some() || self.token_file_flag.is_some());
+        let environment = self.data_dir_flag.is_none() && self.env.get(SERVER).is_some();
+        match command.reach {
+            Reach::Directory if flagged => Err(Error::usage(format!(
+                "`{name}` works on a data directory of this machine, so it does not take --server; run it where the server runs"
+            ))),
+            Reach::Directory if environment => Err(Error::usage(format!(
+                "`{name}` works on a data directory of this machine, and {SERVER} names a server: unset it, or name the directory with --data-dir"
+            ))),
+            Reach::Machine if flagged => {
+                Err(Error::usage(format!("`{name}` is about this machine, so it does not take --server")))
+            }
+            Reach::Anywhere | Reach::Directory | Reach::Machine => Ok(()),
+        }
     }
 
     /// Where the data directory is; whether there is one is another question.

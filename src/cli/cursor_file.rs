@@ -7,7 +7,6 @@
 use crate::config::guard;
 use crate::error::Error;
 use crate::event::Seq;
-use crate::store::JournalId;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -37,9 +36,8 @@ impl CursorFile {
     ///
     /// # Errors
     /// A file that cannot be read or is none of ours, and [`Error::OtherJournal`].
-    pub fn open(path: &Path, journal: Option<JournalId>) -> Result<CursorFile, Error> {
-        let mut file = CursorFile { path: path.to_owned(), journal: None, saved: None };
-        file.journal = journal.map(|id| id.to_string());
+    pub fn open(path: &Path, journal: Option<String>) -> Result<CursorFile, Error> {
+        let mut file = CursorFile { path: path.to_owned(), journal, saved: None };
         let Some(bytes) = guard::read_if_present(path, BYTES_MAX)? else { return Ok(file) };
         let name = path.display();
         let written: Written = serde_json::from_slice(&bytes).map_err(|error| {
@@ -88,8 +86,8 @@ impl CursorFile {
 mod tests {
     use super::*;
 
-    fn journal(byte: u8) -> JournalId {
-        JournalId::from_bytes([byte; 16])
+    fn journal(byte: u8) -> String {
+        format!("{byte:02x}").repeat(16)
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::filters::Filters;
 use super::lines::Lines;
 use super::notes::Noted;
-use super::{Context, Outcome, display, search, when};
+use super::{Context, Outcome, display, elsewhere, search, when};
 use crate::error::Error;
 use crate::event::{Place, Seq};
 use crate::store::{self, Item, Replay, View};
@@ -48,6 +48,13 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
     let until = args.until.map(|text| when::place("--until", &text, now)).transpose()?;
     let query = args.search.as_deref().map(search::query).transpose()?;
+    if let Some(server) = context.elsewhere()? {
+        let part = elsewhere::Part { from: args.from, since, until, limit: args.limit };
+        return match (&args.search, &query) {
+            (Some(text), Some(query)) => elsewhere::search(text, query, args.filters, part, &server, context),
+            _ => elsewhere::events(args.filters, part, &server, context),
+        };
+    }
     let view = open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;

@@ -8,7 +8,7 @@ use crate::projection::sessions::view::Unresolved;
 use crate::store::View;
 
 /// An id of this length is a whole one: the text of a UUID, which is what agents use.
-const WHOLE_ID_BYTES: usize = 36;
+pub(super) const WHOLE_ID_BYTES: usize = 36;
 
 /// Which events to show. An event has to pass all that are given.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -11,7 +11,7 @@ use crate::agent::Origin;
 use crate::agent::claude::transcript::{
     self, BrokenLine, ImportError, Known, Report, Sink, SinkError, Taken,
 };
-use crate::client::{self, Server};
+use crate::client::{self, Proven, Server};
 use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings};
 use crate::error::Error;
@@ -118,7 +118,7 @@ fn failed(error: ImportError) -> Error {
 
 /// How the events get in.
 enum Way {
-    Server { server: Server, inbox: PathBuf, clock: Arc<dyn Clock> },
+    Server { server: Box<Proven>, inbox: PathBuf, clock: Arc<dyn Clock> },
     Journal { store: Store, level: Level },
     Inbox { inbox: PathBuf, clock: Arc<dyn Clock>, how: Deposit },
 }
@@ -127,7 +127,7 @@ impl Way {
     fn find(dir: &DataDir, context: &mut Context) -> Result<Way, Error> {
         let clock = context.clock.clone();
         if let Some(server) = Server::find(dir)? {
-            return Ok(Way::Server { server, inbox: dir.inbox(), clock });
+            return Ok(Way::Server { server: Box::new(server), inbox: dir.inbox(), clock });
         }
         let settings = Settings::load(dir, &context.env)?;
         let how = match settings.emit_durability {

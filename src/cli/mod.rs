@@ -26,6 +26,7 @@ pub mod detach;
 pub mod diff;
 pub mod display;
 pub mod doctor;
+mod elsewhere;
 pub mod events;
 pub mod filters;
 pub mod gc;
@@ -73,6 +74,8 @@ pub struct Command {
     pub about: &'static str,
     /// Whether a run is on record without being asked to: commands that only look are not, unless `--record`.
     pub recorded: bool,
+    /// Where what it works on may be.
+    pub reach: Reach,
     /// Whether help and reference leave it out: for scripts, not for people.
     pub hidden: bool,
     /// Adds the arguments.
@@ -81,16 +84,28 @@ pub struct Command {
     run: fn(&ArgMatches, &mut Context) -> Result<Outcome, Error>,
 }
 
+/// Where that may be which a command works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In a data directory, or at a server elsewhere.
+    Anywhere,
+    /// In a data directory of this machine; a server elsewhere is refused, however it is named.
+    Directory,
+    /// It is about this machine: `--server` is refused, and the environment's is none of its business.
+    Machine,
+}
+
 /// A row whose arguments and function are those of a module.
 macro_rules! command {
-    ($name:literal, $module:ident, recorded: $recorded:literal, $about:literal) => {
-        command!($name, $module, recorded: $recorded, hidden: false, $about)
+    ($name:literal, $module:ident, recorded: $recorded:literal, $reach:ident, $about:literal) => {
+        command!($name, $module, recorded: $recorded, $reach, hidden: false, $about)
     };
-    ($name:literal, $module:ident, recorded: $recorded:literal, hidden: $hidden:literal, $about:literal) => {
+    ($name:literal, $module:ident, recorded: $recorded:literal, $reach:ident, hidden: $hidden:literal, $about:literal) => {
         Command {
             name: $name,
             about: $about,
             recorded: $recorded,
+            reach: Reach::$reach,
             hidden: $hidden,
             arguments: |command| $module::Args::augment_args(command),
             run: |matches, context| {
@@ -104,53 +119,53 @@ macro_rules! command {
 
 /// Every command that exists, in the order of the help.
 pub const COMMANDS: &[Command] = &[
-    command!("init", init, recorded: true,
+    command!("init", init, recorded: true, Machine,
         "Make a data directory, and with --claude register the hooks in Claude Code's settings"),
-    command!("demo", demo, recorded: false,
+    command!("demo", demo, recorded: false, Machine,
         "Record a sample session through the real path, and watch it live and again"),
-    command!("api-server", api_server, recorded: true,
+    command!("api-server", api_server, recorded: true, Machine,
         "Record and serve over HTTP"),
-    command!("tail", tail, recorded: false,
+    command!("tail", tail, recorded: false, Anywhere,
         "Show the newest events, and with -f each new one as it comes"),
-    command!("events", events, recorded: false,
+    command!("events", events, recorded: false, Anywhere,
         "Print the events that match, oldest first"),
-    command!("sessions", sessions, recorded: false,
+    command!("sessions", sessions, recorded: false, Anywhere,
         "List the agent sessions on record"),
-    command!("session", session, recorded: false,
+    command!("session", session, recorded: false, Anywhere,
         "Show one session: its timeline, tool calls, failures and tokens"),
-    command!("replay", replay, recorded: false,
+    command!("replay", replay, recorded: false, Anywhere,
         "Show a session again as it happened, at its own speed or another"),
-    command!("state", state, recorded: false,
+    command!("state", state, recorded: false, Anywhere,
         "Show what a projection says, now or as of any moment"),
-    command!("diff", diff, recorded: false,
+    command!("diff", diff, recorded: false, Directory,
         "Compare what two sessions did: where they part, and where they meet again"),
-    command!("why", why, recorded: false,
+    command!("why", why, recorded: false, Anywhere,
         "Show what led to an event, and how sure each link is"),
-    command!("bisect", bisect, recorded: false,
+    command!("bisect", bisect, recorded: false, Directory,
         "Find the first event after which something holds of a projection's state"),
-    command!("annotate", annotate, recorded: true,
+    command!("annotate", annotate, recorded: true, Anywhere,
         "Put a note on an event; it is shown beside the event from then on"),
-    command!("stats", stats, recorded: false,
+    command!("stats", stats, recorded: false, Anywhere,
         "Show the history in figures: commands, sessions, failures, tokens"),
-    command!("status", status, recorded: true,
+    command!("status", status, recorded: true, Directory,
         "Show how the recorder fares: server, journal, sessions, inbox, disk"),
-    command!("doctor", doctor, recorded: true,
+    command!("doctor", doctor, recorded: true, Machine,
         "Check everything that recording rests on, and with --fix repair what is safe"),
-    command!("config", config, recorded: true,
+    command!("config", config, recorded: true, Machine,
         "Show and change what is configured"),
-    command!("import", import, recorded: true,
+    command!("import", import, recorded: true, Directory,
         "Read Claude Code transcripts into the journal"),
-    command!("gc", gc, recorded: true,
+    command!("gc", gc, recorded: true, Directory,
         "Drop the oldest segments that the configured retention lets go"),
-    command!("backup", backup, recorded: true,
+    command!("backup", backup, recorded: true, Directory,
         "Copy what is on record to a directory, consistent while others write"),
-    command!("update", update, recorded: true,
+    command!("update", update, recorded: true, Machine,
         "Say which versions are in use here and how to install another; installs nothing"),
-    command!("completions", completions, recorded: false,
+    command!("completions", completions, recorded: false, Machine,
         "Print completions for a shell"),
-    command!("man", man, recorded: false,
+    command!("man", man, recorded: false, Machine,
         "Print the manual page, or write one for each command"),
-    command!("internal", internal, recorded: true, hidden: true,
+    command!("internal", internal, recorded: true, Machine, hidden: true,
         "What hook scripts call"),
 ];
 
@@ -165,6 +180,12 @@ pub struct Global {
     /// The data directory
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pub data_dir: Option<PathBuf>,
+    /// Ask this server, at a port of the loopback, instead of a data directory: `http://127.0.0.1:3001`
+    #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL)]
+    pub server: Option<String>,
+    /// File with the token of that server, or a copy of its server.json; nobody else may read it
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub token_file: Option<PathBuf>,
     /// Print JSON: one object, or for streams one object a line
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,

@@ -8,12 +8,12 @@ use crate::error::Error;
 use crate::event::Seq;
 use crate::projection::notes::{Note, Notes, NotesProjection};
 use crate::projection::snapshot::Files;
-use crate::projection::{Fold, state_since};
+use crate::projection::state_since;
 use crate::store::{Item, View};
 
 /// The notes as of now.
 #[derive(Default)]
-pub(super) struct Noted(Fold<NotesProjection>);
+pub(super) struct Noted(Notes);
 
 impl Noted {
     /// For lines that show events from `first` on and no earlier ones: a note stands behind what it is about, so nothing before is read. In
@@ -36,7 +36,12 @@ impl Noted {
             .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
         // What cannot be read is told by the command, which reads the same journal.
         let (fold, _) = state_since::<NotesProjection>(view, files.as_ref(), first)?;
-        Ok(Noted(fold))
+        Ok(Noted(fold.into_state()))
+    }
+
+    /// These.
+    pub(super) fn of(notes: Notes) -> Noted {
+        Noted(notes)
     }
 
     /// All that are on record.
@@ -48,7 +53,7 @@ impl Noted {
     }
 
     pub(super) fn notes(&self) -> &Notes {
-        self.0.state()
+        &self.0
     }
 
     /// The notes on what was just printed, a line each. JSON has them as the events that they are.

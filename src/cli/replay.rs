@@ -19,7 +19,7 @@ use super::notes::Noted;
 use super::out::Out;
 use super::session::find;
 use super::sessions::{Folded, outcome};
-use super::{Context, Exit, Outcome, when};
+use super::{Context, Exit, Outcome, elsewhere, when};
 use crate::error::Error;
 use crate::event::{Range, Seq, StoredEvent};
 use crate::projection::Progress;
@@ -69,6 +69,14 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         from: from.as_deref().map(|text| when::place("--from", text, now)).transpose()?,
         until: until.as_deref().map(|text| when::place("--until", text, now)).transpose()?,
     };
+    if let Some(server) = context.elsewhere()? {
+        if (step && context.out.is_terminal()) || state.is_some() {
+            let message = "--step and --state want the journal at hand: run this where the server runs";
+            return Err(Error::usage(message));
+        }
+        let pacing = Pacing { speed: if step { Speed::MAX } else { speed }, max_gap };
+        return elsewhere::replay(&session, range, pacing, &server, context);
+    }
     let folded = Folded::now(context)?;
     let found = find(&folded, &session)?;
     let mut order = folded.view.session(&found.id)?;

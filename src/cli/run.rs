@@ -254,6 +254,8 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
         out: Out::of_process(manner),
         interrupt: super::interrupt::Interrupt::default(),
         data_dir_flag: global.data_dir,
+        server_flag: global.server,
+        token_file_flag: global.token_file,
         run: None,
     };
     context.out.set_now(context.now());
@@ -289,7 +291,10 @@ fn wrapped(
         listen(context);
     }
     let run = context.run.clone();
-    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| (command.run)(matches, context)));
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        context.check_reach(command)?;
+        (command.run)(matches, context)
+    }));
     let result = ran.unwrap_or_else(|_| Err(Error::failed("an internal error ended the command")));
     let result = result.and_then(|outcome| context.out.flush().map(|()| outcome));
     if let Some(run) = run {

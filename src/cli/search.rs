@@ -4,11 +4,12 @@ use super::display::{self, Role, Style};
 use super::lines::Lines;
 use super::{Context, Outcome, events};
 use crate::error::Error;
-use crate::event::search::Query;
-use crate::event::{Filter, Place, Seq, Timestamp};
+use crate::event::search::{Query, Snippet};
+use crate::event::{Filter, Place, Seq, StoredEvent, Timestamp};
 use crate::store::View;
 use crate::store::search::{Hit, Search};
-use crate::wire::{FoundEvent, SEARCH_HITS_DEFAULT};
+use crate::wire::sse::Gap;
+use crate::wire::{FoundEvent, FoundPage, SEARCH_HITS_DEFAULT};
 use serde_json::value::RawValue;
 
 /// The part of the journal that is searched.
@@ -51,13 +52,35 @@ pub fn run(
         None => {}
     }
     let Range { from, since, .. } = range;
+    let tail = view.durable().get();
     let found = view.search(&Search { query, filter, from, through, since, until, limit })?;
+    let gaps = found.gaps.iter().map(|gap| (gap.from, gap.to, gap.reason.as_str()));
+    let gaps = gaps.chain(found.undecodable.iter().map(|seq| (*seq, *seq, "undecodable")));
+    let gaps = gaps.map(|(from, to, reason)| Gap {
+        from_seq: from.get(),
+        to_seq: to.get(),
+        reason: reason.to_owned(),
+    });
+    let hits = found.hits.iter().map(on_wire).collect::<Result<_, Error>>()?;
+    let (matched, searched, gaps) = (found.matched, found.searched, gaps.collect());
+    print(&FoundPage { hits, matched, searched, tail, gaps }, has_words, context)
+}
+
+/// Prints what was found, wherever that was.
+///
+/// # Errors
+/// An event that cannot be read; as [`super::out::Out::line`].
+pub(super) fn print(
+    found: &FoundPage<Box<RawValue>>,
+    has_words: bool,
+    context: &mut Context,
+) -> Result<Outcome, Error> {
     let style = context.out.style();
     for hit in &found.hits {
         if context.out.is_json() {
-            context.out.json_text(&hit_json(hit)?)?;
+            context.out.json(hit)?;
         } else {
-            context.out.line(&line(hit, style))?;
+            context.out.line(&line(hit, style)?)?;
         }
     }
     context.out.flush()?;
@@ -71,24 +94,27 @@ pub fn run(
         words = format!("{words}, the best {} shown", display::count(shown));
     }
     context.out.note(&words);
-    let gaps = found.gaps.iter().filter(|gap| gap.reason != crate::store::GapReason::Retention);
-    let damaged = gaps.map(|gap| (gap.from, gap.to)).chain(found.undecodable.iter().map(|seq| (*seq, *seq)));
+    let damaged = found.gaps.iter().filter(|gap| gap.reason != "retention");
+    let damaged = damaged.map(|gap| (Seq::new(gap.from_seq), Seq::new(gap.to_seq)));
     let lines = Lines { events: shown, damaged: damaged.collect() };
     events::end(&lines, context)
 }
 
-fn hit_json(hit: &Hit) -> Result<String, Error> {
+fn on_wire(hit: &Hit) -> Result<FoundEvent<Box<RawValue>>, Error> {
     let failed = |error: serde_json::Error| Error::failed(format!("a hit cannot be shown: {error}"));
     let event = RawValue::from_string(hit.event.to_json()).map_err(failed)?;
     let (snippet, marks) = (hit.snippet.text.clone(), hit.snippet.marks.clone());
-    serde_json::to_string(&FoundEvent { score: hit.score(), snippet, marks, event }).map_err(failed)
+    Ok(FoundEvent { score: hit.score(), snippet, marks, event })
 }
 
 /// Seq, time, session, kind, and the part of its text that shows why it was found, with what was asked for marked: in colour, or
 /// between `«` and `»`.
-fn line(hit: &Hit, style: Style) -> String {
-    let event = &hit.event.event;
-    let seq = format!("{:>7}", hit.event.seq.get());
+fn line(hit: &FoundEvent<Box<RawValue>>, style: Style) -> Result<String, Error> {
+    let stored = StoredEvent::from_json(hit.event.get())
+        .map_err(|error| Error::failed(format!("a hit cannot be shown: {error}")))?;
+    let snippet = Snippet { text: hit.snippet.clone(), marks: hit.marks.clone() };
+    let event = &stored.event;
+    let seq = format!("{:>7}", stored.seq.get());
     let clock = style.clock(event.time);
     let session = display::cell(&event.session.as_deref().map(display::short_id).unwrap_or_default(), 8);
     let kind = display::visible(event.kind.name());
@@ -103,11 +129,11 @@ fn line(hit: &Hit, style: Style) -> String {
         + 2;
     let mut room = style.columns.map_or(usize::MAX, |columns| columns.saturating_sub(used).max(20));
     line.push_str(": ");
-    for (is_hit, part) in hit.snippet.parts() {
+    for (is_hit, part) in snippet.parts() {
         let part = if is_hit && !style.color { format!("«{part}»") } else { part };
         let shown = display::fit(&part, room);
         room = room.saturating_sub(display::columns_of(&shown));
         line.push_str(&if is_hit { style.paint(Role::Waiting, &shown) } else { shown });
     }
-    line
+    Ok(line)
 }

@@ -5,7 +5,7 @@ use super::display::{self, Role, Style};
 use super::notes::Noted;
 use super::session_parts::{self, Parts};
 use super::sessions::{Folded, asked_words, outcome, state_words};
-use super::{Context, Outcome};
+use super::{Context, Outcome, elsewhere};
 use crate::error::Error;
 use crate::event::{Kind, Seq};
 use crate::projection::sessions::look::{self, Found, InState};
@@ -57,11 +57,28 @@ struct Whole<'a> {
 /// # Errors
 /// [`Error::NotFound`] when no session begins with the id, [`Error::Usage`] when several do.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let folded = Folded::now(context)?;
     let Args { session, parts } = args;
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::session(&session, parts, &server, context);
+    }
+    let folded = Folded::now(context)?;
     let found = find(&folded, &session)?;
     let (timeline, progress) = look::timeline(&folded.view, &found, parts.builder())?;
     let detail = view::detail(&found.id, &found.session, found.seq, &folded.place.looking());
+    let first = Seq::new(found.session.seq_first);
+    let noted = |context: &Context| Noted::beside_lines(first, &folded.view, context);
+    show(context, parts, &detail, &timeline, noted)?;
+    Ok(outcome(context, &progress, display::counted(timeline.items.len() as u64, "item")))
+}
+
+/// Shows a session, wherever it comes from. `noted` is asked for the notes where they are shown.
+pub(super) fn show(
+    context: &mut Context,
+    parts: Parts,
+    detail: &SessionDetail,
+    timeline: &Timeline,
+    noted: impl FnOnce(&Context) -> Result<Noted, Error>,
+) -> Result<(), Error> {
     if context.out.is_json() {
         context.out.json(&Whole {
             version: view::VERSION,
@@ -77,18 +94,17 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             patches: timeline.patches.as_deref(),
             patches_omitted: timeline.patches_omitted,
             viewer: &detail.viewer,
-        })?;
+        })
     } else if parts.any() {
         let style = context.out.style();
         for line in head(&detail.session, &detail.viewer, style) {
             context.out.line(&line)?;
         }
-        session_parts::print(context, parts, &detail, &timeline)?;
+        session_parts::print(context, parts, detail, timeline)
     } else {
-        let noted = Noted::beside_lines(Seq::new(found.session.seq_first), &folded.view, context)?;
-        print(context, &detail, &timeline, &noted)?;
+        let noted = noted(context)?;
+        print(context, detail, timeline, &noted)
     }
-    Ok(outcome(context, &progress, display::counted(timeline.items.len() as u64, "item")))
 }
 
 /// The session that `given` names.

@@ -47,6 +47,10 @@ impl Parts {
     }
 
     /// What reads the timeline that they need.
+    pub(super) fn diff(self) -> bool {
+        self.diff
+    }
+
     pub(super) fn builder(self) -> Builder {
         if self.diff { Builder::with_patches() } else { Builder::default() }
     }

@@ -2,13 +2,13 @@
 //! the same: both read the same journal with the same fold.
 
 use super::display::{self, Role, Style};
-use super::{Context, Outcome, events, when};
+use super::{Context, Outcome, elsewhere, events, when};
 use crate::clock;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::event::{Seq, Timestamp};
 use crate::projection::sessions::SessionsProjection;
-use crate::projection::sessions::state::{Phase, Sessions};
+use crate::projection::sessions::state::Phase;
 use crate::projection::sessions::view::{
     self, LIST_LIMIT_DEFAULT, ListQuery, SessionList, SessionView, StateFilter,
 };
@@ -16,6 +16,7 @@ use crate::projection::sessions::viewer::{Looking, Viewer};
 use crate::projection::snapshot::Files;
 use crate::projection::{Fold, Progress, base, state_at};
 use crate::store::{self, View};
+use std::collections::BTreeSet;
 
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,13 +42,16 @@ pub struct Args {
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let now = context.now();
     let since = args.since.as_deref().map(|text| when::parse("--since", text, now)).transpose()?;
-    let folded = Folded::now(context)?;
     let query = ListQuery { project: args.project, since, state: args.state, limit: args.limit };
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::sessions(&query, &server, context);
+    }
+    let folded = Folded::now(context)?;
     let list = view::list(&folded.fold, &query, &folded.place.looking());
     if context.out.is_json() {
         context.out.json(&list)?;
     } else {
-        print(context, &list, folded.fold.state())?;
+        print(context, &list, &folded.fold.state().sessions.keys().cloned().collect())?;
     }
     Ok(outcome(context, &folded.progress, display::counted(list.total, "session")))
 }
@@ -123,12 +127,13 @@ const COLUMNS: [(&str, usize); 8] = [
     ("TITLE, OR WHAT IT WAITS FOR", 60),
 ];
 
-fn print(context: &mut Context, list: &SessionList, state: &Sessions) -> Result<(), Error> {
+/// `ids` are those of all sessions whose names may not be taken for one another.
+pub(super) fn print(context: &mut Context, list: &SessionList, ids: &BTreeSet<String>) -> Result<(), Error> {
     let style = context.out.style();
     if list.sessions.is_empty() {
         context.out.note("no such session is on record");
     } else {
-        let names = list.sessions.iter().map(|session| shortest_name(state, &session.id));
+        let names = list.sessions.iter().map(|session| shortest_name(ids, &session.id));
         let names: Vec<String> = names.collect();
         let width = names.iter().map(|name| display::columns_of(name)).max().unwrap_or(0);
         let heads: Vec<String> =
@@ -205,14 +210,14 @@ pub(super) fn asked_words(session: &SessionView) -> Option<String> {
 }
 
 /// The beginning of an id, of at least 8 characters, that names no other session.
-fn shortest_name(state: &Sessions, id: &str) -> String {
+fn shortest_name(ids: &BTreeSet<String>, id: &str) -> String {
     let shared_with = |other: Option<&String>| {
         other.map_or(0, |other| id.chars().zip(other.chars()).take_while(|(a, b)| a == b).count())
     };
     let upto = (std::ops::Bound::Unbounded, std::ops::Bound::Excluded(id));
-    let before = state.sessions.range::<str, _>(upto).next_back().map(|(id, _)| id);
+    let before = ids.range::<str, _>(upto).next_back();
     let after = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
-    let after = state.sessions.range::<str, _>(after).next().map(|(id, _)| id);
+    let after = ids.range::<str, _>(after).next();
     let shared = shared_with(before).max(shared_with(after));
     id.chars().take((shared + 1).max(8)).collect()
 }

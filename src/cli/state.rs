@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::display::{self, Role, Style};
 use super::sessions::outcome;
-use super::{Context, Outcome, events, when};
+use super::{Context, Outcome, elsewhere, events, when};
 use crate::error::Error;
 use crate::event::{Place, Seq, Timestamp};
 use crate::projection::snapshot::Files;
@@ -34,9 +34,12 @@ const COUNTS_ON_A_LINE_MAX: usize = 6;
 /// whose events retention has dropped.
 #[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
-    let definition = registry::find(&args.projection)?;
     let now = context.now();
     let at = args.at.as_deref().map(|text| when::place("--at", text, now)).transpose()?;
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::state(&args.projection, at, &server, context);
+    }
+    let definition = registry::find(&args.projection)?;
     let view = events::open(context)?;
     let seq = seq_of(&view, at)?;
     let dir = context.locate_data_dir()?;
@@ -66,11 +69,12 @@ fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
 }
 
 /// Prints a state as a tree, or what is shown in its place.
-fn print(context: &mut Context, state: &StateView, shown: Option<Value>) -> Result<(), Error> {
+pub(super) fn print(context: &mut Context, state: &StateView, shown: Option<Value>) -> Result<(), Error> {
     let style = context.out.style();
-    let head = format!("{} at seq {}", style.paint(Role::Strong, state.projection), state.seq);
+    let head =
+        format!("{} at seq {}", style.paint(Role::Strong, &display::visible(&state.projection)), state.seq);
     context.out.line(&head)?;
-    context.out.line(&format!("{}  {}", style.paint(Role::Dim, "hash"), state.hash))?;
+    context.out.line(&format!("{}  {}", style.paint(Role::Dim, "hash"), display::visible(&state.hash)))?;
     if state.missing > 0 {
         let missing = display::counted(state.missing, "event");
         context.out.line(&format!("{}  {missing} could not be read", style.paint(Role::Bad, "missing")))?;

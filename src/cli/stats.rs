@@ -6,7 +6,7 @@
 use super::display::{self, Role};
 use super::sessions::outcome;
 use super::table::{Cell, Table};
-use super::{Context, Outcome, events, when};
+use super::{Context, Outcome, elsewhere, events, when};
 use crate::error::Error;
 use crate::projection::commands::view::{CommandView, Counted};
 use crate::projection::health::view::RateView;
@@ -67,6 +67,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let until = args.until.map(|text| when::parse("--until", &text, now)).transpose()?;
     let query = Query { since, until, by: args.by.map(By::from) };
     let topic = args.which.map(Topic::from);
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::stats(&query, topic, &server, context);
+    }
     let opened = events::open(context)?;
     let (stats, progress) = count(&opened, opened.first(), &query)?;
     let stats = view::stats(&stats, &progress, &query, topic);
@@ -108,7 +111,7 @@ impl From<Part> for By {
 /// Figures with the words that name their group; none where there are no groups.
 type Row<'a> = (Option<String>, &'a FiguresView);
 
-fn print(context: &mut Context, stats: &StatsView) -> Result<(), Error> {
+pub(super) fn print(context: &mut Context, stats: &StatsView) -> Result<(), Error> {
     let Counted { from_seq: Some(from), to_seq: Some(to) } = stats.total.seqs else {
         context.out.note("nothing was recorded in this range");
         return Ok(());
@@ -120,7 +123,7 @@ fn print(context: &mut Context, stats: &StatsView) -> Result<(), Error> {
         None => vec![(None, &stats.total)],
         Some(groups) => groups.iter().map(|group| (Some(words_of(&group.key)), &group.figures)).collect(),
     };
-    let by = stats.by.map(head_of);
+    let by = stats.by.as_deref().map(head_of);
     section(context, "Commands", "no command has run", commands(&rows, by))?;
     section(context, "Sessions", "no session has begun", sessions(&rows, by))?;
     section(context, "Failures", "nothing has ended", rates(&rows, by))?;
@@ -266,8 +269,11 @@ fn own(rows: &[Row<'_>], by: Option<&'static str>) -> Option<Table> {
     for (group, figures) in rows {
         let health = figures.health.as_ref()?;
         for own in &health.own {
-            let cells =
-                [Cell::words(own.kind).role(Role::Strong), Cell::count(own.count), seqs(health.own_range)];
+            let cells = [
+                Cell::words(own.kind.clone()).role(Role::Strong),
+                Cell::count(own.count),
+                seqs(health.own_range),
+            ];
             shown.row(group.iter().map(Cell::words).chain(cells));
         }
     }

@@ -14,7 +14,7 @@ use super::cursor_file::CursorFile;
 use super::filters::Filters;
 use super::lines::Lines;
 use super::notes::Noted;
-use super::{Context, Exit, Outcome, events, when};
+use super::{Context, Exit, Outcome, elsewhere, events, when};
 use crate::client::{self, Next, Server, Stream};
 use crate::config::DataDir;
 use crate::error::Error;
@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 /// How long to wait for an event before looking whether the user wants to end, or a server has come.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// What was shown is handed on, and noted in the cursor file, after this time at the latest
-const SETTLE_EVERY: Duration = Duration::from_millis(100);
+pub(super) const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// and after so many events.
-const SETTLE_EVENTS_MAX: u32 = 256;
+pub(super) const SETTLE_EVENTS_MAX: u32 = 256;
 /// How often a follower of the files looks for a server: rarely, since it misses nothing meanwhile.
 const LOOK_FOR_SERVER: Duration = Duration::from_secs(1);
 
@@ -72,12 +72,15 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let now = context.now();
     let since = args.since.as_deref().map(|text| when::parse("--since", text, now)).transpose()?;
     let until = args.until.as_deref().map(|text| when::place("--until", text, now)).transpose()?;
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::tail(args, (since, until), &server, context);
+    }
     let view = events::open(context)?;
     args.filters.complete(&view, context)?;
     let filter = args.filters.filter()?;
     let through = view.durable();
-    let file =
-        args.cursor_file.as_deref().map(|path| CursorFile::open(path, view.journal_id())).transpose()?;
+    let journal = view.journal_id().map(|id| id.to_string());
+    let file = args.cursor_file.as_deref().map(|path| CursorFile::open(path, journal)).transpose()?;
     let dir = context.locate_data_dir()?;
     let pairs = args.filters.pairs();
     let mut follower =

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::display::{self, Role, Style};
 use super::notes::Noted;
 use super::sessions::{Folded, outcome};
-use super::{Context, Outcome};
+use super::{Context, Outcome, elsewhere};
 use crate::error::Error;
 use crate::event::Seq;
 use crate::projection::Progress;
@@ -28,6 +28,9 @@ pub struct Args {
 /// [`Error::NotFound`] when there is no such event.
 #[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::why(args.seq, args.depth, &server, context);
+    }
     let folded = Folded::now(context)?;
     let noted = Noted::all(&folded.view, context)?;
     let extent = |id: &str| {
@@ -36,10 +39,16 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     };
     let notes = |seq: Seq| noted.notes().of(seq).to_vec();
     let why = why::explain(&folded.view, Seq::new(args.seq), args.depth, extent, &notes)?;
+    show(context, &why)?;
+    Ok(outcome(context, &Progress::default(), display::counted(why.links.len() as u64, "link")))
+}
+
+/// Shows it, wherever it comes from, and says what could not be looked at.
+pub(super) fn show(context: &mut Context, why: &Why) -> Result<(), Error> {
     if context.out.is_json() {
-        context.out.json(&why)?;
+        context.out.json(why)?;
     } else {
-        print(context, &why)?;
+        print(context, why)?;
     }
     let unread = why.searched.unreadable;
     if unread > 0 {
@@ -49,7 +58,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             why.searched.from_seq, why.searched.to_seq
         ));
     }
-    Ok(outcome(context, &Progress::default(), display::counted(why.links.len() as u64, "link")))
+    Ok(())
 }
 
 fn print(context: &mut Context, why: &Why) -> Result<(), Error> {

@@ -26,10 +26,10 @@ impl Server {
     }
 
     fn administer<T: DeserializeOwned>(&self, target: &str) -> Result<T, Error> {
-        let (addr, ask) = (self.addr(), Ask::post(target, Bytes::from_static(b"{}")));
+        let (to, ask) = (&self.address, Ask::post(target, Bytes::from_static(b"{}")));
         let body = runtime()?.block_on(async {
-            let response = http::exchange(addr, self.token(), ask, FOLD_TIMEOUT).await?;
-            http::read(addr, response, FOLD_TIMEOUT).await
+            let response = http::exchange(to, ask, FOLD_TIMEOUT).await?;
+            http::read(to.addr, response, FOLD_TIMEOUT).await
         })?;
         serde_json::from_str(&self.text(body)?).map_err(|error| self.protocol(&error))
     }

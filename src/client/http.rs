@@ -42,15 +42,29 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Where a server listens, the name by which it wants to be called, and what lets in.
+#[derive(Clone)]
+pub(super) struct Address {
+    pub(super) addr: SocketAddr,
+    /// The `Host` of a request. Behind a tunnel the server listens at another port than the one that is connected to.
+    pub(super) host: String,
+    pub(super) token: String,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address").field("addr", &self.addr).field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
 /// Sends `ask` and returns the answer as soon as its header is there. A status that is not a success becomes
 /// [`Error::Refused`] with what the body says.
 pub(super) async fn exchange(
-    addr: SocketAddr,
-    token: &str,
+    to: &Address,
     ask: Ask<'_>,
     limit: Duration,
 ) -> Result<Response<Incoming>, Error> {
-    let request = request(addr, token, ask)?;
+    let (addr, request) = (to.addr, request(to, ask)?);
     let answer = tokio::time::timeout(limit, send(addr, request));
     let response = answer.await.map_err(|_| Error::TimedOut { addr, limit })??;
     if response.status().is_success() {
@@ -72,13 +86,13 @@ pub(super) async fn read(
     Ok(body.map_err(|error| Error::Broken { addr, reason: error.to_string() })?.to_bytes())
 }
 
-fn request(addr: SocketAddr, token: &str, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
+fn request(to: &Address, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
     let mut request = Request::builder()
         .method(ask.method)
         .uri(ask.target)
-        .header(HOST, addr.to_string())
+        .header(HOST, &to.host)
         .header(hyper::header::ACCEPT, ask.accept)
-        .header(AUTHORIZATION, format!("Bearer {token}"));
+        .header(AUTHORIZATION, format!("Bearer {}", to.token));
     if let Some(id) = ask.last_event_id {
         request = request.header(header::LAST_EVENT_ID, id);
     }

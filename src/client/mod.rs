@@ -1,8 +1,9 @@
-//! The client of a server on this machine: finds it, proves it, asks it. Blocking, for commands.
+//! The client of a server: finds it, proves it, asks it. Blocking, for commands.
 //!
-//! A server is believed only when the runtime file in the data directory names it AND the holder of the
+//! A server of a data directory is believed only when the runtime file in the data directory names it AND the holder of the
 //! directory's lock is that very process (pid and start time). Otherwise whoever listens on that port could be
-//! anybody, and must not get the token.
+//! anybody, and must not get the token. One that the user names by its URL ([`Server::elsewhere`]) is believed because the user
+//! names it: it gets the token of the file that the user names with it, and nobody else does.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mnemosyne::error::Error> {
@@ -16,6 +17,7 @@
 
 mod admin;
 pub mod batch;
+mod elsewhere;
 mod error;
 mod http;
 mod request;
@@ -26,8 +28,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
-use http::Ask;
+use http::{Address, Ask};
 
 pub use batch::{Batcher, Sent};
 pub use error::Error;
@@ -36,7 +39,7 @@ pub use stream::{Next, Stream};
 
 use crate::config::{DataDir, guard};
 use crate::store;
-use crate::wire::{Counters, Durability, Emitted, Runtime, path};
+use crate::wire::{Counters, Durability, Emitted, Runtime, header, path};
 
 /// How long an answer may take: a durable emit on a slow disk is far under a second.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,11 +50,34 @@ const RATE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// No runtime file of ours is larger.
 const RUNTIME_BYTES_MAX: u64 = 64 * 1024;
 
-/// A running server that was proved to be the one that holds the data directory.
+/// A server that can be asked.
 #[derive(Debug, Clone)]
 pub struct Server {
+    address: Address,
+    /// What it holds, where it was found by that; none for one elsewhere.
+    dir: Option<DataDir>,
+}
+
+/// A running server that was proved to be the one that holds the data directory.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    server: Server,
     runtime: Runtime,
-    dir: DataDir,
+}
+
+impl std::ops::Deref for Proven {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Proven {
+    /// All that the runtime file says.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
 }
 
 impl Server {
@@ -60,34 +86,53 @@ impl Server {
     ///
     /// # Errors
     /// When the runtime file is there and cannot be read.
-    pub fn find(dir: &DataDir) -> Result<Option<Server>, crate::error::Error> {
-        let Some(runtime) = read_runtime(dir)? else { return Ok(None) };
+    pub fn find(dir: &DataDir) -> Result<Option<Proven>, crate::error::Error> {
+        let Some(runtime) = runtime_file(dir)? else { return Ok(None) };
         let proved = store::holder(dir).is_some_and(|holder| {
             holder.role == store::Role::Server
                 && holder.process.pid == runtime.pid
                 && holder.process.start_ticks == runtime.start_ticks
         });
-        Ok(proved.then(|| Server { runtime, dir: dir.clone() }))
+        Ok(proved.then(|| {
+            let (addr, token) = (runtime.addr, runtime.token.clone());
+            let address = Address { addr, host: addr.to_string(), token };
+            Proven { server: Server { address, dir: Some(dir.clone()) }, runtime }
+        }))
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
-        self.runtime.addr
-    }
-
-    /// All that the runtime file says.
-    pub fn runtime(&self) -> &Runtime {
-        &self.runtime
+        self.address.addr
     }
 
     /// The body of `GET target`: JSON text, as the server wrote it.
     pub fn get_json(&self, target: &str) -> Result<String, Error> {
-        let (addr, ask) = (self.addr(), Ask::get(target));
+        let (to, ask) = (&self.address, Ask::get(target));
         let body = runtime()?.block_on(async {
-            let response = http::exchange(addr, self.token(), ask, ANSWER_TIMEOUT).await?;
-            http::read(addr, response, ANSWER_TIMEOUT).await
+            let response = http::exchange(to, ask, ANSWER_TIMEOUT).await?;
+            http::read(to.addr, response, ANSWER_TIMEOUT).await
         })?;
         self.text(body)
+    }
+
+    /// The answer of `GET target`, read.
+    ///
+    /// # Errors
+    /// As any request; an answer of a server of another version may not be understood.
+    pub fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, Error> {
+        serde_json::from_str(&self.get_json(target)?).map_err(|error| self.protocol(&error))
+    }
+
+    /// The id of the journal that it serves, which it names with every page of events.
+    ///
+    /// # Errors
+    /// As any request.
+    pub fn journal_id(&self) -> Result<String, Error> {
+        let (to, target) = (&self.address, target(path::EVENTS, [("limit", "1")]));
+        let answer = http::exchange(to, Ask::get(&target), ANSWER_TIMEOUT);
+        let response = runtime()?.block_on(answer)?;
+        let named = response.headers().get(header::JOURNAL).and_then(|id| id.to_str().ok());
+        named.map(str::to_owned).ok_or_else(|| self.protocol(&"it does not name its journal"))
     }
 
     /// Appends events: `events` is the JSON of one emit request or of an array of them. A server that says that they
@@ -121,8 +166,7 @@ impl Server {
     /// # Errors
     /// As any request; an answer of a server of another version may not be understood.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let text = self.get_json(&target(path::METRICS, [("format", "json")]))?;
-        serde_json::from_str(&text).map_err(|error| self.protocol(&error))
+        self.get(&target(path::METRICS, [("format", "json")]))
     }
 
     /// Asks for the safe stop. The answer comes before the server has stopped.
@@ -135,20 +179,16 @@ impl Server {
         Stream::open(self.clone(), target.to_owned(), last_event_id)
     }
 
-    /// The server that holds the same directory now.
+    /// The server that holds the same directory now. One elsewhere is where it was.
     fn again(&self) -> Option<Server> {
-        Server::find(&self.dir).ok().flatten()
-    }
-
-    fn token(&self) -> &str {
-        &self.runtime.token
+        Server::find(self.dir.as_ref()?).ok().flatten().map(|proven| proven.server)
     }
 
     fn post(&self, target: &str, body: &str) -> Result<String, Error> {
-        let (addr, ask) = (self.addr(), Ask::post(target, Bytes::copy_from_slice(body.as_bytes())));
+        let (to, ask) = (&self.address, Ask::post(target, Bytes::copy_from_slice(body.as_bytes())));
         let body = runtime()?.block_on(async {
-            let response = http::exchange(addr, self.token(), ask, ANSWER_TIMEOUT).await?;
-            http::read(addr, response, ANSWER_TIMEOUT).await
+            let response = http::exchange(to, ask, ANSWER_TIMEOUT).await?;
+            http::read(to.addr, response, ANSWER_TIMEOUT).await
         })?;
         self.text(body)
     }
@@ -194,9 +234,12 @@ pub fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// Reads the runtime file. One that is not whole is as good as none: it is written atomically, so no server of
-/// ours left it.
-fn read_runtime(dir: &DataDir) -> Result<Option<Runtime>, crate::error::Error> {
+/// What the runtime file says, which nobody may believe by itself. One that is not whole is as good as none: it is written
+/// atomically, so no server of ours left it.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn runtime_file(dir: &DataDir) -> Result<Option<Runtime>, crate::error::Error> {
     let bytes = guard::read_if_present(&dir.server_json(), RUNTIME_BYTES_MAX)?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }

@@ -145,8 +145,7 @@ impl Stream {
         let mut ask = Ask::get(&self.target);
         ask.accept = "text/event-stream";
         ask.last_event_id = Some(self.last_event_id.as_str()).filter(|id| !id.is_empty());
-        let addr = self.server.addr();
-        let answer = exchange(addr, self.server.token(), ask, ANSWER_TIMEOUT);
+        let answer = exchange(&self.server.address, ask, ANSWER_TIMEOUT);
         let response = self.runtime.block_on(answer)?;
         self.decoder = Decoder::default();
         self.ended = response.status() == hyper::StatusCode::NO_CONTENT;

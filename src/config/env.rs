@@ -14,7 +14,7 @@ pub const VARIABLES: [(&str, &str); 11] = [
     ("MNEMOSYNE_DISABLE_EVENTS", "record nothing (1, true, yes, on)"),
     ("MNEMOSYNE_DISABLE_AUTO_START_API", "never start a server on its own (1, true, yes, on)"),
     ("MNEMOSYNE_SERVER", "URL of a server elsewhere, unless --server names one"),
-    ("MNEMOSYNE_TOKEN_FILE", "file with the token of that server"),
+    ("MNEMOSYNE_TOKEN_FILE", "file with the token of that server, unless --token-file names one"),
     ("MNEMOSYNE_LOG", "level of the server's own log: error, warn, info, debug, trace"),
     ("NO_COLOR", "no colours, whatever the terminal"),
     ("CLAUDE_CONFIG_DIR", "where Claude Code keeps its transcripts"),
@@ -149,13 +149,15 @@ pub fn one_arena() -> Option<(&'static str, &'static str)> {
 }
 
 /// What a server that runs on its own gets of this process's environment: where its files are, and our own variables. The rest
-/// is the agent's, and may hold secrets that a process which lives for days has no use for.
+/// is the agent's, and may hold secrets that a process which lives for days has no use for. Which server others ask is none of its
+/// business either.
 pub fn for_server() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
+        let elsewhere = matches!(&*name, "MNEMOSYNE_SERVER" | "MNEMOSYNE_TOKEN_FILE");
         matches!(&*name, "HOME" | "PATH" | ARENAS | TUNABLES)
             || name.starts_with("XDG_")
-            || name.starts_with("MNEMOSYNE_")
+            || (name.starts_with("MNEMOSYNE_") && !elsewhere)
     })
 }
 

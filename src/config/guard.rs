@@ -79,8 +79,12 @@ fn refuse_link(path: &Path, error: std::io::Error) -> Error {
 /// # Errors
 /// As [`open`], and [`Error::UnsafePath`] when it is larger.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    read_all(&open(path, How::Read)?, path, bytes_max)
+}
+
+fn read_all(file: &File, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    open(path, How::Read)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     if bytes.len() as u64 > bytes_max {
         return Err(Error::UnsafePath {
             path: path.into(),
@@ -88,6 +92,23 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
         });
     }
     Ok(bytes)
+}
+
+/// Reads a file of the user's that holds a secret: nobody else may read or change it.
+///
+/// # Errors
+/// As [`read`], and [`Error::UnsafePath`] when it belongs to another user or others may read or write it.
+pub fn read_secret(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    let file = open(path, How::Read)?;
+    let meta = file.metadata().map_err(Error::io("inspect", path))?;
+    let unsafe_path = |reason: &str| Err(Error::UnsafePath { path: path.into(), reason: reason.into() });
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return unsafe_path("it belongs to another user");
+    }
+    if meta.mode() & 0o077 != 0 {
+        return unsafe_path("others may read or change it: `chmod 600` it");
+    }
+    read_all(&file, path, bytes_max)
 }
 
 /// Like [`read`], but a file that does not exist is `None`.

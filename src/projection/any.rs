@@ -1,6 +1,8 @@
 //! A projection whose type is not known here: what the registry's rows are made of.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::runner::{Progress, Source, state_anew, state_at};
@@ -216,12 +218,12 @@ fn no_form<P: Projection>(form: &str, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// What `state` prints and `GET /state/{projection}` answers with.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct StateView {
     /// [`STATE_VERSION`].
     pub version: u32,
     /// The projection.
-    pub projection: &'static str,
+    pub projection: Cow<'static, str>,
     /// The last event folded; 0 before the first.
     pub seq: Seq,
     /// How many events up to there are not in the state, because they could not be read; see [`Fold::missing`].
@@ -240,7 +242,7 @@ impl StateView {
     pub fn of(fold: &dyn AnyFold) -> Result<StateView> {
         Ok(StateView {
             version: STATE_VERSION,
-            projection: fold.name(),
+            projection: fold.name().into(),
             seq: fold.seq(),
             missing: fold.missing(),
             hash: fold.hash()?.to_string(),

@@ -80,6 +80,11 @@ impl<P: Projection> Fold<P> {
         &self.state
     }
 
+    /// The same, for whoever needs no more of the fold.
+    pub fn into_state(self) -> P::State {
+        self.state
+    }
+
     /// The last seq that was folded; zero before the first.
     pub fn seq(&self) -> Seq {
         self.seq

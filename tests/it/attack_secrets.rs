@@ -147,6 +147,30 @@ fn a_thousand_secrets_on_every_way_in_are_found_nowhere() {
             }
         }
     }
+    // Command lines that take a text, a value, a place; variables that name one.
+    for (n, (whole, secret)) in secrets.iter().take(KINDS.len()).enumerate() {
+        let url = format!("http://me:{secret}@127.0.0.1:9");
+        let private = crate::cli_elsewhere::private(&world, &format!("t{n}"), whole);
+        let private = private.to_str().expect("UTF-8");
+        for args in [
+            &["annotate", "1", whole][..],
+            &["annotate", whole, "x"],
+            &["config", "set", "server.addr", whole],
+            &["config", "set", whole, "1"],
+            &["config", "get", whole],
+            &["init", "--dry-run", whole],
+            &["events", "--record", "--server", &url, "--token-file", private],
+            &["events", "--record", "--server", whole],
+            &["events", "--record", "--server", "http://127.0.0.1:9", "--token-file", private],
+            &["gc", "--server", whole],
+        ] {
+            let mut command = world.command(args);
+            command.env("MNEMOSYNE_SERVER", if n % 2 == 0 { &url } else { "" });
+            let ran = Running::start(&mut command).wait();
+            said.push((format!("{args:?}"), [ran.stdout, ran.stderr].concat().into_bytes()));
+        }
+        std::fs::remove_file(private).expect("removed");
+    }
     let server = world.server();
     let stream = server.sse("/events/stream?from=1", &[]);
     for some in secrets.chunks(100) {

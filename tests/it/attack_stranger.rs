@@ -11,13 +11,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Listens, answers everything as a friendly server would, and keeps every byte.
-struct Stranger {
-    addr: String,
+pub(crate) struct Stranger {
+    pub(crate) addr: String,
     heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Stranger {
-    fn on(addr: &str) -> Stranger {
+    pub(crate) fn on(addr: &str) -> Stranger {
+        let body = r#"{"status":"ok","seqs":[1],"events":[]}"#;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:";
+        Stranger::answering(addr, format!("{head} {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// One that answers everything with these bytes.
+    pub(crate) fn answering(addr: &str, answer: String) -> Stranger {
         let listener = TcpListener::bind(addr).expect("the port is free");
         let addr = listener.local_addr().expect("its address").to_string();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -25,7 +32,7 @@ impl Stranger {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let kept = kept.clone();
+                let (kept, answer) = (kept.clone(), answer.clone());
                 std::thread::spawn(move || {
                     stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a bound");
                     let mut chunk = [0; 4096];
@@ -34,11 +41,6 @@ impl Stranger {
                             return;
                         }
                         kept.lock().expect("what was heard").extend_from_slice(&chunk[..n]);
-                        let body = r#"{"status":"ok","seqs":[1],"events":[]}"#;
-                        let answer = format!(
-                            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                            body.len()
-                        );
                         if stream.write_all(answer.as_bytes()).is_err() {
                             return;
                         }
@@ -49,7 +51,7 @@ impl Stranger {
         Stranger { addr, heard }
     }
 
-    fn heard(&self) -> String {
+    pub(crate) fn heard(&self) -> String {
         String::from_utf8_lossy(&self.heard.lock().expect("what was heard")).into_owned()
     }
 }

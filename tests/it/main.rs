@@ -17,6 +17,8 @@ mod cli_api_server;
 mod cli_basics;
 /// `demo`: a first look, and that nothing is left of it.
 mod cli_demo;
+/// `--server`: the same from a server elsewhere, and nothing of this machine.
+mod cli_elsewhere;
 /// `events`: filters, ranges, damage.
 mod cli_events;
 /// `import` as a command: arguments, ways in, output.
@@ -43,6 +45,8 @@ mod import_transcripts;
 mod init;
 /// `internal`: a start that is told twice is one event.
 mod internal;
+/// Claude Code itself, where it is at hand.
+mod real_claude;
 /// Real input, and what it must become.
 mod real_hooks;
 
@@ -59,6 +63,8 @@ mod state;
 
 /// Pages in a real browser.
 mod attack_browser;
+/// Who else might get the token of a server elsewhere.
+mod attack_elsewhere;
 /// Hostile files.
 mod attack_files;
 /// What somebody who can connect may cost.

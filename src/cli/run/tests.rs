@@ -74,6 +74,8 @@ impl Stage {
             out,
             interrupt: crate::cli::interrupt::Interrupt::default(),
             data_dir_flag: None,
+            server_flag: None,
+            token_file_flag: None,
             run: None,
         };
         (context, stderr)
@@ -81,8 +83,15 @@ impl Stage {
 
     fn run(&self, recorded: bool, record: bool, body: Body) -> (Exit, String) {
         let (mut context, stderr) = self.context();
-        let command =
-            Command { name: "trial", about: "", recorded, hidden: false, arguments: |c| c, run: body };
+        let command = Command {
+            name: "trial",
+            about: "",
+            recorded,
+            reach: crate::cli::Reach::Machine,
+            hidden: false,
+            arguments: |c| c,
+            run: body,
+        };
         let matches = clap::Command::new("trial").get_matches_from(["trial"]);
         let exit = wrapped(&command, record, &matches, vec!["--deep".into()], &mut context, false);
         (exit, stderr.text())

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::client::Address;
 use crate::config::DataDir;
-use crate::wire::Runtime;
 
 const BOUND: Duration = Duration::from_secs(20);
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -39,19 +39,10 @@ fn chunk(text: &str) -> String {
 }
 
 fn open(addr: SocketAddr) -> Stream {
-    let runtime = Runtime {
-        addr,
-        pid: 1,
-        start_ticks: 1,
-        token: "t".into(),
-        instance_id: "i".into(),
-        journal_id: "j".into(),
-        version: "0".into(),
-        started_at: "t".into(),
-    };
     // Nobody holds it, so the server is looked for where it was.
-    let dir = DataDir::at("/nonexistent");
-    Stream::open(Server { runtime, dir }, "/events/stream".into(), Some(3)).unwrap()
+    let dir = Some(DataDir::at("/nonexistent"));
+    let address = Address { addr, host: addr.to_string(), token: "t".into() };
+    Stream::open(Server { address, dir }, "/events/stream".into(), Some(3)).unwrap()
 }
 
 /// The ids up to the end.

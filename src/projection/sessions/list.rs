@@ -54,6 +54,15 @@ impl std::str::FromStr for StateFilter {
     }
 }
 
+impl std::fmt::Display for StateFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            StateFilter::In(phase) => phase.name(),
+            StateFilter::Dead => "dead",
+        })
+    }
+}
+
 impl ListQuery {
     fn wants(&self, id: &str, session: &Session, looking: &Looking<'_>) -> bool {
         fn bare(name: &str) -> &str {

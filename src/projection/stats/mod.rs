@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::tokens::{Messages, TokenTable};
 use super::Mark;
@@ -111,6 +111,13 @@ impl Serialize for Group {
             Group::Unnamed => serializer.serialize_none(),
             Group::Others => serializer.serialize_str("(others)"),
         }
+    }
+}
+
+/// As its words. Whether they are a name or a time is said by what the figures are broken down by.
+impl<'de> Deserialize<'de> for Group {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Group, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map_or(Group::Unnamed, Group::Named))
     }
 }
 

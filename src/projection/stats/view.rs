@@ -1,6 +1,8 @@
 //! The JSON form of statistics: the body of `GET /stats` and what `stats --json` prints.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::tokens::{TokenFigures, TokenTable};
 use super::{Figures, Group, Query, Stats};
@@ -27,7 +29,7 @@ pub enum Topic {
 }
 
 /// The whole answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatsView {
     /// See [`VERSION`].
     pub version: u32,
@@ -36,7 +38,7 @@ pub struct StatsView {
     /// As it was asked for.
     pub until: Option<Timestamp>,
     /// As it was asked for.
-    pub by: Option<&'static str>,
+    pub by: Option<Cow<'static, str>>,
     /// Events whose payload could not be read, and records that are no event to this version; they are in no figure but
     /// `events`, the latter in none.
     pub unreadable: u64,
@@ -51,18 +53,18 @@ pub struct StatsView {
 }
 
 /// Seqs that are in no figure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapView {
     /// First of them.
     pub from_seq: u64,
     /// Last of them.
     pub to_seq: u64,
     /// Why.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 /// The figures of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupView {
     /// Its hour, day, session or project; null for what has none.
     pub key: Group,
@@ -72,7 +74,7 @@ pub struct GroupView {
 }
 
 /// Figures, as far as they were asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FiguresView {
     /// All events.
     pub events: u64,
@@ -80,21 +82,21 @@ pub struct FiguresView {
     #[serde(flatten)]
     pub seqs: Counted,
     /// Commands, the most frequent first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub commands: Option<Vec<CommandView>>,
     /// Sessions.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sessions: Option<SessionsView>,
     /// Failures and the recorder's own events.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub health: Option<HealthFiguresView>,
     /// Tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tokens: Option<TokensView>,
 }
 
 /// Failures and the recorder's own events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthFiguresView {
     /// What ended, and what of it failed.
     pub rates: RatesView,
@@ -107,16 +109,16 @@ pub struct HealthFiguresView {
 }
 
 /// How often a kind of the recorder's own events came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnView {
     /// The kind.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// How often.
     pub count: u64,
 }
 
 /// Tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokensView {
     /// Over all models.
     pub total: TokenCounts,
@@ -125,7 +127,7 @@ pub struct TokensView {
 }
 
 /// The tokens of some messages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenCounts {
     /// Model messages, each once.
     pub messages: u64,
@@ -141,7 +143,7 @@ pub struct TokenCounts {
 }
 
 /// The tokens of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelView {
     /// Its name.
     pub model: String,
@@ -176,10 +178,37 @@ impl TokensView {
     }
 }
 
+impl StatsView {
+    /// The same with this topic alone.
+    #[must_use]
+    pub fn only(mut self, topic: Topic) -> StatsView {
+        let groups = self.groups.iter_mut().flatten().map(|group| &mut group.figures);
+        for figures in std::iter::once(&mut self.total).chain(groups) {
+            figures.keep(topic);
+        }
+        self
+    }
+}
+
 impl FiguresView {
+    fn keep(&mut self, topic: Topic) {
+        if topic != Topic::Commands {
+            self.commands = None;
+        }
+        if topic != Topic::Sessions {
+            self.sessions = None;
+        }
+        if topic != Topic::Health {
+            self.health = None;
+        }
+        if topic != Topic::Tokens {
+            self.tokens = None;
+        }
+    }
+
     fn of(figures: &Figures, topic: Option<Topic>) -> FiguresView {
         let wants = |this: Topic| topic.is_none_or(|topic| topic == this);
-        let own = figures.own.iter().map(|(kind, count)| OwnView { kind: kind.name(), count: *count });
+        let own = figures.own.iter().map(|(kind, count)| OwnView { kind: kind.name().into(), count: *count });
         FiguresView {
             events: figures.events,
             seqs: figures.seqs.into(),
@@ -205,13 +234,13 @@ pub fn stats(stats: &Stats, progress: &Progress, query: &Query, topic: Option<To
     let gaps = progress.gaps.iter().map(|gap| GapView {
         from_seq: gap.from.get(),
         to_seq: gap.to.get(),
-        reason: gap.reason.as_str(),
+        reason: gap.reason.as_str().into(),
     });
     StatsView {
         version: VERSION,
         since: query.since,
         until: query.until,
-        by: query.by.map(super::By::name),
+        by: query.by.map(|by| by.name().into()),
         unreadable: stats.unread + progress.undecodable,
         gaps: gaps.collect(),
         messages_forgotten: stats.messages_forgotten(),

@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ const LOOK_BACK: u64 = 200_000;
 const LOOK_AHEAD: u64 = 50_000;
 
 /// How sure a link is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sure {
     /// An id on record says so.
@@ -61,7 +61,7 @@ impl Sure {
 }
 
 /// What makes one event a cause of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The event names its cause.
@@ -114,7 +114,7 @@ impl Rule {
 }
 
 /// One event led to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// What happened.
     pub effect: Seq,
@@ -131,7 +131,7 @@ pub struct Link {
 }
 
 /// An event of the chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its place.
     pub seq: Seq,
@@ -146,12 +146,12 @@ pub struct Node {
     /// What happened, on one line.
     pub summary: String,
     /// People's notes on it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<Note>,
 }
 
 /// An event names a cause that was not found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absent {
     /// The event.
     pub seq: Seq,
@@ -160,7 +160,7 @@ pub struct Absent {
 }
 
 /// What was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Searched {
     /// The first seq.
     pub from_seq: Seq,
@@ -173,7 +173,7 @@ pub struct Searched {
 }
 
 /// What `why --json` prints and `GET /events/{seq}?why=1` answers with.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Why {
     /// [`VERSION`].
     pub version: u32,

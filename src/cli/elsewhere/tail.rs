@@ -1,0 +1,174 @@
+//! `tail --server`: the newest events there, and with `-f` its stream.
+//!
+//! A connection that breaks is opened again after the last event that was shown. A server that stops in order ends the following: the next
+//! one lets nobody in with this token.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::super::cursor_file::CursorFile;
+use super::super::lines::Lines;
+use super::super::tail::{Args, SETTLE_EVENTS_MAX, SETTLE_EVERY, show_frame};
+use super::super::{Context, Exit, Outcome, display, events as here};
+use super::events::{Met, Pages, Part};
+use super::{asked, complete, tail_of, told};
+use crate::client::{Next, Server};
+use crate::error::Error;
+use crate::event::{Place, Seq, Timestamp};
+use crate::wire::path;
+
+/// How long to wait for an event before looking whether the user wants to end.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+pub(in crate::cli) fn tail(
+    mut args: Args,
+    (since, until): (Option<Timestamp>, Option<Place>),
+    server: &Server,
+    context: &mut Context,
+) -> Result<Outcome, Error> {
+    complete(&mut args.filters, server, context)?;
+    let journal = args.cursor_file.is_some().then(|| server.journal_id().map_err(told)).transpose()?;
+    let file = args.cursor_file.as_deref().map(|path| CursorFile::open(path, journal)).transpose()?;
+    let tail = tail_of(server)?;
+    let cursor = file.as_ref().and_then(CursorFile::cursor);
+    let mut follower = Follower { args, server, file, cursor: tail, unsettled: 0, settled: Instant::now() };
+    let mut lines = Lines::default();
+    if let Some(cursor) = cursor {
+        if cursor > tail {
+            return Err(Error::CursorAhead { asked: cursor.get(), last: tail.get() });
+        }
+        follower.cursor = cursor;
+        if !follower.args.follow {
+            follower.pages(Some(cursor.next().get()), None, None, None, &mut lines, context)?;
+            follower.cursor = tail;
+        }
+    } else {
+        let (from, all) = (follower.args.from, since.is_some() || follower.args.from.is_some());
+        let newest = follower.args.lines.or((!all).then_some(10));
+        match newest {
+            Some(newest) if !all && until.is_none() => follower.newest(newest, tail, &mut lines, context)?,
+            newest => follower.pages(from, since, until, newest, &mut lines, context)?,
+        }
+    }
+    follower.settle(context)?;
+    if !follower.args.follow {
+        return here::end(&lines, context);
+    }
+    let followed = follower.follow(&mut lines, context);
+    // What was shown before an error was shown.
+    let settled = follower.settle(context);
+    followed.and(settled)?;
+    let summary = display::counted(lines.events, "event");
+    Ok(Outcome { exit: Exit::Interrupted, summary: Some(format!("interrupted after {summary}")) })
+}
+
+struct Follower<'a> {
+    args: Args,
+    server: &'a Server,
+    file: Option<CursorFile>,
+    /// The last seq that was shown or skipped.
+    cursor: Seq,
+    /// Events shown since the output was last handed on,
+    unsettled: u32,
+    /// and when that was.
+    settled: Instant,
+}
+
+impl Follower<'_> {
+    /// The newest events that match: the server finds them from its end.
+    fn newest(&self, lines: usize, tail: Seq, shown: &mut Lines, context: &mut Context) -> Result<(), Error> {
+        if lines == 0 || tail == Seq::ZERO {
+            return Ok(());
+        }
+        let ends = [("tail".to_owned(), lines.to_string()), ("until".to_owned(), tail.to_string())];
+        let target = self.target(ends);
+        let mut stream = self.server.stream(&target, None).map_err(told)?;
+        loop {
+            match stream.next(LOOK_AROUND).map_err(told)? {
+                Next::Frame(frame) => show_frame(&frame, shown, context)?,
+                Next::Quiet => {}
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    /// A part from its beginning, or the newest so many of it.
+    fn pages(
+        &self,
+        from: Option<u64>,
+        since: Option<Timestamp>,
+        until: Option<Place>,
+        newest: Option<usize>,
+        lines: &mut Lines,
+        context: &mut Context,
+    ) -> Result<(), Error> {
+        let part = Part { from, since, until, limit: None };
+        let mut pages = Pages::begin(&self.args.filters, part, self.server)?;
+        let mut kept: VecDeque<Met> = VecDeque::new();
+        while let Some(met) = pages.next()? {
+            let Some(newest) = newest else {
+                met.show(None, lines, context)?;
+                continue;
+            };
+            kept.push_back(met);
+            if kept.len() > newest {
+                kept.pop_front();
+            }
+        }
+        kept.iter().try_for_each(|met| met.show(None, lines, context))
+    }
+
+    fn follow(&mut self, lines: &mut Lines, context: &mut Context) -> Result<(), Error> {
+        context.interrupt.take_over();
+        let target = self.target([]);
+        let mut stream = self.server.stream(&target, Some(self.cursor.get())).map_err(told)?;
+        context.out.detail("following the server's stream");
+        loop {
+            if context.interrupt.is_asked() {
+                return Ok(());
+            }
+            match stream.next(LOOK_AROUND).map_err(told)? {
+                Next::Frame(frame) => {
+                    show_frame(&frame, lines, context)?;
+                    if let Ok(seq) = frame.last_event_id.parse() {
+                        self.cursor = self.cursor.max(seq);
+                    }
+                    self.shown(context)?;
+                }
+                Next::Quiet => self.settle(context)?,
+                Next::End => {
+                    let message = format!(
+                        "the server at {} has stopped; what comes next is after seq {}",
+                        self.server.addr(),
+                        self.cursor
+                    );
+                    return Err(Error::Server { code: "server_stopped", message });
+                }
+            }
+        }
+    }
+
+    fn target(&self, more: impl IntoIterator<Item = (String, String)>) -> String {
+        let pairs: Vec<_> = self.args.filters.pairs().into_iter().chain(more).collect();
+        asked(path::STREAM, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    /// One more was shown.
+    fn shown(&mut self, context: &mut Context) -> Result<(), Error> {
+        self.unsettled += 1;
+        if self.unsettled >= SETTLE_EVENTS_MAX || self.settled.elapsed() >= SETTLE_EVERY {
+            self.settle(context)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what was shown, and then notes that it was.
+    fn settle(&mut self, context: &mut Context) -> Result<(), Error> {
+        context.out.flush()?;
+        (self.unsettled, self.settled) = (0, Instant::now());
+        match &mut self.file {
+            Some(file) => file.save(self.cursor),
+            None => Ok(()),
+        }
+    }
+}
