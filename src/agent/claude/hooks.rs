@@ -16,14 +16,21 @@ pub struct Hook {
     /// What stands as its matcher; none where the hook has no matcher, or has one that is a list of things to watch.
     /// Without a matcher everything passes.
     pub matcher: Option<&'static str>,
+    /// Whether [`CLAUDE_CODE_MIN`] knows it. Settings may name others, which are passed over; a plugin may not: one name that the
+    /// agent does not know, and it loads none of the plugin's hooks.
+    pub known_to_min: bool,
 }
 
 const fn on_tools(name: &'static str) -> Hook {
-    Hook { name, matcher: Some("*") }
+    Hook { name, matcher: Some("*"), known_to_min: true }
 }
 
 const fn on(name: &'static str) -> Hook {
-    Hook { name, matcher: None }
+    Hook { name, matcher: None, known_to_min: true }
+}
+
+const fn newer(name: &'static str) -> Hook {
+    Hook { name, matcher: None, known_to_min: false }
 }
 
 /// Every hook that is registered, in the order in which a session meets them.
@@ -48,11 +55,11 @@ pub const HOOKS: &[Hook] = &[
     on("TaskCompleted"),
     on("TeammateIdle"),
     on("CwdChanged"),
-    on("DirectoryAdded"),
+    newer("DirectoryAdded"),
     on("FileChanged"),
     on("ConfigChange"),
     on("WorktreeRemove"),
-    on("PostModelSwitch"),
+    newer("PostModelSwitch"),
     on("PreCompact"),
     on("PostCompact"),
     on("Stop"),

@@ -2,7 +2,7 @@
 //!
 //! A plugin does not know where the program is installed, so it calls a script beside the file that looks on the search
 //! path and does nothing where there is none. Its calls carry `--plugin`, and stand aside where the settings register the
-//! same hook ([`super::registration`]).
+//! same hook ([`super::registration`]). It leaves out the hooks that not every agent knows which it may meet: one of those would cost it all.
 
 use serde_json::{Map, json};
 
@@ -15,7 +15,7 @@ const SCRIPT: &str = "${CLAUDE_PLUGIN_ROOT}/.claude-plugin/hooks/hook.sh";
 pub fn hooks_json() -> String {
     let handler = json!({"type": "command", "command": "sh", "args": [SCRIPT], "timeout": TIMEOUT_SECONDS});
     let mut hooks = Map::new();
-    for hook in HOOKS {
+    for hook in HOOKS.iter().filter(|hook| hook.known_to_min) {
         let mut group = Map::new();
         if let Some(matcher) = hook.matcher {
             group.insert("matcher".into(), matcher.into());

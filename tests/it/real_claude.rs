@@ -1,0 +1,128 @@
+//! Claude Code itself, cut off from the network and logged in nowhere: it takes our plugin and our settings, and a session of it is on
+//! record. Such a session ends at once, for nobody may answer its prompt, but its hooks are called as in any other.
+//!
+//! `MNEMOSYNE_TEST_CLAUDE=PATH` names the program; without it these tests say `SKIPPED`.
+
+use crate::init::Machine;
+use crate::support::{Ran, Running, kinds, skipped};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// A program of that size, on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Agent {
+    program: PathBuf,
+    /// How a process is kept from the network.
+    cut_off: &'static [&'static str],
+    machine: Machine,
+}
+
+impl Agent {
+    fn new() -> Option<Agent> {
+        let Some(program) = std::env::var_os("MNEMOSYNE_TEST_CLAUDE").map(PathBuf::from) else {
+            skipped(
+                "MNEMOSYNE_TEST_CLAUDE names no Claude Code: the plugin and the settings are tried on none",
+            );
+            return None;
+        };
+        let works = |line: &&[&str]| {
+            Command::new("unshare").args(*line).arg("true").output().is_ok_and(|ran| ran.status.success())
+        };
+        let ways: [&'static [&'static str]; 2] = [&["-n"], &["-rn"]];
+        let Some(cut_off) = ways.into_iter().find(works) else {
+            skipped(
+                "a process cannot be cut off from the network here, and Claude Code is not let loose on it",
+            );
+            return None;
+        };
+        let program = program.canonicalize().expect("MNEMOSYNE_TEST_CLAUDE names a program");
+        Some(Agent { program, cut_off, machine: Machine::new() })
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let home = self.machine.world.home();
+        let mut path = home.join("bin").into_os_string();
+        path.push(":/usr/bin:/bin");
+        let mut command = Command::new("unshare");
+        command
+            .args(self.cut_off)
+            .arg(&self.program)
+            .args(args)
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", home)
+            .env("MNEMOSYNE_DATA_DIR", self.machine.world.data())
+            .env("MNEMOSYNE_DISABLE_AUTO_START_API", "1")
+            .env("DISABLE_AUTOUPDATER", "1")
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .current_dir(self.machine.app())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Running::start(&mut command).wait_at_most(PATIENCE)
+    }
+
+    #[track_caller]
+    fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?} {ran}");
+        ran.stdout
+    }
+
+    /// A session that nobody answers; what is on record of it.
+    #[track_caller]
+    fn session(&self) -> Vec<String> {
+        let before =
+            self.machine.world.data().exists().then(|| self.machine.world.events([]).len()).unwrap_or(0);
+        let ran = self.run(&["-p", "hello"]);
+        assert!(ran.code.is_some(), "{ran}");
+        let events = self.machine.world.events([]);
+        kinds(&events[before..]).into_iter().map(str::to_owned).collect()
+    }
+
+    fn install_plugin(&self) {
+        let market = self.machine.world.home().join("market");
+        crate::attack_plants::copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".claude-plugin"), &{
+            std::fs::create_dir(&market).expect("a directory");
+            market.join(".claude-plugin")
+        });
+        let market = market.to_str().expect("UTF-8");
+        let said = self.ok(&["plugin", "validate", market]);
+        assert!(said.contains("Validation passed") && !said.contains("warning"), "{said}");
+        self.ok(&["plugin", "validate", &format!("{market}/.claude-plugin/plugin.json")]);
+        self.ok(&["plugin", "marketplace", "add", market]);
+        self.ok(&["plugin", "install", "mnemosyne@mnemosyne"]);
+        // What is valid need not load.
+        let listed = self.ok(&["plugin", "list"]);
+        assert!(listed.contains("enabled") && !listed.contains("failed"), "{listed}");
+    }
+
+    fn register(&self) {
+        let data = self.machine.world.data();
+        let data = data.to_str().expect("UTF-8");
+        self.machine.ok(&["--data-dir", data, "init", "--claude", "--user", "--yes"]);
+    }
+}
+
+const SESSION: [&str; 4] = ["session_started", "prompt_submitted", "turn_failed", "session_ended"];
+
+#[test]
+fn the_plugin_is_valid_loads_and_records_a_session() {
+    let Some(agent) = Agent::new() else { return };
+    agent.install_plugin();
+    assert_eq!(agent.session(), SESSION);
+}
+
+#[test]
+fn what_init_registers_records_a_session_and_beside_the_plugin_once() {
+    let Some(agent) = Agent::new() else { return };
+    agent.register();
+    let with_runs = agent.session();
+    assert_eq!(with_runs, SESSION);
+    agent.install_plugin();
+    assert_eq!(agent.session(), SESSION, "with both each event is recorded once");
+    agent.machine.ok(&["init", "--undo", "--user", "--yes"]);
+    assert_eq!(agent.session(), SESSION, "and the plugin alone goes on");
+}
