@@ -6,8 +6,8 @@
 //!
 //! How: whoever wants a server first looks at the lock of the data directory, which names a running one. Where there is
 //! none, it takes a file lock on `start.json` without waiting: who does not get it leaves, because somebody else is at it.
-//! Who does reads in that file what came of the last start. A process that is still starting is left to it. After one that
-//! failed the next start waits: [`REST_FIRST`], twice that after the next failure, at most [`REST_MAX`]; a start that lies
+//! Who does reads in that file what came of the last start. A process that is still starting is left to it. One that came up and was
+//! killed later did not fail to start. After one that failed the next start waits: [`REST_FIRST`], twice that after the next failure, at most [`REST_MAX`]; a start that lies
 //! longer back than [`FORGOTTEN_AFTER`] does not count. The file is written before the process is started: where nothing can
 //! be written, nothing is started. An orderly stop takes the file away, so a server that was stopped or that left for want of
 //! sessions is started again by the next prompt.
@@ -27,6 +27,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::detach;
+use crate::client;
 use crate::clock::{Clock, ProcessStamp, SystemClock};
 use crate::config::guard::{self, How};
 use crate::config::{DataDir, Env};
@@ -70,7 +71,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether it failed: the process is gone, and it did not stop in order, for that takes the file away.
+    /// Whether its process is gone without having stopped in order, for that takes the file away. It failed, unless [`has_served`].
     pub fn has_failed(&self) -> bool {
         !self.process.is_some_and(ProcessStamp::is_alive)
     }
@@ -117,11 +118,12 @@ pub fn ensure_server(dir: &DataDir, env: &Env) -> Result<Start, Error> {
         if !last.has_failed() {
             return Ok(Start::Present);
         }
-        if last.is_within(last.rest(), now) {
+        if !has_served(dir, last) && last.is_within(last.rest(), now) {
             return Ok(Start::Resting);
         }
     }
-    let mut attempt = Attempt::follow(last.as_ref(), now);
+    let failed = last.as_ref().filter(|last| !has_served(dir, last));
+    let mut attempt = Attempt::follow(failed, now);
     let write = |file: &mut File, attempt: &Attempt| write(file, attempt).map_err(Error::io("write", &path));
     write(&mut file, &attempt)?;
     let started = start(dir);
@@ -149,6 +151,15 @@ pub fn forget(dir: &DataDir) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Whether what was started came up: it wrote `server.json`, which a server that is killed leaves behind. That proves nothing of who
+/// listens now, only that the start did not fail.
+pub fn has_served(dir: &DataDir, attempt: &Attempt) -> bool {
+    let runtime = client::runtime_file(dir).ok().flatten();
+    runtime.zip(attempt.process).is_some_and(|(runtime, process)| {
+        (runtime.pid, runtime.start_ticks) == (process.pid, process.start_ticks)
+    })
 }
 
 fn is_present(dir: &DataDir) -> bool {

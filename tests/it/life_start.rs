@@ -171,9 +171,9 @@ fn a_server_that_was_killed_is_started_again_and_one_that_was_stopped_too() {
     assert_ne!(first.pid, second.pid);
     second.signal(rustix::process::Signal::KILL);
     second.wait_for_end();
-    // It was killed just after its start, which is told from a failure to start by nothing.
+    // However many failed before it, it came up: nothing rests.
     let mut last = home.last_start().expect("the start of the one that was killed");
-    last["at"] = "2020-01-01T00:00:00Z".into();
+    last["attempts"] = 7.into();
     std::fs::write(home.world.data().join("start.json"), last.to_string()).expect("written");
     home.hook(&prompt("one", "after the kill"));
     let third = wait_for("the third server", || {
@@ -181,8 +181,19 @@ fn a_server_that_was_killed_is_started_again_and_one_that_was_stopped_too() {
         (server.pid != second.pid && server.get("/health").status == 200).then_some(server)
     });
     assert_eq!(home.processes(), [third.pid]);
+    assert_eq!(home.last_start().expect("its start")["attempts"], 1, "what did not fail does not count");
     let events = home.world.events(["--session", "one"]);
     assert_eq!(kinds(&events), ["session_started", "prompt_submitted", "prompt_submitted"]);
+
+    // The control: without the proof that it came up it is a start that failed.
+    third.signal(rustix::process::Signal::KILL);
+    third.wait_for_end();
+    std::fs::remove_file(home.world.data().join("server.json")).expect("removed");
+    let mut last = home.last_start().expect("the start of the one that was killed");
+    last["attempts"] = 7.into();
+    std::fs::write(home.world.data().join("start.json"), last.to_string()).expect("written");
+    home.hook(&prompt("one", "after the second kill"));
+    assert_eq!(home.last_start().as_ref(), Some(&last), "the next start rests");
 }
 
 #[test]

@@ -105,8 +105,15 @@ pub(super) fn auto_start(look: &Look<'_>) -> Found {
     let Some(last) = autostart::last(&look.dir).filter(autostart::Attempt::has_failed) else {
         return Ok(Finding::pass("no start of a server has failed"));
     };
+    let ago = age(last.at, look.now);
+    if autostart::has_served(&look.dir, &last) {
+        return Ok(Finding::warn(
+            format!("a server that a hook started {ago} ago came up and was killed"),
+            "the next prompt starts another",
+        ));
+    }
     let why = last.error.map_or_else(String::new, |error| format!(": {error}"));
-    let (ago, attempts) = (age(last.at, look.now), last.attempts);
+    let attempts = last.attempts;
     Ok(Finding::warn(
         format!(
             "a server that a hook started {ago} ago (attempt {attempts}) is gone without having stopped{why}"
@@ -117,5 +124,5 @@ pub(super) fn auto_start(look: &Look<'_>) -> Found {
 
 pub(super) fn forget_start(look: &Look<'_>) -> Fixed {
     autostart::forget(&look.dir)?;
-    Ok(vec!["forgot the start that failed: the next prompt starts a server".to_owned()])
+    Ok(vec!["forgot the last start: the next prompt starts a server".to_owned()])
 }
