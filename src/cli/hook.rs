@@ -36,7 +36,7 @@ use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::agent::claude::registration;
 use crate::clock::{self, Clock as _, ProcessStamp, SystemClock};
-use crate::config::{DataDir, Env};
+use crate::config::{DataDir, Env, guard};
 use crate::event::{Event, Kind, Redactor};
 use crate::store::inbox::meeting::{self, Voice};
 use crate::store::inbox::{self, Deposit, failed};
@@ -138,14 +138,21 @@ impl Place {
         if !matches!(event.kind.known(), Some(Kind::SessionStarted | Kind::SessionEnded)) {
             return Ok(());
         }
-        self.dir.create().map_err(|error| error.code())?;
+        self.make_ready()?;
         meeting::agree(&self.dir.inbox(), event, agent, Voice::Hook, &SystemClock)
             .map_err(|error| error.code())
     }
 
+    /// Whatever else is not as it must be in the directory: an inbox that is ours takes the event, and `doctor` tells of the rest.
+    fn make_ready(&self) -> Result<(), &'static str> {
+        let Err(error) = self.dir.create() else { return Ok(()) };
+        let ours = guard::check_dir(self.dir.path()).and_then(|()| guard::check_dir(&self.dir.inbox()));
+        ours.map_err(|_| error.code())
+    }
+
     fn deposit(&self, mut event: Event) -> Result<(), &'static str> {
         event.redact(&Redactor::new());
-        self.dir.create().map_err(|error| error.code())?;
+        self.make_ready()?;
         inbox::deposit(&self.dir.inbox(), &event, &SystemClock, Deposit::Os).map_err(|error| error.code())
     }
 }

@@ -444,3 +444,16 @@ fn what_hooks_cost_in_use_is_told_from_what_the_calls_have_left() {
     world.hook(&payload(201));
     assert_eq!(world.events(["--kind", "tool_call_completed"]).len(), 52);
 }
+
+#[test]
+fn the_mark_of_a_full_inbox_goes_when_nothing_waits() {
+    let world = healthy();
+    write(&world, "inbox/full", b"");
+    let mut fix = world.command(["doctor", "--fix", "--json"]);
+    // Nothing of its own to drain either.
+    fix.env("MNEMOSYNE_DISABLE_EVENTS", "1");
+    let ran = Running::start(&mut fix).wait();
+    assert_eq!(verdicts(&ran)["inbox_room"], "pass", "{ran}");
+    assert!(ran.stdout.contains("took away the mark"), "{ran}");
+    assert!(!world.data().join("inbox/full").exists());
+}

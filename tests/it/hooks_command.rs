@@ -1,6 +1,7 @@
 //! The `hook` command from outside: silent, successful and quick to forget about, whatever it is given; what it could not keep
 //! is counted.
 
+use crate::cli_basics::prompt;
 use crate::support::{Ran, Running, World};
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -209,4 +210,29 @@ fn a_hook_neither_takes_the_lock_nor_asks_the_server() {
     world.hook(&payload());
     assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
     assert_eq!(world.inbox_len(), 2);
+}
+
+#[test]
+fn a_sound_inbox_takes_the_event_whatever_else_is_wrong_with_the_directory() {
+    let world = World::new();
+    world.hook(&prompt("one", "before"));
+    for name in ["journal", "snapshots", "index"] {
+        let place = world.data().join(name);
+        std::fs::remove_dir_all(&place).expect("removed");
+        std::fs::write(&place, "planted").expect("written");
+    }
+    std::fs::remove_file(world.data().join(".gitignore")).expect("removed");
+    let started =
+        json!({"session_id": "one", "hook_event_name": "SessionStart", "source": "startup", "cwd": "/"});
+    world.hook(&started);
+    world.hook(&prompt("one", "after"));
+    assert_eq!(world.inbox_len(), 3);
+    let failed = std::fs::read(world.data().join("inbox/failed")).expect("the counter");
+    assert_eq!(failed[8..16], [0; 8], "nothing was lost, so nothing is counted");
+    // The control: what is no inbox takes nothing.
+    std::fs::rename(world.data().join("inbox"), world.home().join("elsewhere")).expect("moved");
+    std::os::unix::fs::symlink(world.home().join("elsewhere"), world.data().join("inbox")).expect("a link");
+    world.hook(&prompt("one", "behind a link"));
+    let behind = std::fs::read_dir(world.home().join("elsewhere")).expect("a directory").count();
+    assert_eq!(behind, 3 + usize::from(world.home().join("elsewhere/failed").exists()));
 }

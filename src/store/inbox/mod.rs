@@ -202,8 +202,11 @@ pub fn is_full(inbox: &Path) -> bool {
     std::fs::symlink_metadata(inbox.join(FULL_MARK)).is_ok()
 }
 
-/// Takes the mark away: there is room again.
-fn clear_full(inbox: &Path) -> Result<()> {
+/// Takes the mark away: there is room again. Who has not counted must know that nothing waits.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn clear_full(inbox: &Path) -> Result<()> {
     let mark = inbox.join(FULL_MARK);
     match std::fs::remove_file(&mark) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", mark)(error)),
