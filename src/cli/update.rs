@@ -11,6 +11,8 @@ use super::{Context, Exit, Outcome, detach};
 use crate::agent::claude::{registration, version};
 use crate::client::Server;
 use crate::error::Error;
+use crate::event::{Filter, Kind, payload};
+use crate::store::{Item, View};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const INSTALL: &str = "cargo install --path . --locked";
@@ -37,7 +39,12 @@ struct InUse {
 #[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let found = in_use(context)?;
-    let others = found.iter().filter(|one| one.version.as_deref() != Some(VERSION)).count();
+    // The journal's history holds older ones; only a newer one counts.
+    let is_other = |one: &&InUse| match &one.version {
+        Some(version) if one.what == "journal" => version::numbers(version) > version::numbers(VERSION),
+        version => version.as_deref() != Some(VERSION),
+    };
+    let others = found.iter().filter(is_other).count();
     let newest = found
         .iter()
         .filter_map(|one| one.version.as_deref())
@@ -104,5 +111,31 @@ fn in_use(context: &Context) -> Result<Vec<InUse>, Error> {
             version: Some(runtime.version.clone()),
         });
     }
+    found.extend(newest_writer(context)?);
     Ok(found)
+}
+
+/// The newest of the servers that wrote the journal, as far as they told: what a newer one wrote an older one may not read.
+fn newest_writer(context: &Context) -> Result<Option<InUse>, Error> {
+    let dir = context.locate_data_dir()?;
+    if dir.open_existing().is_err() {
+        return Ok(None);
+    }
+    let view = View::open(&dir)?;
+    let starts = Filter::from_pairs([("kind", Kind::ServerStarted.name())])
+        .map_err(|error| Error::failed(error.to_string()))?;
+    let mut newest: Option<InUse> = None;
+    let mut replay = view.replay(view.first()).filtered(starts);
+    while let Some(item) = replay.next()? {
+        let Item::Event(stored) = item else { continue };
+        // One that an older program wrote does not name a version, and one that cannot be read names none.
+        let told = stored.event.payload.read::<payload::ServerStarted>().ok();
+        let Some(version) = told.and_then(|started| started.program_version) else { continue };
+        let before = newest.as_ref().and_then(|one| one.version.as_deref()).and_then(version::numbers);
+        if version::numbers(&version) >= before {
+            let place = format!("a server at seq {}", stored.seq);
+            newest = Some(InUse { what: "journal", place, version: Some(version) });
+        }
+    }
+    Ok(newest)
 }

@@ -337,7 +337,11 @@ pub async fn serve(
         .map_err(|error| Error::failed(format!("the listener has no address: {error}")))?;
     let (app, refused) = App::new(store, settings)?;
     let app = Arc::new(app);
-    let started = payload::ServerStarted { server_type: "api".into(), listen_addr: addr.to_string() };
+    let started = payload::ServerStarted {
+        server_type: "api".into(),
+        listen_addr: addr.to_string(),
+        program_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+    };
     emit_own(&app, started).await?;
     tracing::info!(%addr, instance = app.settings.instance_id, "serving");
 

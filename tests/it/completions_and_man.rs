@@ -104,3 +104,23 @@ fn update_tells_the_versions_in_use_and_installs_nothing() {
     assert_eq!(told["in_use"][1]["place"], "/nowhere/mnemosyne");
     assert_eq!(world.run(["update"]).code, Some(0), "without --check it only tells");
 }
+
+#[test]
+fn update_tells_the_newest_version_that_wrote_the_journal() {
+    let world = World::new();
+    let journal = |world: &World| {
+        let told = world.run(["update", "--json"]).json_lines().remove(0);
+        let in_use = told["in_use"].as_array().expect("a list").clone();
+        (in_use.into_iter().find(|one| one["what"] == "journal"), told["newest"].clone())
+    };
+    assert_eq!(journal(&world).0, None, "nothing was recorded yet");
+    for _ in 0..2 {
+        let server = world.server();
+        server.signal(rustix::process::Signal::TERM);
+        server.wait();
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let (found, newest) = journal(&world);
+    assert_eq!((&found.expect("a row")["version"], &newest), (&json!(version), &json!(version)));
+    assert_eq!(world.run(["update", "--check"]).code, Some(0));
+}

@@ -162,6 +162,7 @@ InteractiveModeEnded interactive_mode_ended Interface 5 v1 reserved "`interactiv
 ServerStarted server_started Interface 8 v1 produced "a server, after it has bound its address" ~ "{server_type} on {listen_addr}" {
     server_type: String = "api" => "api or mcp.",
     listen_addr: String = "127.0.0.1:3000" => "The address really bound; stdio for mcp.",
+    program_version: Option<String> = "0.1.0" => "The version of the program, which writes the journal from then on.",
 }
 ServerStopped server_stopped Interface 8 v1 produced "a server that stops gracefully, before its journal closes" ~ "{server_type} after {uptime_ms}, {requests_handled:request}" {
     server_type: String = "api" => "api or mcp.",

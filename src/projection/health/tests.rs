@@ -29,7 +29,12 @@ fn server(stream: &mut Stream, ms: i64, instance: &str, payload: impl Into<Paylo
 }
 
 fn started(server_type: &str) -> Payload {
-    payload::ServerStarted { server_type: server_type.into(), listen_addr: "127.0.0.1:3000".into() }.into()
+    payload::ServerStarted {
+        server_type: server_type.into(),
+        listen_addr: "127.0.0.1:3000".into(),
+        program_version: None,
+    }
+    .into()
 }
 
 fn stopped() -> Payload {
