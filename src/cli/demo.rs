@@ -9,8 +9,8 @@ use super::lines::Lines;
 use super::tail::show_frame;
 use super::{Context, Exit, Outcome, api_server, detach, display};
 use crate::agent;
-use crate::client::{self, Next, Server, Stream};
-use crate::clock;
+use crate::client::{self, Next, Proven, Server, Stream};
+use crate::clock::{self, ProcessStamp};
 use crate::config::{DataDir, Env};
 use crate::error::Error;
 use crate::wire::{self, sse};
@@ -256,7 +256,7 @@ impl Drop for Place {
 
 /// A data directory with a server on it, both of which are gone when it is: first the server.
 struct Stage {
-    server: Server,
+    server: Proven,
     child: Option<Guarded>,
     dir: DataDir,
     place: Place,
@@ -290,6 +290,9 @@ impl Stage {
             let said = if matches!(read, Some(Ok(_))) { display::visible(said.trim()) } else { "".into() };
             Error::failed(format!("{why}: {said}"))
         })?;
+        let stamp = ProcessStamp { pid: server.runtime().pid, start_ticks: server.runtime().start_ticks };
+        let lent = temporary.then(|| place.path.clone());
+        context.interrupt.when_abandoned(move || abandon(stamp, lent.as_deref()));
         Ok(Stage { server, child: Some(child), dir, place })
     }
 
@@ -314,6 +317,25 @@ impl Stage {
     fn clear(mut self) -> Result<(), Error> {
         drop(self.child.take());
         self.place.remove()
+    }
+}
+
+/// A second Ctrl-C: the server is not waited for, and a directory that was only lent goes without it.
+fn abandon(server: ProcessStamp, lent: Option<&Path>) {
+    const TRIES: u32 = 100;
+    let pid = i32::try_from(server.pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid.filter(|_| server.is_alive()) {
+        // Refused only when it has ended meanwhile.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    for _ in 0..TRIES {
+        // A process that is being killed may still make a file; there is nobody to tell of what stays.
+        match lent.map_or(Ok(()), std::fs::remove_dir_all) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            _ => return,
+        }
     }
 }
 

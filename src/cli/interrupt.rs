@@ -7,20 +7,28 @@
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Knows whether the user, or the system, wants the program to end. Cloned handles are the same one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Interrupt {
     taken_over: Arc<AtomicBool>,
     asked: Arc<watch::Sender<bool>>,
+    abandoned: Arc<Mutex<Option<Tidy>>>,
 }
+
+/// What is to be done before the program ends at once.
+type Tidy = Box<dyn FnOnce() + Send>;
 
 impl Default for Interrupt {
     fn default() -> Self {
-        Interrupt { taken_over: Arc::default(), asked: Arc::new(watch::Sender::new(false)) }
+        Interrupt {
+            taken_over: Arc::default(),
+            asked: Arc::new(watch::Sender::new(false)),
+            abandoned: Arc::default(),
+        }
     }
 }
 
@@ -36,6 +44,7 @@ impl Interrupt {
         thread.spawn(move || {
             for _ in signals.forever() {
                 if !interrupt.signal() {
+                    interrupt.abandon();
                     at_once();
                 }
             }
@@ -47,6 +56,18 @@ impl Interrupt {
     fn signal(&self) -> bool {
         let first = !self.asked.send_replace(true);
         first && self.taken_over.load(Ordering::SeqCst)
+    }
+
+    /// What a command leaves to nobody if the program ends at once, after a second signal: it must be short, and wait for nothing.
+    pub fn when_abandoned(&self, tidy: impl FnOnce() + Send + 'static) {
+        *self.abandoned.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tidy));
+    }
+
+    fn abandon(&self) {
+        let tidy = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tidy) = tidy {
+            tidy();
+        }
     }
 
     /// From now on the first signal is only noted.

@@ -32,6 +32,8 @@ pub(super) fn start(dir: &DataDir, level: Option<&str>) -> Result<(), Error> {
         .with_max_level(level)
         .with_ansi(false)
         .with_target(false)
+        // What cannot be written on a full disk is not told on stderr instead: who must hear of it gets an error.
+        .log_internal_errors(false)
         .with_writer(Shared(Arc::new(Mutex::new(log))))
         .try_init();
     if started.is_err() {

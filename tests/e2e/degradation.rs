@@ -10,11 +10,13 @@
 //!   ended because it needs no server, the server is killed outright.
 //! - *Read-only* and *full* are a mount of the command's own (`unshare -m`), so they need root: as root a mode keeps nobody out.
 
-use crate::commands::{ROWS, Row, Way, recorded};
+use crate::commands::{ROWS, Row, SESSION, Way, recorded};
+use crate::life::prompt;
 use crate::support::{BOUND, Ran, Running, Server, World};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -235,6 +237,101 @@ fn on_a_full_disk_reading_works_and_nothing_that_was_there_is_lost() {
         wrong.extend(judge(&row, Trouble::Full, &ran, &before, &after));
     }
     all_is_well(&wrong);
+}
+
+/// Runs a line that does not end by itself behind a script that prepares its mounts and becomes it.
+fn follower(world: &World, script: Option<&str>) -> Running {
+    let line = ["tail", "-f", "-n", "100"];
+    let own = world.command(line);
+    let Some(script) = script else { return Running::start(&mut world.command(line)) };
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_mnemosyne")]).args(line).env_clear();
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("DATA", world.data()).current_dir(world.home());
+    Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+/// Ends it as a person would: it was not done, and has nothing to complain of.
+#[track_caller]
+fn end(following: Running, name: &str) {
+    following.signal(Signal::TERM);
+    let ran = following.wait();
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(130), ""), "{name}: {ran}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    for line in &lines {
+        assert_eq!(lines.iter().filter(|other| other == &line).count(), 1, "{name}: shown twice: {line}");
+    }
+}
+
+#[test]
+fn a_follower_goes_on_with_the_server_down_starting_and_killed() {
+    let world = recorded();
+    let following = follower(&world, None);
+    following.wait_for_stdout("session_ended");
+    let shown = |n: u32| {
+        world.hook(&prompt(SESSION, &format!("prompt number {n}")));
+        following.wait_for_stdout(&format!("prompt number {n}"));
+    };
+    shown(1);
+    // One that starts holds the journal and cannot be found.
+    let server = world.server();
+    let runtime = std::fs::read(world.data().join("server.json")).expect("its runtime file");
+    std::fs::remove_file(world.data().join("server.json")).expect("its runtime file");
+    shown(2);
+    std::fs::write(world.data().join("server.json"), runtime).expect("its runtime file");
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(world.data().join("server.json"), mode).expect("its mode");
+    crate::support::wait_for("the follower at the server", || is_connected(&server).then_some(()));
+    shown(3);
+    server.signal(Signal::STOP);
+    world.hook(&prompt(SESSION, "prompt number 4"));
+    server.kill();
+    following.wait_for_stdout("prompt number 4");
+    shown(5);
+    end(following, "down, starting, killed");
+}
+
+#[test]
+fn a_follower_shows_what_comes_where_it_cannot_write() {
+    if !can_mount() {
+        return;
+    }
+    let world = recorded();
+    let read_only =
+        "mount --bind \"$DATA\" \"$DATA\" && mount -o remount,ro,bind \"$DATA\" && exec \"$0\" \"$@\"";
+    let following = follower(&world, Some(read_only));
+    following.wait_for_stdout("session_ended");
+    let server = world.server();
+    world.hook(&prompt(SESSION, "from outside"));
+    following.wait_for_stdout("from outside");
+    server.stop();
+    end(following, "read-only");
+
+    std::fs::create_dir(world.home().join("disk")).expect("a directory");
+    let full = "mount -t tmpfs -o size=96m,mode=700 none disk && cp -a \"$DATA\" disk/data && \
+        export MNEMOSYNE_DATA_DIR=\"$PWD/disk/data\"; cat /dev/zero > disk/ballast 2>/dev/null; exec \"$0\" \"$@\"";
+    let following = follower(&world, Some(full));
+    following.wait_for_stdout("session_ended");
+    end(following, "full");
+}
+
+#[test]
+fn a_server_that_has_no_room_to_start_says_so_in_one_line() {
+    if !can_mount() {
+        return;
+    }
+    let world = recorded();
+    std::fs::create_dir(world.home().join("disk")).expect("a directory");
+    let script = "mount -t tmpfs -o size=96m,mode=700 none disk && cp -a \"$DATA\" disk/data && \
+        export MNEMOSYNE_DATA_DIR=\"$PWD/disk/data\"; cat /dev/zero > disk/ballast 2>/dev/null; \
+        \"$0\" \"$@\"; code=$?; rm disk/ballast; \"$0\" events --json > after.json; exit $code";
+    let before = on_record(&world);
+    let row =
+        Row { args: "--addr 127.0.0.1:0", ..*ROWS.iter().find(|row| row.way == Way::Serves).expect("it") };
+    let ran = behind(&world, &row, 0, script);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{ran}");
+    let after = read_lines(&world.home().join("after.json"));
+    assert!(before.iter().all(|event| after.iter().filter(|one| one["id"] == event["id"]).count() == 1));
 }
 
 fn read_lines(path: &Path) -> Vec<Value> {

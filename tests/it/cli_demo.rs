@@ -100,6 +100,30 @@ fn ctrl_c_in_the_middle_leaves_nothing_either() {
 }
 
 #[test]
+fn a_second_ctrl_c_waits_for_nothing_and_leaves_nothing() {
+    let world = World::new();
+    let mut running = demo(&world, &[]);
+    wait_for("the end of the show", || running.stderr().contains("Ctrl-C ends it").then_some(()));
+    let lent = left_behind(&world).remove(0);
+    // Its server hangs: the first Ctrl-C would wait for its end.
+    let runtime = std::fs::read_to_string(lent.join("server.json")).expect("server.json");
+    let runtime: serde_json::Value = serde_json::from_str(&runtime).expect("JSON");
+    let pid = runtime["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    let server = rustix::process::Pid::from_raw(pid).expect("a pid");
+    rustix::process::kill_process(server, Signal::STOP).expect("stopped");
+    running.signal(Signal::INT);
+    wait_for("its end", || {
+        if running.is_alive() {
+            running.signal(Signal::INT);
+        }
+        (!running.is_alive()).then_some(())
+    });
+    assert_eq!(running.wait().code, Some(130));
+    assert_eq!(left_behind(&world), Vec::<PathBuf>::new());
+    wait_for("its server's end", || processes_on(world.home()).is_empty().then_some(()));
+}
+
+#[test]
 fn a_demonstration_that_is_killed_takes_its_server_along() {
     let world = World::new();
     let running = demo(&world, &["--once"]);
