@@ -1,5 +1,6 @@
 //! `init`: what is written into somebody else's settings, and that it can be taken back to the byte.
 
+use crate::replay_keys::Tmux;
 use crate::support::{Ran, Running, World};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -7,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A home with an installed program and a project.
-struct Machine {
-    world: World,
+pub(crate) struct Machine {
+    pub(crate) world: World,
 }
 
 impl Machine {
-    fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         let world = World::new();
         for directory in ["bin", "app/.git", "app/src"] {
             std::fs::create_dir_all(world.home().join(directory)).expect("made");
@@ -25,7 +26,7 @@ impl Machine {
         Machine { world }
     }
 
-    fn app(&self) -> PathBuf {
+    pub(crate) fn app(&self) -> PathBuf {
         self.world.home().join("app")
     }
 
@@ -63,7 +64,7 @@ impl Machine {
     }
 
     #[track_caller]
-    fn ok(&self, args: &[&str]) -> Ran {
+    pub(crate) fn ok(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(0), "{ran}");
         ran
@@ -240,6 +241,41 @@ fn nobody_to_ask_means_nothing_is_written() {
     assert_eq!(machine.run(&["init", "--undo"]).code, Some(2));
     machine.ok(&["init", "--undo", "--dry-run"]);
     assert_eq!(machine.files(), written);
+}
+
+#[test]
+fn the_question_is_answered_in_a_terminal() {
+    let machine = Machine::new();
+    let own = b"{\n  // mine\n  \"model\": \"m\"\n}\n";
+    machine.write_settings(own);
+    std::fs::set_permissions(machine.settings(), std::fs::Permissions::from_mode(0o640)).expect("its mode");
+    let before = machine.files();
+    let Some(tmux) = Tmux::start(&machine.world) else { return };
+    tmux.line("unset MNEMOSYNE_DATA_DIR; export MNEMOSYNE_DISABLE_AUTO_START_API=1; cd app");
+    // Only a yes is one.
+    for (n, answer) in ["n", "", "maybe", "yess"].into_iter().enumerate() {
+        tmux.line(&format!("clear; ../bin/mnemosyne init --claude --quiet; echo no-{n}-$?"));
+        tmux.wait_for("Write this? [y/N]");
+        tmux.line(answer);
+        tmux.wait_for(&format!("no-{n}-1"));
+        assert_eq!(machine.files(), before, "{answer:?} wrote something");
+        assert!(!machine.app().join(".mnemosyne").exists() && !machine.world.home().join(".config").exists());
+    }
+    tmux.line("clear; ../bin/mnemosyne init --claude --quiet; echo yes-$?");
+    tmux.wait_for("Write this? [y/N]");
+    tmux.line("y");
+    tmux.wait_for("yes-0");
+    let written = std::fs::read_to_string(machine.settings()).expect("the settings");
+    assert!(written.contains("// mine") && written.contains("\"SessionStart\""), "{written}");
+    assert_eq!(std::fs::metadata(machine.settings()).expect("there").mode() & 0o777, 0o640);
+    for (answer, code) in [("n", 1), ("Y", 0)] {
+        tmux.line(&format!("clear; ../bin/mnemosyne init --undo --quiet; echo undo-{answer}-$?"));
+        tmux.wait_for("[y/N]");
+        tmux.line(answer);
+        tmux.wait_for(&format!("undo-{answer}-{code}"));
+    }
+    assert_eq!(std::fs::read(machine.settings()).expect("the settings"), own);
+    assert_eq!(std::fs::metadata(machine.settings()).expect("there").mode() & 0o777, 0o640);
 }
 
 #[test]

@@ -48,15 +48,15 @@ fn say(words: &str) {
 }
 
 /// A shell in a terminal of tmux, with a server of tmux of its own; ended with the value.
-struct Tmux {
+pub(crate) struct Tmux {
     socket: PathBuf,
 }
 
 impl Tmux {
     /// None where tmux is not installed.
-    fn start(world: &World) -> Option<Tmux> {
+    pub(crate) fn start(world: &World) -> Option<Tmux> {
         if Command::new("tmux").arg("-V").output().is_err() {
-            say("SKIPPED: tmux is not installed; the keys of `replay` go unchecked");
+            say("SKIPPED: tmux is not installed; what asks for a terminal goes unchecked");
             return None;
         }
         let tmux = Tmux { socket: world.home().join("tmux") };
@@ -79,29 +79,29 @@ impl Tmux {
         command
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub(crate) fn keys(&self, keys: &[&str]) {
         let sent = self.command().arg("send-keys").args(keys).status().expect("tmux");
         assert!(sent.success());
     }
 
-    fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         self.keys(&["-l", text]);
         self.keys(&["Enter"]);
     }
 
-    fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         let shown = self.command().args(["capture-pane", "-p"]).output().expect("tmux");
         String::from_utf8(shown.stdout).expect("UTF-8")
     }
 
     /// Waits until the screen shows it.
     #[track_caller]
-    fn wait(&self, what: &str, shown: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait(&self, what: &str, shown: impl Fn(&str) -> bool) -> String {
         wait_at_most(PATIENCE, what, || Some(self.screen()).filter(|screen| shown(screen)))
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         self.wait(text, |screen| screen.contains(text))
     }
 }
