@@ -113,7 +113,7 @@ looked at.
 | commands | with a server elsewhere |
 |---|---|
 | `tail`, `events` (also `--search`), `sessions`, `session`, `state`, `stats`, `why`, `annotate` | the same as there |
-| `replay` | the same as there; `--state`, and `--step` in a terminal, want the journal at hand: exit 2 |
+| `replay` | the same as there; `--step` in a terminal wants the journal at hand: exit 2 |
 | `status`, `diff`, `bisect`, `import`, `gc`, `backup` | work on a data directory of this machine: exit 2 |
 | all others, and `hook` | are about this machine: `--server` is refused, and the environment's is not looked at |
 

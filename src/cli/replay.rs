@@ -23,6 +23,7 @@ use super::{Context, Exit, Outcome, elsewhere, when};
 use crate::error::Error;
 use crate::event::{Range, Seq, StoredEvent};
 use crate::projection::Progress;
+use crate::projection::changes::Change;
 use crate::projection::pacing::{self, Pacing, Speed};
 use crate::projection::steps::Step;
 use crate::store::Gap;
@@ -70,12 +71,12 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         until: until.as_deref().map(|text| when::place("--until", text, now)).transpose()?,
     };
     if let Some(server) = context.elsewhere()? {
-        if (step && context.out.is_terminal()) || state.is_some() {
-            let message = "--step and --state want the journal at hand: run this where the server runs";
+        if step && context.out.is_terminal() {
+            let message = "--step in a terminal wants the journal at hand: run this where the server runs";
             return Err(Error::usage(message));
         }
         let pacing = Pacing { speed: if step { Speed::MAX } else { speed }, max_gap };
-        return elsewhere::replay(&session, range, pacing, &server, context);
+        return elsewhere::replay(&session, range, pacing, state.as_deref(), &server, context);
     }
     let folded = Folded::now(context)?;
     let found = find(&folded, &session)?;
@@ -172,6 +173,11 @@ fn show_changes(out: &mut Out, states: &mut States, seq: Seq) -> Result<(), Erro
     if out.is_json() {
         return out.json(&json!({"state": Step { projection, seq, changes }}));
     }
+    print_changes(out, &changes)
+}
+
+/// A line for each place.
+pub(super) fn print_changes(out: &mut Out, changes: &[Change]) -> Result<(), Error> {
     let style = out.style();
     for change in changes {
         let words = display::fit(

@@ -135,7 +135,7 @@ pub(super) fn print(context: &mut Context, list: &SessionList, ids: &BTreeSet<St
     } else {
         let names = list.sessions.iter().map(|session| shortest_name(ids, &session.id));
         let names: Vec<String> = names.collect();
-        let width = names.iter().map(|name| display::columns_of(name)).max().unwrap_or(0);
+        let width = names.iter().map(|name| display::columns_of(name)).max().unwrap_or(0).max("ID".len());
         let heads: Vec<String> =
             COLUMNS.iter().map(|(head, columns)| display::cell(head, *columns)).collect();
         let head = format!("{}  {}", display::cell("ID", width), heads.join("  "));

@@ -318,7 +318,7 @@ pub fn show_frame(frame: &sse::Frame, lines: &mut Lines, context: &mut Context) 
             let gap = serde_json::from_str(&frame.data).map_err(|error| broken("a gap", &error))?;
             lines.gap_frame(&mut context.out, &gap)
         }
-        sse::CHECKPOINT | sse::CLOCK => Ok(()),
+        sse::CHECKPOINT | sse::CLOCK | sse::STATE => Ok(()),
         sse::LAG => {
             let lag: sse::Lag = serde_json::from_str(&frame.data).map_err(|error| broken("a lag", &error))?;
             context.out.detail(&format!("{} events behind", lag.behind));

@@ -2,21 +2,26 @@
 //!
 //! Objects are compared by key and lists by place; what is only in one of the two is told whole. Pure.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::event::Json;
 
 /// One place that is not the same.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Where, as a JSON pointer (RFC 6901): `/counts/prompts`, `/waits/0/tool`; empty for the whole value.
     pub path: String,
     /// What stood there; absent where nothing did.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "there")]
     pub old: Option<Json>,
     /// What stands there; absent where nothing does.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "there")]
     pub new: Option<Json>,
+}
+
+/// A value that is there is there, `null` too.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 /// Everything that changed, in the order of the new value; what is gone comes last of its object.

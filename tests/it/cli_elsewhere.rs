@@ -142,6 +142,9 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
         &["replay", mine, "--speed", "max"],
         &["replay", mine, "--speed", "max", "--json", "--from", "3"],
         &["replay", mine, "--step"],
+        &["replay", mine, "--speed", "max", "--state"],
+        &["replay", mine, "--speed", "max", "--state", "agents", "--json"],
+        &["replay", mine, "--state", "nothing"],
         &["state", "sessions"],
         &["state", "sessions", "--json"],
         &["state", "agents", "--at", "3", "--json"],
@@ -308,7 +311,6 @@ fn what_works_on_this_machine_refuses_a_server_elsewhere() {
         (&["events", "--server", url][..], "--token-file"),
         (&["events", "--token-file", token], "--server"),
         (&["events", "--server", url, "--token-file", token, "--data-dir", data], "two places"),
-        (&["replay", "near", "--state", "--server", url, "--token-file", token], "--state"),
         (&["events", "--server", "https://127.0.0.1:3000", "--token-file", token], "ssh -N -L"),
         (&["events", "--server", "http://203.0.113.7:3000", "--token-file", token], "in the clear"),
     ] {
@@ -376,8 +378,9 @@ fn through_a_tunnel_a_copy_of_server_json_says_what_the_server_wants_to_be_calle
     let ask = |file: &std::path::Path| {
         near.run(["events", "--server", &url, "--token-file", file.to_str().expect("UTF-8")])
     };
+    let there = far.world.ok(["events"]).stdout;
     let ran = ask(&copy);
-    assert_eq!((ran.code, ran.stdout), (Some(0), far.world.ok(["events"]).stdout), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout), (Some(0), there), "{}", ran.stderr);
     let ran = ask(&far.token_in(&near));
     assert_eq!(ran.code, Some(1), "{ran}");
     assert!(ran.stderr.contains("Host"), "{ran}");

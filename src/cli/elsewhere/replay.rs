@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::super::lines::Lines;
 use super::super::tail::show_frame;
-use super::super::{Context, Outcome, display, events as here};
+use super::super::{Context, Outcome, display, events as here, replay as local};
 use super::{Pairs, detail, given, noted, of_pairs, place_words, told};
 use crate::client::{Next, Server};
 use crate::error::Error;
 use crate::event::Range;
+use crate::projection::changes::Change;
 use crate::projection::pacing::Pacing;
-use crate::wire::path;
+use crate::wire::{path, sse};
 
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
@@ -18,6 +21,7 @@ pub(in crate::cli) fn replay(
     session: &str,
     range: Range,
     pacing: Pacing,
+    state: Option<&str>,
     server: &Server,
     context: &mut Context,
 ) -> Result<Outcome, Error> {
@@ -30,16 +34,23 @@ pub(in crate::cli) fn replay(
     ];
     given(&mut pairs, "from", range.from.map(place_words));
     given(&mut pairs, "until", range.until.map(place_words));
+    given(&mut pairs, "state", state);
     let mut stream = server.stream(&of_pairs(path::REPLAY, &pairs), None).map_err(told)?;
-    let mut lines = Lines::default();
+    let (mut lines, mut changed) = (Lines::default(), None);
     loop {
         match stream.next(LOOK_AROUND).map_err(told)? {
+            // What an event changes comes before it, and is shown after it.
+            Next::Frame(frame) if frame.event == sse::STATE => changed = Some(frame.data),
             Next::Frame(frame) => {
                 let before = lines.events;
                 show_frame(&frame, &mut lines, context)?;
-                if let (Some(noted), Ok(seq)) = (&noted, frame.last_event_id.parse())
-                    && lines.events > before
-                {
+                if lines.events == before {
+                    continue;
+                }
+                if let Some(changed) = changed.take() {
+                    show_changes(&changed, context)?;
+                }
+                if let (Some(noted), Ok(seq)) = (&noted, frame.last_event_id.parse()) {
                     noted.beside(&mut context.out, seq)?;
                 }
             }
@@ -49,4 +60,17 @@ pub(in crate::cli) fn replay(
     }
     context.out.note(&format!("{} replayed", display::counted(lines.events, "event")));
     here::end(&lines, context)
+}
+
+fn show_changes(frame: &str, context: &mut Context) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Told {
+        changes: Vec<Change>,
+    }
+    if context.out.is_json() {
+        return context.out.json_text(&format!("{{\"state\":{frame}}}"));
+    }
+    let told: Told = serde_json::from_str(frame)
+        .map_err(|error| Error::failed(format!("the server sent changes that cannot be read: {error}")))?;
+    local::print_changes(&mut context.out, &told.changes)
 }
