@@ -137,3 +137,28 @@ fn what_is_no_regular_file_in_a_directory_is_passed_over_and_told() {
         "{ran}"
     );
 }
+
+#[test]
+fn a_bar_is_drawn_on_a_terminal_while_it_takes_and_nowhere_else() {
+    let world = World::new();
+    let Some(tmux) = crate::replay_keys::Tmux::start(&world) else { return };
+    let many = world.home().join("many");
+    std::fs::create_dir(&many).expect("a directory");
+    let mut lines = String::new();
+    for n in 0..20_000 {
+        let line = serde_json::json!({
+            "uuid": format!("00000000-0000-4000-8000-{n:012}"), "parentUuid": null, "isSidechain": false,
+            "cwd": "/code/app", "sessionId": "many", "version": "2.0.0", "timestamp": "2026-01-02T03:04:05.000Z",
+            "type": "user", "message": {"role": "user", "content": format!("question {n}")},
+        });
+        lines.extend([line.to_string().as_str(), "\n"]);
+    }
+    std::fs::write(many.join("many.jsonl"), lines).expect("written");
+    tmux.line(&format!("clear; {} import many; echo ended-$?", env!("CARGO_BIN_EXE_mnemosyne")));
+    tmux.wait("the bar", |screen| screen.contains(" of ") && screen.contains(" left"));
+    let end = tmux.wait_for("ended-0");
+    assert!(!end.contains(" left"), "it is taken away: {end}");
+    let other = world.home().join("other");
+    let ran = world.ok(["import".as_ref(), many.as_os_str(), "--data-dir".as_ref(), other.as_os_str()]);
+    assert!(!ran.stderr.contains(" left") && !ran.stderr.contains('\u{1b}'), "{ran}");
+}
