@@ -120,7 +120,11 @@ impl Drop for Tmux {
 fn stty(tmux: &Tmux, world: &World, name: &str) -> String {
     let path = world.home().join(name);
     tmux.line(&format!("stty -a > {name}.new; mv {name}.new {name}; echo {name}-done"));
-    tmux.wait(name, |screen| screen.lines().any(|line| line.trim() == format!("{name}-done")));
+    tmux.wait(name, |screen| {
+        screen
+            .lines()
+            .any(|line| line.trim_end().ends_with(&format!("{name}-done")) && !line.contains("echo"))
+    });
     std::fs::read_to_string(path).expect("what stty said")
 }
 
