@@ -460,3 +460,18 @@ fn the_mark_of_a_full_inbox_goes_when_nothing_waits() {
     assert!(ran.stdout.contains("took away the mark"), "{ran}");
     assert!(!world.data().join("inbox/full").exists());
 }
+
+#[test]
+fn the_plugin_counts_as_hooks_unless_it_is_switched_off() {
+    let world = healthy();
+    let settings = world.home().join(".claude/settings.json");
+    let hooks = || verdicts(&run(&world, &[]))["hooks"].clone();
+    std::fs::write(&settings, r#"{"enabledPlugins": {"mnemosyne@mnemosyne": true}}"#).expect("written");
+    assert_eq!(hooks(), "pass");
+    let local = world.home().join(".claude/settings.local.json");
+    std::fs::write(&local, r#"{"enabledPlugins": {"mnemosyne@mnemosyne": false}}"#).expect("written");
+    assert_eq!(hooks(), "warn", "what is more particular decides");
+    std::fs::remove_file(local).expect("removed");
+    std::fs::write(&settings, r#"{"enabledPlugins": {"other@mnemosyne": true}}"#).expect("written");
+    assert_eq!(hooks(), "warn");
+}

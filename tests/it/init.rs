@@ -59,7 +59,7 @@ impl Machine {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Running::start(&mut self.command(args)).wait()
     }
 

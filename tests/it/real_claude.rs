@@ -113,6 +113,9 @@ fn the_plugin_is_valid_loads_and_records_a_session() {
     let Some(agent) = Agent::new() else { return };
     agent.install_plugin();
     assert_eq!(agent.session(), SESSION);
+    let data = agent.machine.world.data();
+    let doctor = agent.machine.run(&["--data-dir", data.to_str().expect("UTF-8"), "doctor"]).stdout;
+    assert!(doctor.contains("the plugin is enabled in "), "{doctor}");
 }
 
 #[test]

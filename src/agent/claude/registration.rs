@@ -64,6 +64,20 @@ pub fn registers_any(file: &Path) -> bool {
     read(file).is_some_and(|settings| ours_in(&settings).next().is_some())
 }
 
+/// The settings file that switches our plugin on, unless one that is more particular switches it off: the project's local one goes before
+/// the project's shared one, and both before the user's.
+pub fn plugin_enabled_in(files: &[PathBuf]) -> Option<PathBuf> {
+    let mut ordered: Vec<&PathBuf> = files.iter().collect();
+    ordered.sort_by_key(|file| !file.ends_with("settings.local.json"));
+    let (file, on) = ordered.into_iter().find_map(|file| {
+        let settings = read(file)?;
+        let plugins = settings.get("enabledPlugins")?.as_object()?;
+        let ours = plugins.iter().find(|(name, _)| name.split('@').next() == Some("mnemosyne"))?;
+        Some((file.clone(), ours.1.as_bool() == Some(true)))
+    })?;
+    on.then_some(file)
+}
+
 /// Our handlers with the names of their hooks.
 fn ours_in(settings: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let hooks = settings.get("hooks").and_then(Value::as_object);

@@ -37,6 +37,12 @@ fn registrations(look: &Look<'_>) -> Vec<Registration> {
 pub(super) fn hooks(look: &Look<'_>) -> Found {
     let found = registrations(look);
     if found.is_empty() {
+        if let Some(file) = registration::plugin_enabled_in(&look.context.claude_settings()) {
+            let file = file.display();
+            return Ok(Finding::pass(format!(
+                "the plugin is enabled in {file}: it calls the mnemosyne of the agent's search path"
+            )));
+        }
         return Ok(Finding::warn("no settings of Claude Code call this program here", REGISTER));
     }
     let missing: Vec<String> = HOOKS
