@@ -28,6 +28,7 @@ pub struct Definition {
     state_anew: fn(&dyn Source, Option<&Files>, Seq) -> Result<(Box<dyn AnyFold>, Progress)>,
     in_base: fn(&[u8], [u8; 16]) -> Result<Box<dyn AnyFold>, Refused>,
     newest: fn(&Files, Span) -> AnyFound,
+    told: fn(&StateView) -> serde_json::Result<Box<dyn AnyFold>>,
     forget_before: fn(&Files, Seq) -> std::io::Result<()>,
 }
 
@@ -57,8 +58,21 @@ impl Definition {
                 let Found { fold, refused } = files.newest::<P>(span);
                 AnyFound { fold: fold.map(|fold| Box::new(fold) as Box<dyn AnyFold>), refused }
             },
+            told: |view| {
+                let state = serde_json::from_str(view.state.get())?;
+                Ok(Box::new(Fold::<P>::restore(state, view.seq, view.missing)))
+            },
             forget_before: |files, first| files.forget_before::<P>(first),
         }
+    }
+
+    /// The fold that another machine told of.
+    ///
+    /// # Errors
+    /// When its state is none of this program's.
+    pub fn told(&self, view: &StateView) -> Result<Box<dyn AnyFold>> {
+        (self.told)(view)
+            .map_err(|error| Error::failed(format!("the state of {} cannot be read: {error}", self.name)))
     }
 
     /// The fold before the first event.

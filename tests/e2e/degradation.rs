@@ -315,25 +315,6 @@ fn a_follower_shows_what_comes_where_it_cannot_write() {
     end(following, "full");
 }
 
-#[test]
-fn a_server_that_has_no_room_to_start_says_so_in_one_line() {
-    if !can_mount() {
-        return;
-    }
-    let world = recorded();
-    std::fs::create_dir(world.home().join("disk")).expect("a directory");
-    let script = "mount -t tmpfs -o size=96m,mode=700 none disk && cp -a \"$DATA\" disk/data && \
-        export MNEMOSYNE_DATA_DIR=\"$PWD/disk/data\"; cat /dev/zero > disk/ballast 2>/dev/null; \
-        \"$0\" \"$@\"; code=$?; rm disk/ballast; \"$0\" events --json > after.json; exit $code";
-    let before = on_record(&world);
-    let row =
-        Row { args: "--addr 127.0.0.1:0", ..*ROWS.iter().find(|row| row.way == Way::Serves).expect("it") };
-    let ran = behind(&world, &row, 0, script);
-    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{ran}");
-    let after = read_lines(&world.home().join("after.json"));
-    assert!(before.iter().all(|event| after.iter().filter(|one| one["id"] == event["id"]).count() == 1));
-}
-
 fn read_lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).expect("what was on the disk");
     std::fs::remove_file(path).expect("it is ours");

@@ -8,12 +8,12 @@ use super::{Pairs, detail, given, noted, of_pairs, place_words, session_path, si
 use crate::client::{Server, percent_encoded};
 use crate::error::Error;
 use crate::event::Place;
-use crate::projection::StateView;
 use crate::projection::sessions::timeline::Timeline;
 use crate::projection::sessions::view::{ListQuery, SessionList};
 use crate::projection::stats::view::{StatsView, Topic};
 use crate::projection::stats::{By, Query};
 use crate::projection::why::Why;
+use crate::projection::{StateView, registry};
 use crate::wire::path;
 
 pub(in crate::cli) fn sessions(
@@ -68,7 +68,8 @@ pub(in crate::cli) fn state(
     if context.out.is_json() {
         context.out.json(&answer)?;
     } else {
-        any::print(context, &answer)?;
+        let shown = registry::find(projection)?.told(&answer)?.shown(context.now())?;
+        any::print(context, &answer, shown)?;
     }
     Ok(Outcome::with_summary(format!("{} at seq {}", answer.projection, answer.seq)))
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::super::cursor_file::CursorFile;
 use super::super::lines::Lines;
+use super::super::notes::Noted;
 use super::super::tail::{Args, SETTLE_EVENTS_MAX, SETTLE_EVERY, show_frame};
 use super::super::{Context, Exit, Outcome, display, events as here};
 use super::events::{Met, Pages, Part};
-use super::{asked, complete, tail_of, told};
+use super::{asked, complete, noted, tail_of, told};
 use crate::client::{Next, Server};
 use crate::error::Error;
 use crate::event::{Place, Seq, Timestamp};
@@ -29,9 +30,11 @@ pub(in crate::cli) fn tail(
     complete(&mut args.filters, server, context)?;
     let journal = args.cursor_file.is_some().then(|| server.journal_id().map_err(told)).transpose()?;
     let file = args.cursor_file.as_deref().map(|path| CursorFile::open(path, journal)).transpose()?;
+    let noted = noted(server, context)?;
     let tail = tail_of(server)?;
     let cursor = file.as_ref().and_then(CursorFile::cursor);
-    let mut follower = Follower { args, server, file, cursor: tail, unsettled: 0, settled: Instant::now() };
+    let mut follower =
+        Follower { args, server, file, noted, cursor: tail, unsettled: 0, settled: Instant::now() };
     let mut lines = Lines::default();
     if let Some(cursor) = cursor {
         if cursor > tail {
@@ -66,6 +69,8 @@ struct Follower<'a> {
     args: Args,
     server: &'a Server,
     file: Option<CursorFile>,
+    /// Shown beside what is there already.
+    noted: Option<Noted>,
     /// The last seq that was shown or skipped.
     cursor: Seq,
     /// Events shown since the output was last handed on,
@@ -85,7 +90,15 @@ impl Follower<'_> {
         let mut stream = self.server.stream(&target, None).map_err(told)?;
         loop {
             match stream.next(LOOK_AROUND).map_err(told)? {
-                Next::Frame(frame) => show_frame(&frame, shown, context)?,
+                Next::Frame(frame) => {
+                    let before = shown.events;
+                    show_frame(&frame, shown, context)?;
+                    if let (Some(noted), Ok(seq)) = (&self.noted, frame.last_event_id.parse())
+                        && shown.events > before
+                    {
+                        noted.beside(&mut context.out, seq)?;
+                    }
+                }
                 Next::Quiet => {}
                 Next::End => return Ok(()),
             }
@@ -107,7 +120,7 @@ impl Follower<'_> {
         let mut kept: VecDeque<Met> = VecDeque::new();
         while let Some(met) = pages.next()? {
             let Some(newest) = newest else {
-                met.show(None, lines, context)?;
+                met.show(self.noted.as_ref(), lines, context)?;
                 continue;
             };
             kept.push_back(met);
@@ -115,7 +128,7 @@ impl Follower<'_> {
                 kept.pop_front();
             }
         }
-        kept.iter().try_for_each(|met| met.show(None, lines, context))
+        kept.iter().try_for_each(|met| met.show(self.noted.as_ref(), lines, context))
     }
 
     fn follow(&mut self, lines: &mut Lines, context: &mut Context) -> Result<(), Error> {
