@@ -173,7 +173,7 @@ fn show_changes(out: &mut Out, states: &mut States, seq: Seq) -> Result<(), Erro
     if out.is_json() {
         return out.json(&json!({"state": Step { projection, seq, changes }}));
     }
-    print_changes(out, &changes)
+    print_changes(out, changes)
 }
 
 /// A line for each place.

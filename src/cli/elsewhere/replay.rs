@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::event::Range;
 use crate::projection::changes::Change;
 use crate::projection::pacing::Pacing;
+use crate::projection::registry;
 use crate::wire::{path, sse};
 
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -25,6 +26,7 @@ pub(in crate::cli) fn replay(
     server: &Server,
     context: &mut Context,
 ) -> Result<Outcome, Error> {
+    state.map(registry::find).transpose()?;
     let session = detail(server, session).map_err(told)?.session.id;
     let noted = noted(server, context)?;
     let mut pairs: Pairs = vec![
