@@ -74,8 +74,7 @@ impl Agent {
     /// A session that nobody answers; what is on record of it.
     #[track_caller]
     fn session(&self) -> Vec<String> {
-        let before =
-            self.machine.world.data().exists().then(|| self.machine.world.events([]).len()).unwrap_or(0);
+        let before = if self.machine.world.data().exists() { self.machine.world.events([]).len() } else { 0 };
         let ran = self.run(&["-p", "hello"]);
         assert!(ran.code.is_some(), "{ran}");
         let events = self.machine.world.events([]);
