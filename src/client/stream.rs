@@ -41,6 +41,8 @@ pub struct Stream {
     last_event_id: String,
     retry: Duration,
     reconnects: u32,
+    /// When it broke, or the last try failed: the next one comes `retry` later, however short each call waits.
+    broken: Option<Instant>,
     ended: bool,
 }
 
@@ -55,6 +57,7 @@ impl Stream {
             last_event_id: last_event_id.map(|id| id.to_string()).unwrap_or_default(),
             retry: RETRY_DEFAULT,
             reconnects: 0,
+            broken: None,
             ended: false,
         };
         stream.connect()?;
@@ -77,11 +80,14 @@ impl Stream {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if self.body.is_none() {
-                if left < self.retry {
+                let since = *self.broken.get_or_insert_with(Instant::now);
+                let rest = self.retry.saturating_sub(since.elapsed());
+                if left < rest {
                     std::thread::sleep(left);
                     return Ok(Next::Quiet);
                 }
-                std::thread::sleep(self.retry);
+                std::thread::sleep(rest);
+                self.broken = None;
                 self.reconnect()?;
             } else if !self.fill(left) {
                 return Ok(Next::Quiet);

@@ -251,12 +251,12 @@ fn follower(world: &World, script: Option<&str>) -> Running {
     Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
 }
 
-/// Ends it as a person would: it was not done, and has nothing to complain of.
+/// Ends it as a person would: it was not done, and says at most how much of what was emitted it cannot show.
 #[track_caller]
 fn end(following: Running, name: &str) {
     following.signal(Signal::TERM);
     let ran = following.wait();
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(130), ""), "{name}: {ran}");
+    assert!(ran.code == Some(130) && ran.stderr.lines().count() <= 1, "{name}: {ran}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
     for line in &lines {
         assert_eq!(lines.iter().filter(|other| other == &line).count(), 1, "{name}: shown twice: {line}");
