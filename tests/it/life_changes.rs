@@ -148,7 +148,13 @@ fn copy(home: &Home, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
     std::fs::create_dir_all(to.parent().expect("a directory")).expect("made");
     let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_mnemosyne")).expect("the program");
     change(&mut bytes);
-    std::fs::write(&to, bytes).expect("written");
+    let plain = to.with_extension("bytes");
+    std::fs::write(&plain, bytes).expect("written");
+    // Copied by another process: a file that this one wrote may still be open in a child that another test starts, and
+    // what somebody has open for writing cannot be run.
+    let copied = std::process::Command::new("cp").arg(&plain).arg(&to).status().expect("cp");
+    assert!(copied.success(), "cp: {copied}");
+    std::fs::remove_file(&plain).expect("it is ours");
     std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o755)).expect("made executable");
     to
 }

@@ -148,7 +148,9 @@ fn snapshots_change_no_answer_whether_whole_damaged_or_gone() {
         let prompt = format!("prompt {n}");
         world.hook(&json!({"session_id": format!("s{}", n % 7), "hook_event_name": "UserPromptSubmit", "prompt": prompt}));
     }
-    world.server().stop();
+    let server = world.server();
+    assert_eq!(server.get("/sessions").status, 200, "answered when all is taken in");
+    server.stop();
     let snapshots = world.data().join("snapshots");
     let names = world.names_in("snapshots");
     assert!(names.iter().any(|name| name.starts_with("sessions.")), "a stop saves the projection: {names:?}");

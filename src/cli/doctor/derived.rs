@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::server::has_gone;
 use super::{Finding, Fixed, Found, Look, first_of};
 use crate::cli::display::counted;
 use crate::client::{Server, percent_encoded};
@@ -105,7 +106,7 @@ pub(super) fn served(look: &Look<'_>) -> Found {
     }
     let wrong = match wrong_served(look, &server) {
         // It ended while it was asked; the check of the server tells.
-        Err(_) if Server::find(&look.dir)?.is_none() => return Ok(None),
+        Err(_) if has_gone(look)? => return Ok(None),
         wrong => wrong?,
     };
     Ok(if wrong.is_empty() {

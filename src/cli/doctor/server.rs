@@ -1,5 +1,7 @@
 //! Who holds the journal, and the server.
 
+use std::time::{Duration, Instant};
+
 use super::{Finding, Fixed, Found, Look};
 use crate::cli::autostart;
 use crate::cli::display::age;
@@ -11,6 +13,9 @@ use crate::wire::{Health, path};
 
 /// No file of a holder is larger.
 const LOCK_BYTES_MAX: u64 = 64 << 10;
+/// How long a process that ends may hold the lock after its last connection went, and how often that is looked at.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(5);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) fn lock(look: &Look<'_>) -> Found {
@@ -54,6 +59,18 @@ pub(super) fn remove_server_file(look: &Look<'_>) -> Fixed {
     Ok(vec!["removed the server.json of a server that is gone".to_owned()])
 }
 
+/// Whether the server that did not answer is gone. Of a process that ends, the connections go first and the lock a moment later.
+pub(super) fn has_gone(look: &Look<'_>) -> Result<bool, Error> {
+    let began = Instant::now();
+    while Server::find(&look.dir)?.is_some() {
+        if began.elapsed() >= LAST_MOMENT {
+            return Ok(false);
+        }
+        std::thread::sleep(AGAIN);
+    }
+    Ok(true)
+}
+
 pub(super) fn server(look: &Look<'_>) -> Found {
     let Some(server) = Server::find(&look.dir)? else {
         let held = look.holder.as_ref().filter(|holder| holder.role == Role::Server);
@@ -69,7 +86,7 @@ pub(super) fn server(look: &Look<'_>) -> Found {
     let health = match server.get_json(path::HEALTH) {
         Ok(text) => serde_json::from_str::<Health>(&text)
             .map_err(|error| Error::failed(format!("{place}: its answer is not understood: {error}")))?,
-        Err(_) if Server::find(&look.dir)?.is_none() => {
+        Err(_) if has_gone(look)? => {
             return Ok(Finding::warn(
                 format!("{place} ended while it was asked"),
                 "the next session starts another; look again in a moment",
