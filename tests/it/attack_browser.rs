@@ -66,6 +66,8 @@ impl Browser {
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(url)
             .env("HOME", profile.path())
+            // Where its own temporary files end with the test too.
+            .env("TMPDIR", profile.path())
             .process_group(0)
             .stdin(Stdio::null())
             // It speaks of buses and graphics that are not there.

@@ -122,7 +122,10 @@ fn every_request_of_the_page_is_answered_as_it_shows() {
         // By itself where it is one program, so that a signal reaches it and not the shell.
         let exec = if shown.request.contains('|') { "" } else { "exec " };
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{exec}{}", shown.request));
+        // The copy goes where nothing outlives the test.
+        let copy = world.home().join("copy");
+        let request = shown.request.replace("/media/copy", &copy.display().to_string());
+        command.arg("-c").arg(format!("{exec}{request}"));
         command.env("ADDR", &server.addr).env("TOKEN", &server.token);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let running = Running::start(&mut command);
@@ -138,6 +141,7 @@ fn every_request_of_the_page_is_answered_as_it_shows() {
         wrong.extend(missing(shown, &answer).into_iter().map(|what| format!("{}: {what}", shown.request)));
     }
     assert_eq!(wrong, [""; 0]);
+    assert!(world.home().join("copy/journal").is_dir(), "the copy was made here");
     // The last of them has asked it to stop.
     assert_eq!(server.wait().code, Some(0));
 }
