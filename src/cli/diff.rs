@@ -1,27 +1,30 @@
 //! `diff A B`: how two sessions differ in what they did. Works without a server, and shows the same with one.
 
+use std::collections::BTreeMap;
+
 use super::display::{self, Role, Style};
 use super::session::find;
 use super::sessions::{Folded, outcome};
-use super::{Context, Exit, Outcome};
+use super::{Context, Exit, Outcome, elsewhere};
 use crate::error::Error;
-use crate::projection::diff::{self, CallView, DiffView, Difference, How, Row, Side};
+use crate::event::Seq;
+use crate::projection::diff::{self, CallView, DiffView, How, Place, Side};
 
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// One session: its id, or the beginning of it that no other shares
     #[arg(value_name = "A")]
-    a: String,
+    pub(super) a: String,
     /// The other one
     #[arg(value_name = "B")]
-    b: String,
+    pub(super) b: String,
     /// End with code 1 where the sessions differ
     #[arg(long)]
     fail_on_divergence: bool,
     /// Show at most so many differences; in JSON, in each list
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    limit: u64,
+    pub(super) limit: u64,
 }
 
 /// Columns for both sides together where there is no terminal.
@@ -35,15 +38,25 @@ const GUTTER: usize = 3;
 /// [`Error::NotFound`] when no session begins with an id, [`Error::Usage`] when several do.
 #[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::diff(&args, &server, context);
+    }
     let folded = Folded::now(context)?;
     let (a, b) = (find(&folded, &args.a)?, find(&folded, &args.b)?);
     let (difference, progress) = diff::compare(&folded.view, &a, &b)?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let view = difference.view(limit);
+    let summary = show(&view, context)?;
+    let done = outcome(context, &progress, summary);
+    Ok(judged(&args, &view, done))
+}
+
+/// Prints it, and says what it comes to.
+pub(super) fn show(view: &DiffView, context: &mut Context) -> Result<String, Error> {
     if context.out.is_json() {
-        context.out.json(&view)?;
+        context.out.json(view)?;
     } else {
-        print(context, &view, &difference, limit)?;
+        print(context, view)?;
     }
     for side in [&view.a, &view.b].into_iter().filter(|side| side.calls_omitted > 0) {
         let omitted = display::counted(side.calls_omitted, "event");
@@ -53,54 +66,60 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             diff::CALLS_MAX
         ));
     }
-    let differences = view.changed.len() + view.only_a.len() + view.only_b.len();
-    let summary = display::counted(differences as u64 + view.omitted, "difference");
-    let done = outcome(context, &progress, summary);
-    if args.fail_on_divergence && !view.same && done.exit == Exit::Done {
-        return Ok(Outcome { exit: Exit::Failed, ..done });
-    }
-    Ok(done)
+    Ok(display::counted(view.order.len() as u64 + view.order_omitted, "difference"))
 }
 
-fn print(context: &mut Context, view: &DiffView, difference: &Difference, limit: usize) -> Result<(), Error> {
+/// The exit code that was asked for.
+pub(super) fn judged(args: &Args, view: &DiffView, done: Outcome) -> Outcome {
+    if args.fail_on_divergence && !view.same && done.exit == Exit::Done {
+        return Outcome { exit: Exit::Failed, ..done };
+    }
+    done
+}
+
+fn print(context: &mut Context, view: &DiffView) -> Result<(), Error> {
     let style = context.out.style();
     for line in figures(view, style) {
         context.out.line(&line)?;
     }
     context.out.line("")?;
     let half = (style.columns.unwrap_or(COLUMNS_DEFAULT).max(40) - GUTTER) / 2;
-    let (mut alike, mut shown, mut left) = (0_u64, 0, 0_u64);
-    for row in difference.rows() {
-        if row.how.is_none() {
-            alike += 1;
-            continue;
+    let alike = |n: u64| {
+        let words = format!("= {} alike", display::counted(n, "call"));
+        (n > 0).then(|| style.paint(Role::Dim, &words))
+    };
+    let calls = Calls::of(view);
+    for place in &view.order {
+        if let Some(line) = alike(place.alike) {
+            context.out.line(&line)?;
         }
-        if shown >= limit {
-            left += 1;
-            continue;
-        }
-        shown += 1;
-        if alike > 0 {
-            context
-                .out
-                .line(&style.paint(Role::Dim, &format!("= {} alike", display::counted(alike, "call"))))?;
-            alike = 0;
-        }
-        context.out.line(&row_words(&row, half, style))?;
+        context.out.line(&row_words(place, &calls, half, style))?;
     }
-    if alike > 0 && left == 0 {
-        context.out.line(&style.paint(Role::Dim, &format!("= {} alike", display::counted(alike, "call"))))?;
-    }
-    if left > 0 {
-        context
-            .out
-            .note(&format!("{} more not shown: --limit shows more", display::counted(left, "difference")));
+    if view.order_omitted > 0 {
+        let left = display::counted(view.order_omitted, "difference");
+        context.out.note(&format!("{left} more not shown: --limit shows more"));
+    } else if let Some(line) = alike(view.alike_last) {
+        context.out.line(&line)?;
     }
     context.out.line("")?;
     for line in verdict(view) {
         context.out.line(&line)?;
     }
     Ok(())
+}
+
+/// The calls that differ, by where they stand.
+struct Calls<'a> {
+    a: BTreeMap<Seq, &'a CallView>,
+    b: BTreeMap<Seq, &'a CallView>,
+}
+
+impl<'a> Calls<'a> {
+    fn of(view: &'a DiffView) -> Calls<'a> {
+        let a = view.changed.iter().map(|pair| &pair.a).chain(&view.only_a);
+        let b = view.changed.iter().map(|pair| &pair.b).chain(&view.only_b);
+        Calls { a: a.map(|call| (call.seq, call)).collect(), b: b.map(|call| (call.seq, call)).collect() }
+    }
 }
 
 fn figures(view: &DiffView, style: Style) -> Vec<String> {
@@ -159,22 +178,23 @@ fn figures(view: &DiffView, style: Style) -> Vec<String> {
     ]
 }
 
-fn row_words(row: &Row<'_>, half: usize, style: Style) -> String {
-    let side = |call: Option<&CallView>| call.map(words).unwrap_or_default();
-    let (a, b) = (side(row.a), side(row.b));
-    let (mark, role) = match row.how {
-        Some(How::OnlyA) => ("<", Role::Bad),
-        Some(How::OnlyB) => (">", Role::Good),
-        Some(How::Input) => ("~", Role::Waiting),
-        Some(How::Outcome) => ("!", Role::Bad),
-        None => ("=", Role::Dim),
+fn row_words(place: &Place, calls: &Calls<'_>, half: usize, style: Style) -> String {
+    let side = |calls: &BTreeMap<Seq, &CallView>, seq: Option<Seq>| {
+        seq.and_then(|seq| calls.get(&seq)).map(|call| words(call)).unwrap_or_default()
+    };
+    let (a, b) = (side(&calls.a, place.a), side(&calls.b, place.b));
+    let (mark, role) = match place.how {
+        How::OnlyA => ("<", Role::Bad),
+        How::OnlyB => (">", Role::Good),
+        How::Input => ("~", Role::Waiting),
+        How::Outcome => ("!", Role::Bad),
     };
     let line = format!("{} {} {}", display::cell(&a, half), style.paint(role, mark), display::fit(&b, half));
     line.trim_end().to_owned()
 }
 
 fn words(call: &CallView) -> String {
-    let outcome = match call.outcome {
+    let outcome = match call.outcome.as_deref() {
         Some("completed") => String::new(),
         Some(outcome) => format!(" [{outcome}]"),
         None => " [no end]".to_owned(),

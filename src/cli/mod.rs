@@ -137,7 +137,7 @@ pub const COMMANDS: &[Command] = &[
         "Show a session again as it happened, at its own speed or another"),
     command!("state", state, recorded: false, Anywhere,
         "Show what a projection says, now or as of any moment"),
-    command!("diff", diff, recorded: false, Directory,
+    command!("diff", diff, recorded: false, Anywhere,
         "Compare what two sessions did: where they part, and where they meet again"),
     command!("why", why, recorded: false, Anywhere,
         "Show what led to an event, and how sure each link is"),

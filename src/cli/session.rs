@@ -8,6 +8,7 @@ use super::sessions::{Folded, asked_words, outcome, state_words};
 use super::{Context, Outcome, elsewhere};
 use crate::error::Error;
 use crate::event::{Kind, Seq};
+use crate::projection::GapView;
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::makers::Known;
 use crate::projection::sessions::timeline::{CallItem, Item, Patch, Timeline};
@@ -41,6 +42,8 @@ struct Whole<'a> {
     agents: &'a [AgentView],
     failures: &'a [FailureView],
     files: &'a [FileView],
+    unreadable: u64,
+    gaps: &'a [GapView],
     items: &'a [Item],
     omitted: u64,
     turns: &'a [Turn],
@@ -87,6 +90,8 @@ pub(super) fn show(
             agents: &detail.agents,
             failures: &detail.failures,
             files: &timeline.files,
+            unreadable: timeline.unreadable,
+            gaps: &timeline.gaps,
             items: &timeline.items,
             omitted: timeline.omitted,
             turns: &timeline.turns,

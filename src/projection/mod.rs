@@ -36,6 +36,7 @@ pub mod diff;
 mod durable;
 mod fold;
 mod follow;
+mod gaps;
 pub mod health;
 pub mod histogram;
 mod mark;
@@ -60,6 +61,7 @@ use crate::event::{Json, Kind, StoredEvent, Timestamp};
 pub use any::{AnyFold, Definition, StateView};
 pub use fold::{Fold, StateHash};
 pub use follow::{Follower, Told};
+pub use gaps::GapView;
 pub use mark::{Latest, Mark};
 pub use registry::Runners;
 pub use runner::{

@@ -209,6 +209,12 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// A turn of a request that reads a part of the journal, or folds it: only a few do at a time.
+    async fn turn_to_fold(&self) -> Result<tokio::sync::SemaphorePermit<'_>, error::Refusal> {
+        let turn = self.folding.acquire().await;
+        turn.map_err(|_| error::Refusal::new(ErrorCode::Stopping, ErrorCode::Stopping.meaning()))
+    }
+
     /// What handlers share, and the saved states that could not be believed.
     fn new(store: Store, settings: Settings) -> Result<(App, Vec<snapshot::Refusal>), Error> {
         let journal = store.journal_id().to_bytes();

@@ -1,7 +1,7 @@
-//! `GET /sessions`, `GET /sessions/{id}` and `GET /sessions/{id}/timeline`: the sessions projection over HTTP.
+//! `GET /sessions`, `GET /sessions/{id}`, `GET /sessions/{id}/timeline` and `GET /diff`: the sessions projection over HTTP.
 //!
-//! The handlers translate and call. What they answer is made by `projection::sessions`, the same code that answers the
-//! `sessions` and `session` commands offline, so both show the same. A request sees every event that was durable when it
+//! The handlers translate and call. What they answer is made by `projection::sessions` and `projection::diff`, the same code
+//! that answers the `sessions`, `session` and `diff` commands offline, so both show the same. A request sees every event that was durable when it
 //! came: it waits until the projection is there, and says so if that takes too long.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::error::Refusal;
 use super::params::Params;
 use super::projections::caught_up;
 use super::{App, json_response};
+use crate::projection::diff;
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::timeline::Builder;
 use crate::projection::sessions::view::{self, LIST_LIMIT_DEFAULT, ListQuery, Unresolved};
@@ -29,6 +30,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route(path::SESSIONS, get(list))
         .route(path::SESSION, get(one))
         .route(path::SESSION_TIMELINE, get(timeline))
+        .route(path::DIFF, get(difference))
 }
 
 async fn list(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
@@ -64,6 +66,26 @@ async fn timeline(
     let store = app.store.clone();
     let (timeline, _) = blocking(move || look::timeline(&store, &found, builder)).await??;
     Ok(answer(&app, &timeline))
+}
+
+async fn difference(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
+    let mut params = Params::of(&uri)?;
+    params.check_journal(&app.store)?;
+    let mut side = |name| {
+        let missing = || Refusal::parameter(name, format!("`{name}` names one of the two sessions"));
+        params.take(name)?.ok_or_else(missing)
+    };
+    let (a, b) = (side("a")?, side("b")?);
+    let limit = params.parse::<usize>("limit")?.unwrap_or(diff::LIMIT_DEFAULT);
+    if limit == 0 {
+        return Err(Refusal::parameter("limit", "`limit` takes a number from 1"));
+    }
+    params.finish()?;
+    let (a, b) = (find(&app, a).await?, find(&app, b).await?);
+    let _turn = app.turn_to_fold().await?;
+    let store = app.store.clone();
+    let (difference, _) = blocking(move || diff::compare(&store, &a, &b)).await??;
+    Ok(answer(&app, &difference.view(limit)))
 }
 
 fn list_query(app: &App, uri: &Uri) -> Result<ListQuery, Refusal> {

@@ -60,11 +60,7 @@ async fn earlier(
     {
         return Err(Error::CursorAhead { asked: seq.get(), last: durable.get() }.into());
     }
-    let _turn = app
-        .folding
-        .acquire()
-        .await
-        .map_err(|_| Refusal::new(ErrorCode::Stopping, ErrorCode::Stopping.meaning()))?;
+    let _turn = app.turn_to_fold().await?;
     let folding = app.clone();
     let view = blocking(move || {
         let seq = match place {

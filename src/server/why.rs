@@ -11,7 +11,6 @@ use super::projections::caught_up;
 use super::sessions::{answer as shown, blocking};
 use crate::event::Seq;
 use crate::projection::why::{self, DEPTH_DEFAULT, Extent};
-use crate::wire::ErrorCode;
 
 /// How deep, if `why` is asked for.
 pub(super) fn asked(params: &mut Params) -> Result<Option<u32>, Refusal> {
@@ -31,11 +30,7 @@ pub(super) fn asked(params: &mut Params) -> Result<Option<u32>, Refusal> {
 /// A part of the journal is read for it, so only a few requests do it at a time.
 pub(super) async fn answer(app: &Arc<App>, seq: Seq, depth: u32) -> Result<Response, Refusal> {
     caught_up(app, &*app.projections.sessions).await?;
-    let _turn = app
-        .folding
-        .acquire()
-        .await
-        .map_err(|_| Refusal::new(ErrorCode::Stopping, ErrorCode::Stopping.meaning()))?;
+    let _turn = app.turn_to_fold().await?;
     let reading = app.clone();
     let explained = blocking(move || {
         let extent = |id: &str| {

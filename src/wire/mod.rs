@@ -52,6 +52,8 @@ pub mod path {
     pub const STATE: &str = "/state/{projection}";
     /// Figures of any range.
     pub const STATS: &str = "/stats";
+    /// How two sessions differ.
+    pub const DIFF: &str = "/diff";
     /// The safe stop.
     pub const SHUTDOWN: &str = "/admin/shutdown";
 
@@ -73,6 +75,7 @@ pub mod path {
         (REBUILD, "POST"),
         (STATE, "GET,HEAD"),
         (STATS, "GET,HEAD"),
+        (DIFF, "GET,HEAD"),
         (SHUTDOWN, "POST"),
     ];
 

@@ -199,6 +199,7 @@ fn a_thousand_secrets_on_every_way_in_are_found_nowhere() {
         "/metrics",
         "/metrics?format=json",
         "/stats",
+        "/diff?a=s&b=s",
         "/state/sessions",
         "/sessions/posted",
     ] {

@@ -152,6 +152,11 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
         &["stats", "--json", "--by", "project"],
         &["stats", "tokens", "--by", "day"],
         &["stats", "sessions", "--json", "--by", "session"],
+        &["diff", mine, OTHER],
+        &["diff", mine, OTHER, "--json", "--limit", "1"],
+        &["diff", OTHER, mine, "--fail-on-divergence"],
+        &["diff", mine, "nobody"],
+        &["diff", both, OTHER],
         &["why", "5"],
         &["why", "5", "--json", "--depth", "2"],
         // What there is not.
@@ -175,6 +180,50 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
     let full = far.from(&near, &["events"]).stdout;
     assert!(full.contains("note ") && full.lines().count() > 8, "{full}");
     assert!(!near.data().exists() && !near.home().join(".local").exists(), "nothing is made on this side");
+}
+
+/// One flipped bit there: every command that reads over it says so here, and ends with 4, as it does there.
+#[test]
+fn damage_there_is_told_here() {
+    let (world, near) = (World::new(), World::new());
+    let transcripts = world.home().join("transcripts");
+    std::fs::create_dir(&transcripts).expect("a directory");
+    let lines = transcript(SESSION).map(|line| line.to_string() + "\n").concat();
+    std::fs::write(transcripts.join(format!("{SESSION}.jsonl")), lines).expect("written");
+    world.ok(["import".as_ref(), transcripts.as_os_str()]);
+    let read: &[&[&str]] = &[
+        &["session", SESSION],
+        &["session", SESSION, "--json"],
+        &["diff", SESSION, SESSION],
+        &["diff", SESSION, SESSION, "--json"],
+        &["events"],
+        &["stats", "sessions", "--json"],
+    ];
+    let codes = |expected, from: &dyn Fn(&[&str]) -> Ran, said: &str| {
+        for args in read {
+            let ran = from(args);
+            assert_eq!(ran.code, Some(expected), "{args:?} {ran}");
+            let told = ran.stdout.contains("corruption") || ran.stderr.contains("damaged");
+            assert_eq!(told, expected == 4, "{said} {args:?} {ran}");
+        }
+    };
+    codes(0, &|args| world.run(args), "whole, there");
+    // What comes later proves that it had been durable.
+    world.ok(["annotate", "2", "a later batch"]);
+    let name = world.names_in("journal").into_iter().find(|name| name.contains(".seg")).expect("a segment");
+    let segment = world.data().join("journal").join(name);
+    let mut bytes = std::fs::read(&segment).expect("the segment");
+    let at = bytes.windows(8).position(|window| window == b"a needle").expect("its text");
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).expect("one flipped bit");
+    codes(4, &|args| world.run(args), "damaged, there");
+    let server = world.server();
+    let far = Far { world, server };
+    codes(4, &|args| far.from(&near, args), "damaged, here");
+    for args in read.iter().filter(|args| args.contains(&"--json")) {
+        let (there, here) = (far.world.run(*args), far.from(&near, args));
+        assert_eq!(without_now(&there.stdout), without_now(&here.stdout), "{args:?}");
+    }
 }
 
 #[test]
@@ -266,7 +315,6 @@ fn what_works_on_this_machine_refuses_a_server_elsewhere() {
     let token = private(&near, "token", &"a1".repeat(32));
     let (url, token) = ("http://127.0.0.1:9", token.to_str().expect("UTF-8"));
     let lines: &[&[&str]] = &[
-        &["diff", "near", "near"],
         &["bisect", ".sessions|length>0"],
         &["status"],
         &["import"],

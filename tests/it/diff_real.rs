@@ -20,6 +20,14 @@ fn accounts_for_every_call(diff: &Value) {
         assert_eq!(count(&diff[side]["calls"]), both + own, "{side}: {diff}");
     }
     assert_eq!((count(&diff["omitted"]), count(&diff["a"]["calls_omitted"])), (0, 0));
+    // In their order each difference stands once, and the calls alike between them.
+    let order = list(&diff["order"]);
+    let differences: usize =
+        ["changed", "only_a", "only_b"].iter().map(|part| list(&diff[*part]).len()).sum();
+    assert_eq!((order.len(), count(&diff["order_omitted"])), (differences, 0), "{diff}");
+    let alike: u64 = order.iter().map(|place| count(&place["alike"])).sum();
+    let other_outcome = order.iter().filter(|place| place["how"] == "outcome").count() as u64;
+    assert_eq!(alike + count(&diff["alike_last"]) + other_outcome, count(&diff["aligned"]), "{diff}");
 }
 
 #[test]

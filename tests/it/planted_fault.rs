@@ -120,6 +120,31 @@ fn the_planted_fault_is_named() {
         (&json!(true), &json!([]), &Value::Null)
     );
     assert_eq!(world.run(["diff", GOOD, "nobody"]).code, Some(3));
+    let order = diff["order"].as_array().expect("a list");
+    let first = (
+        order[0]["alike"].as_u64(),
+        order[0]["how"].as_str(),
+        order[0]["a"].as_u64(),
+        order[0]["b"].as_u64(),
+    );
+    assert_eq!(first, (Some(1), Some("input"), Some(right_write), Some(wrong_write)), "{diff}");
+    let cut = world.run(["diff", GOOD, BAD, "--limit", "1"]);
+    let more = format!("{} differences more not shown", order.len() - 1);
+    assert!(cut.stderr.contains(&more) && !cut.stdout.contains("ls -l target"), "{cut}");
+    let server = world.server();
+    let asked = |query: &str| server.get(&format!("/diff?{query}"));
+    let shown = world.ok(["diff", GOOD, BAD, "--json"]).json();
+    assert_eq!(asked(&format!("a={}&b={}", &GOOD[..4], &BAD[..4])).json(), shown);
+    assert_eq!((&shown["order"], &shown["changed"]), (&diff["order"], &diff["changed"]));
+    for (query, code) in [
+        ("a=g", "invalid_parameter"),
+        ("a=x&b=nobody", "not_found"),
+        ("a=x&b=x&limit=0", "invalid_parameter"),
+        ("a=x&b=x&c=1", "unknown_parameter"),
+    ] {
+        assert_eq!(asked(query).json()["error"]["code"], code, "{query}");
+    }
+    assert_eq!(server.stop().code, Some(0));
 
     // why: from the failure through the read to the planted write, and to the prompt.
     let why = world.ok(["why", &failure.to_string(), "--json"]).json();

@@ -1,19 +1,21 @@
-//! `sessions`, `session`, `state`, `stats` and `why` with `--server`: one object of the server each.
+//! `sessions`, `session`, `state`, `stats`, `diff` and `why` with `--server`: one object of the server each.
 
 use super::super::session_parts::Parts;
 use super::super::{
-    Context, Outcome, display, session as one, sessions as list, state as any, stats as figures, why as chain,
+    Context, Outcome, diff as compared, display, session as one, sessions as list, state as any,
+    stats as figures, why as chain,
 };
 use super::{Pairs, detail, given, noted, of_pairs, place_words, session_path, since_pair, told};
 use crate::client::{Server, percent_encoded};
 use crate::error::Error;
 use crate::event::Place;
+use crate::projection::diff::DiffView;
 use crate::projection::sessions::timeline::Timeline;
 use crate::projection::sessions::view::{ListQuery, SessionList};
 use crate::projection::stats::view::{StatsView, Topic};
 use crate::projection::stats::{By, Query};
 use crate::projection::why::Why;
-use crate::projection::{StateView, registry};
+use crate::projection::{GapView, StateView, registry};
 use crate::wire::path;
 
 pub(in crate::cli) fn sessions(
@@ -52,7 +54,8 @@ pub(in crate::cli) fn session(
     let timeline: Timeline = server.get(&target).map_err(told)?;
     let noted = noted(server, context)?;
     one::show(context, parts, &detail, &timeline, |_| Ok(noted.unwrap_or_default()))?;
-    Ok(Outcome::with_summary(display::counted(timeline.items.len() as u64, "item")))
+    unreadable(timeline.unreadable, context);
+    Ok(ended(&timeline.gaps, display::counted(timeline.items.len() as u64, "item"), context))
 }
 
 pub(in crate::cli) fn state(
@@ -95,15 +98,40 @@ pub(in crate::cli) fn stats(
         let events = display::counted(answer.unreadable, "event");
         context.out.warn(&format!("{events} cannot be read there and count as events at most"));
     }
+    Ok(ended(&answer.gaps, display::counted(answer.total.events, "event"), context))
+}
+
+pub(in crate::cli) fn diff(
+    args: &compared::Args,
+    server: &Server,
+    context: &mut Context,
+) -> Result<Outcome, Error> {
+    let pairs = vec![("a", args.a.clone()), ("b", args.b.clone()), ("limit", args.limit.to_string())];
+    let answer: DiffView = server.get(&of_pairs(path::DIFF, &pairs)).map_err(told)?;
+    let summary = compared::show(&answer, context)?;
+    unreadable(answer.unreadable, context);
+    let done = ended(&answer.gaps, summary, context);
+    Ok(compared::judged(args, &answer, done))
+}
+
+/// Tells of records that the server cannot read.
+fn unreadable(records: u64, context: &mut Context) {
+    if records > 0 {
+        let records = display::counted(records, "record");
+        context.out.warn(&format!("{records} cannot be read there and do not count here"));
+    }
+}
+
+/// Tells of what the server could not take in, and ends the command accordingly.
+fn ended(gaps: &[GapView], summary: String, context: &mut Context) -> Outcome {
     let mut damaged = false;
-    for gap in &answer.gaps {
+    for gap in gaps {
         let corrupt = gap.reason != "retention";
         damaged |= corrupt;
         let why = if corrupt { "are damaged" } else { "were dropped by retention" };
         context.out.warn(&format!("events {} to {} {why} and do not count here", gap.from_seq, gap.to_seq));
     }
-    let summary = display::counted(answer.total.events, "event");
-    Ok(if damaged { Outcome::damaged(summary) } else { Outcome::with_summary(summary) })
+    if damaged { Outcome::damaged(summary) } else { Outcome::with_summary(summary) }
 }
 
 pub(in crate::cli) fn why(

@@ -12,7 +12,7 @@ mod tail;
 
 pub(super) use annotate::annotate;
 pub(super) use events::{Part, events, search};
-pub(super) use looks::{session, sessions, state, stats, why};
+pub(super) use looks::{diff, session, sessions, state, stats, why};
 pub(super) use replay::replay;
 pub(super) use tail::tail;
 

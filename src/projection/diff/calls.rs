@@ -3,9 +3,10 @@
 //! Calls go by the (time, seq) of their start, those of one subagent together, where its first one stands: subagents run side by side, and
 //! how their calls interleave differs from run to run and means nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::align::Signature;
@@ -18,7 +19,7 @@ use crate::projection::sessions::text::{clip, fingerprint, signature};
 pub const CALLS_MAX: usize = 100_000;
 
 /// One call, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallView {
     /// Where its start stands; its end, where no start is on record.
     pub seq: Seq,
@@ -33,7 +34,7 @@ pub struct CallView {
     /// What it was about, on one line.
     pub text: String,
     /// `completed`, `failed`, `interrupted`, `denied`; null where no end is on record.
-    pub outcome: Option<&'static str>,
+    pub outcome: Option<Cow<'static, str>>,
     /// The beginning of the error of a failure.
     pub error: Option<String>,
     /// As the agent reported it; null where it did not.
@@ -226,7 +227,7 @@ impl Parts {
             tool: self.tool,
             tool_use_id: id,
             text: self.text,
-            outcome: self.ended.map(|(_, how)| how),
+            outcome: self.ended.map(|(_, how)| how.into()),
             error: self.error.as_deref().map(clip),
             duration_ms: self.duration_ms,
         };

@@ -11,14 +11,14 @@ mod align;
 mod calls;
 mod normal;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::align::{Step, align};
 use self::calls::{Call, Collector};
 use super::sessions::look::Found;
 use super::sessions::state::Tokens;
 use super::sessions::view::SessionView;
-use super::{Progress, Source};
+use super::{GapView, Progress, Source};
 use crate::error::{Error, Result};
 use crate::event::{Filter, Seq};
 use crate::store::Item;
@@ -27,9 +27,11 @@ pub use calls::{CALLS_MAX, CallView};
 
 /// The version of the JSON.
 pub const VERSION: u32 = 1;
+/// Differences that are shown where no limit is given.
+pub const LIMIT_DEFAULT: usize = 200;
 
 /// One session of a comparison in figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
     /// Its id.
     pub session: String,
@@ -54,7 +56,7 @@ pub struct Side {
 }
 
 /// The second session's figures less the first's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delta {
     /// Tool calls.
     pub calls: i64,
@@ -71,7 +73,7 @@ pub struct Delta {
 }
 
 /// How two aligned or single calls part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
     /// The same step with another input.
@@ -85,7 +87,7 @@ pub enum How {
 }
 
 /// Where the sessions first part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
     /// How.
     pub how: How,
@@ -96,7 +98,7 @@ pub struct Divergence {
 }
 
 /// Two calls that belong together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// The first session's.
     pub a: CallView,
@@ -105,7 +107,7 @@ pub struct Pair {
 }
 
 /// Two calls that belong together and are not alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// The first session's.
     pub a: CallView,
@@ -117,8 +119,21 @@ pub struct Changed {
     pub outcome: bool,
 }
 
-/// What `diff --json` prints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One difference, by where its calls stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Calls alike between the difference before and this one.
+    pub alike: u64,
+    /// How they part.
+    pub how: How,
+    /// The first session's call; null where it has none.
+    pub a: Option<Seq>,
+    /// The second session's call; null where it has none.
+    pub b: Option<Seq>,
+}
+
+/// What `diff --json` prints, and the body of `GET /diff`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffView {
     /// [`VERSION`].
     pub version: u32,
@@ -146,16 +161,26 @@ pub struct DiffView {
     pub only_b: Vec<CallView>,
     /// How many of the three lists the limit left out.
     pub omitted: u64,
+    /// The differences in the order of both sessions, cut to the limit: each stands in one of the three lists.
+    pub order: Vec<Place>,
+    /// How many the limit left out of `order`.
+    pub order_omitted: u64,
+    /// Calls alike after the last difference.
+    pub alike_last: u64,
+    /// Records of the sessions that are no event to this version, and are not compared.
+    pub unreadable: u64,
+    /// Ranges that can no longer be read: what was of the sessions in them is not compared.
+    pub gaps: Vec<GapView>,
 }
 
 /// One line of the two sessions side by side.
-pub struct Row<'a> {
+struct Row<'a> {
     /// The first session's call.
-    pub a: Option<&'a CallView>,
+    a: Option<&'a CallView>,
     /// The second session's call.
-    pub b: Option<&'a CallView>,
+    b: Option<&'a CallView>,
     /// How they part; none where they are alike.
-    pub how: Option<How>,
+    how: Option<How>,
 }
 
 /// Two sessions, aligned.
@@ -165,6 +190,8 @@ pub struct Difference {
     b: Vec<Call>,
     steps: Vec<Step>,
     seq: Seq,
+    unreadable: u64,
+    gaps: Vec<GapView>,
 }
 
 /// Compares two sessions that were found, reading their calls back from the journal; and what could not be read.
@@ -175,10 +202,20 @@ pub fn compare(source: &impl Source, a: &Found, b: &Found) -> Result<(Difference
     let mut progress = Progress::default();
     let (side_a, a_calls) = side(source, a, &mut progress)?;
     let (side_b, b_calls) = side(source, b, &mut progress)?;
+    // Sessions that ran side by side meet the same damage.
+    progress.gaps.sort_by_key(|gap| (gap.from, gap.to));
+    progress.gaps.dedup();
     let signatures = |calls: &[Call]| calls.iter().map(|call| call.signature).collect::<Vec<_>>();
     let steps = align(&signatures(&a_calls), &signatures(&b_calls));
-    let difference =
-        Difference { sides: [side_a, side_b], a: a_calls, b: b_calls, steps, seq: a.seq.max(b.seq) };
+    let difference = Difference {
+        sides: [side_a, side_b],
+        a: a_calls,
+        b: b_calls,
+        steps,
+        seq: a.seq.max(b.seq),
+        unreadable: progress.undecodable,
+        gaps: GapView::all(&progress),
+    };
     Ok((difference, progress))
 }
 
@@ -230,9 +267,23 @@ impl Difference {
         Row { a: a.map(|i| &self.a[i].view), b: b.map(|j| &self.b[j].view), how: self.how(step) }
     }
 
-    /// Side by side, in the order of both.
-    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.steps.iter().map(|step| self.row(*step))
+    /// The first differences in the order of both, how many more there are, and how many calls are alike after the last.
+    fn order(&self, limit: usize) -> (Vec<Place>, u64, u64) {
+        let (mut order, mut omitted, mut alike) = (Vec::new(), 0, 0);
+        for row in self.steps.iter().map(|step| self.row(*step)) {
+            let Some(how) = row.how else {
+                alike += 1;
+                continue;
+            };
+            if order.len() < limit {
+                let seq = |call: Option<&CallView>| call.map(|call| call.seq);
+                order.push(Place { alike, how, a: seq(row.a), b: seq(row.b) });
+            } else {
+                omitted += 1;
+            }
+            alike = 0;
+        }
+        (order, omitted, alike)
     }
 
     fn first_divergence(&self) -> Option<usize> {
@@ -278,6 +329,7 @@ impl Difference {
             Some(Pair { a: row.a?.clone(), b: row.b?.clone() })
         });
         let [a, b] = self.sides.clone();
+        let (order, order_omitted, alike_last) = self.order(limit);
         DiffView {
             version: VERSION,
             seq: self.seq,
@@ -292,6 +344,11 @@ impl Difference {
             only_a,
             only_b,
             omitted,
+            order,
+            order_omitted,
+            alike_last,
+            unreadable: self.unreadable,
+            gaps: self.gaps.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::timeline::{Builder, Timeline};
 use super::view::{SessionView, Unresolved, resolve};
 use crate::error::Result;
 use crate::event::{Filter, Seq, StoredEvent};
-use crate::projection::{Progress, Projection, Source};
+use crate::projection::{GapView, Progress, Projection, Source};
 use crate::store::Item;
 
 /// A session that was found.
@@ -85,5 +85,7 @@ pub fn timeline(source: &impl Source, found: &Found, mut builder: Builder) -> Re
             Item::Undecodable(_) => progress.undecodable += 1,
         }
     }
-    Ok((builder.finish(SessionView::of(&found.id, &found.session), found.seq), progress))
+    let timeline = builder.finish(SessionView::of(&found.id, &found.session), found.seq);
+    let (unreadable, gaps) = (progress.undecodable, GapView::all(&progress));
+    Ok((Timeline { unreadable, gaps, ..timeline }, progress))
 }

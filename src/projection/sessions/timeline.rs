@@ -17,7 +17,7 @@ use super::view::{self, At, FileView, SessionView, VERSION};
 use super::{CallCompleted, CallStarted, PermissionAsked, Spoken, agent_made};
 use crate::event::{Kind, Seq, StoredEvent, Timestamp, payload};
 use crate::projection::mark::keep_earlier;
-use crate::projection::{Latest, Mark};
+use crate::projection::{GapView, Latest, Mark};
 
 /// Items that a timeline holds; further ones are counted. About 400 bytes each.
 pub const ITEMS_MAX: usize = 250_000;
@@ -98,6 +98,10 @@ pub struct Timeline {
     pub session: SessionView,
     /// What happened, by (time, seq).
     pub items: Vec<Item>,
+    /// Records of it that are no event to this version; they are not here.
+    pub unreadable: u64,
+    /// Ranges that can no longer be read: what was of this session in them is not here.
+    pub gaps: Vec<GapView>,
     /// Items beyond [`ITEMS_MAX`], which are not here and do not count in `turns` and `context`.
     pub omitted: u64,
     /// Its turns, in their order.
@@ -341,6 +345,8 @@ impl Builder {
             version: VERSION,
             seq,
             session,
+            unreadable: 0,
+            gaps: Vec::new(),
             items,
             omitted,
             turns,

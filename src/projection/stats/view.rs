@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::tokens::{TokenFigures, TokenTable};
 use super::{Figures, Group, Query, Stats};
 use crate::event::Timestamp;
-use crate::projection::Progress;
 use crate::projection::commands::view::{CommandView, Counted, SessionsView, commands};
 use crate::projection::health::view::RatesView;
 use crate::projection::sessions::state::Tokens;
+use crate::projection::{GapView, Progress};
 
 /// The version of this form: raised when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -50,17 +50,6 @@ pub struct StatsView {
     pub total: FiguresView,
     /// The same, a group; null where none was asked for.
     pub groups: Option<Vec<GroupView>>,
-}
-
-/// Seqs that are in no figure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GapView {
-    /// First of them.
-    pub from_seq: u64,
-    /// Last of them.
-    pub to_seq: u64,
-    /// Why.
-    pub reason: Cow<'static, str>,
 }
 
 /// The figures of a group.
@@ -231,18 +220,13 @@ pub fn stats(stats: &Stats, progress: &Progress, query: &Query, topic: Option<To
         .groups
         .iter()
         .map(|(key, figures)| GroupView { key: key.clone(), figures: FiguresView::of(figures, topic) });
-    let gaps = progress.gaps.iter().map(|gap| GapView {
-        from_seq: gap.from.get(),
-        to_seq: gap.to.get(),
-        reason: gap.reason.as_str().into(),
-    });
     StatsView {
         version: VERSION,
         since: query.since,
         until: query.until,
         by: query.by.map(|by| by.name().into()),
         unreadable: stats.unread + progress.undecodable,
-        gaps: gaps.collect(),
+        gaps: GapView::all(progress),
         messages_forgotten: stats.messages_forgotten(),
         total: FiguresView::of(&stats.total, topic),
         groups: query.by.map(|_| groups.collect()),
