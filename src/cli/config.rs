@@ -3,6 +3,12 @@
 //! A value is checked as every command would read it before it is written, and the file keeps its comments. A running
 //! server reads its configuration when it starts.
 
+mod key;
+
+pub(super) use key::on_the_command_line;
+
+use std::ffi::OsString;
+
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
@@ -55,6 +61,27 @@ enum Action {
     List,
     /// Print where the files are
     Path,
+    /// Keep a key under a name: it is taken out of whatever is recorded from then on. Read from a prompt or stdin
+    SetKey {
+        /// A name for it
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// A key on the command line is refused, and not repeated
+        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
+        on_the_command_line: Vec<OsString>,
+    },
+    /// Print the name, the length and the last four characters of a key, or of all
+    ShowKey {
+        /// The name that it was set with
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Forget a key
+    DeleteKey {
+        /// The name that it was set with
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 /// Runs it.
@@ -68,13 +95,20 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         (_, true) => Some(Scope::Project),
         _ => None,
     };
-    let dir = context.locate_data_dir()?;
+    let dir = || context.locate_data_dir();
     match &args.action {
-        Action::Get { key } => get(&Named::find(key)?, scope, &dir, context),
-        Action::Set { key, value } => change(&Named::find(key)?, Some(value), scope, &dir, context),
-        Action::Unset { key } => change(&Named::find(key)?, None, scope, &dir, context),
-        Action::List => list(scope, &dir, context),
-        Action::Path => path(scope, &dir, context),
+        Action::Get { key } => get(&Named::find(key)?, scope, &dir()?, context),
+        Action::Set { key, value } => change(&Named::find(key)?, Some(value), scope, &dir()?, context),
+        Action::Unset { key } => change(&Named::find(key)?, None, scope, &dir()?, context),
+        Action::List => list(scope, &dir()?, context),
+        Action::Path => path(scope, &dir()?, context),
+        // Keys are the user's, whatever the data directory.
+        Action::SetKey { .. } | Action::ShowKey { .. } | Action::DeleteKey { .. } if args.project => {
+            Err(Error::usage("keys stand in the user's own file only, never in a data directory"))
+        }
+        Action::SetKey { name, .. } => key::set(name, context),
+        Action::ShowKey { name } => key::show(name.as_deref(), context),
+        Action::DeleteKey { name } => key::delete(name, context),
     }
 }
 

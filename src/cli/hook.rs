@@ -36,8 +36,9 @@ use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::agent::claude::registration;
 use crate::clock::{self, Clock as _, ProcessStamp, SystemClock};
+use crate::config::known::KnownKeys;
 use crate::config::{DataDir, Env, guard};
-use crate::event::{Event, Kind, Redactor};
+use crate::event::{Event, Kind, Redactor, redact};
 use crate::store::inbox::meeting::{self, Voice};
 use crate::store::inbox::{self, Deposit, failed};
 
@@ -98,6 +99,11 @@ pub fn run(call: &Call) {
     }
     if call.misused {
         place.count("usage");
+    }
+    match KnownKeys::values(&env) {
+        Ok(values) => drop(redact::know(values)),
+        // The event is kept all the same, with what else finds secrets.
+        Err(error) => place.count(error.code()),
     }
     match catch_unwind(AssertUnwindSafe(|| record(call, &env, &place, &mut watch))) {
         Ok(Ok(())) => {}

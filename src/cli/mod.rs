@@ -44,6 +44,7 @@ pub mod reference;
 pub mod replay;
 pub mod run;
 pub mod search;
+mod secret;
 pub mod session;
 mod session_parts;
 pub mod sessions;
@@ -284,6 +285,13 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         return Exit::Usage as u8;
     };
+    if config::on_the_command_line(name, of_command) {
+        let words = "error: a key on the command line can be seen by others and stays in the shell's history: it was not taken. \
+            Change it where it is from, and type the new one at the prompt, or pipe it in.\n";
+        // Nobody is left to be told when the terminal cannot be written to.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes());
+        return Exit::Usage as u8;
+    }
     run::process(command, of_command, &argv)
 }
 

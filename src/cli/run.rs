@@ -36,9 +36,10 @@
 use super::out::{Manner, Out};
 use super::{Command, Context, Exit, Global, Outcome};
 use crate::clock::{self, Clock, SystemClock};
+use crate::config::known::KnownKeys;
 use crate::config::{DataDir, Env};
 use crate::error::Error;
-use crate::event::{Event, Payload, Redactor, Source, payload};
+use crate::event::{Event, Payload, Redactor, Source, payload, redact};
 use crate::store::inbox::running::{self, Mark};
 use crate::store::inbox::{self, Deposit};
 use clap::{ArgMatches, FromArgMatches as _};
@@ -259,8 +260,20 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
         run: None,
     };
     context.out.set_now(context.now());
+    know_keys(&mut context);
     let recorded = recorded_arguments(command.name, argv);
     wrapped(command, global.record, matches, recorded, &mut context, true) as u8
+}
+
+/// Keys that the user has named are taken out of whatever this process records or says.
+fn know_keys(context: &mut Context) {
+    match KnownKeys::values(&context.env) {
+        Ok(values) => drop(redact::know(values)),
+        Err(error) => {
+            let why = error.to_string();
+            context.out.warn(&format!("the keys that you named are not known, and not taken out: {why}"));
+        }
+    }
 }
 
 /// The wrapper itself.
@@ -318,6 +331,7 @@ fn listen(context: &mut Context) {
             run.end(&Err(Error::Interrupted));
         }
         super::replay::restore_terminal();
+        super::secret::restore();
         std::process::exit(i32::from(Exit::Interrupted as u8));
     };
     if let Err(error) = context.interrupt.listen(at_once) {
@@ -328,6 +342,7 @@ fn listen(context: &mut Context) {
 /// What a user sees of a defect of ours: where it is and what to do, not a stack.
 fn tell_of_panic(info: &std::panic::PanicHookInfo<'_>) {
     super::replay::restore_terminal();
+    super::secret::restore();
     let what = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     // There is nowhere left to tell that stderr is gone.

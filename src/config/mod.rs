@@ -21,6 +21,7 @@ pub mod edit;
 pub mod env;
 pub mod guard;
 pub mod keys;
+pub mod known;
 pub mod prices;
 pub mod register;
 pub mod settings;

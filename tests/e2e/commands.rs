@@ -84,6 +84,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("config list", "", &[], ALL_WELL),
     row("config path", "", &[], ALL_WELL),
     Row {
+        stdin: Some(|| json!("a-key-of-no-known-shape")),
+        ..row("config set-key", "typed", &["config_changed"], ALL_WELL)
+    },
+    row("config show-key", "", &[], ALL_WELL),
+    row("config delete-key", "KEY", &["config_changed"], ALL_WELL),
+    Row {
         facts: true,
         ..row(
             "import",
@@ -133,6 +139,7 @@ impl Row {
                 "SESSION" => SESSION.to_owned(),
                 "NEW" => format!("{home}/new-{n}"),
                 "TRANSCRIPTS" => transcripts(world, n),
+                "KEY" => key(world),
                 word => word.to_owned(),
             })
             .collect()
@@ -172,6 +179,18 @@ fn transcripts(world: &World, n: usize) -> String {
     });
     std::fs::write(directory.join(format!("{session}.jsonl")), format!("{line}\n")).expect("written");
     directory.to_str().expect("UTF-8").to_owned()
+}
+
+/// The name of a key that is kept.
+fn key(world: &World) -> String {
+    // Not on record: the row's own run is looked at.
+    let mut command = world.command(["config", "set-key", "kept"]);
+    command.env("MNEMOSYNE_DISABLE_EVENTS", "1").stdin(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    running.feed(b"a-key-of-no-known-shape");
+    let ran = running.wait();
+    assert_eq!(ran.code, Some(0), "{ran}");
+    "kept".to_owned()
 }
 
 /// A world with a session on record, all of it in the journal.

@@ -10,6 +10,7 @@ mod support;
 
 /// The positive controls of the test kit itself.
 mod kit;
+mod known_keys;
 
 /// `api-server`: the address, the background, the safe stop.
 mod cli_api_server;

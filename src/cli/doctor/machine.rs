@@ -3,6 +3,7 @@
 use super::{Finding, Found, Look};
 use crate::cli::display::duration;
 use crate::config::Settings;
+use crate::config::known::KnownKeys;
 use crate::error::Error;
 use crate::store::Item;
 use crate::wire::CONNECTIONS_MAX;
@@ -15,6 +16,12 @@ const NEVER_BEFORE_MICROS: i64 = 1_704_067_200_000_000;
 const DESCRIPTORS_MIN: u64 = 64;
 
 pub(super) fn configuration(look: &Look<'_>) -> Found {
+    if let Err(error) = KnownKeys::values(look.env) {
+        return Ok(Finding::fail(
+            error.to_string(),
+            "until that is put right, the keys that you named are not taken out of what is recorded",
+        ));
+    }
     match Settings::load(&look.dir, look.env) {
         Ok(_) => Ok(Finding::pass("config.toml is understood, the user's and the data directory's")),
         Err(error @ Error::Config { .. }) => Ok(Finding::fail(

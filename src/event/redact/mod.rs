@@ -5,7 +5,8 @@
 //!
 //! - names (`names`): the value of a field, variable, header or flag that is called password, token, api key and so on;
 //! - shapes (`tokens`): prefixes of issuers, PEM, JWT, `Bearer`, URLs with passwords, webhook addresses;
-//! - nearness (`named`): random text close behind such a word in prose.
+//! - nearness (`named`): random text close behind such a word in prose;
+//! - the user (`known`): values that were named as secrets, whatever they look like.
 //!
 //! All of it scans bytes by hand: no pattern is compiled, since a hook lives for a millisecond. From one place where something may begin to the
 //! next it goes by tables (`starts`) or `memchr`, and work is linear in the text. A string far beyond the cap is shortened
@@ -15,9 +16,10 @@
 //! Never touched: ids of the envelope, fields that end in `_id` or hold `uuid`, `cwd`, `transcript_path`.
 //!
 //! Redaction errs towards taking too much, but not code, hashes, ids or prose about tokens; the tests hold lists of both. It is
-//! no proof that nothing slips through: a secret that has neither name nor shape looks like any other text.
+//! no proof that nothing slips through: a secret that has neither name nor shape looks like any other text, unless the user has named it.
 
 mod cut;
+mod known;
 mod named;
 mod names;
 mod shape;
@@ -25,6 +27,8 @@ mod starts;
 mod tokens;
 mod trim;
 pub(super) mod work;
+
+pub use known::know;
 
 use super::{Cut, Event, Json, Kind, PayloadText};
 use std::borrow::Cow;
@@ -260,6 +264,7 @@ pub(super) fn closing_quote_from(text: &str, inside: usize) -> usize {
 fn pass(text: &str) -> Option<String> {
     work::looked_at(text.len());
     let mut spans = Spans::default();
+    known::find(text, &mut spans);
     tokens::find_prefixed(text, &mut spans);
     tokens::find_private_keys(text, &mut spans);
     tokens::find_schemes(text, &mut spans);
