@@ -130,7 +130,7 @@ fn figures(view: &DiffView, style: Style) -> Vec<String> {
             [display::cell_right(&a, CELL), display::cell_right(&b, CELL), display::cell_right(&delta, CELL)];
         format!("{}{}", style.paint(Role::Dim, &display::cell(name, NAME)), cells.join("  "))
     };
-    let signed = |n: i64, words: &dyn Fn(u64) -> String| {
+    let signed = |n: i64, words: fn(u64) -> String| {
         let sign = match n {
             0 => return "=".to_owned(),
             1.. => "+",
@@ -139,43 +139,21 @@ fn figures(view: &DiffView, style: Style) -> Vec<String> {
         format!("{sign}{}", words(n.unsigned_abs()))
     };
     let (a, b, delta) = (&view.a, &view.b, &view.delta);
-    let tokens = |side: &Side| {
-        side.tokens.map_or_else(|| "unknown".to_owned(), |tokens| display::count(tokens.total()))
-    };
-    vec![
-        row("", display::short_id(&a.session), display::short_id(&b.session), "DELTA".to_owned()),
-        row("calls", display::count(a.calls), display::count(b.calls), signed(delta.calls, &display::count)),
-        row(
-            "failed",
-            display::count(a.failed),
-            display::count(b.failed),
-            signed(delta.failed, &display::count),
-        ),
-        row(
-            "denied",
-            display::count(a.denied),
-            display::count(b.denied),
-            signed(delta.denied, &display::count),
-        ),
-        row(
-            "span",
-            display::duration(a.span_ms),
-            display::duration(b.span_ms),
-            signed(delta.span_ms, &display::duration),
-        ),
-        row(
-            "in tools",
-            display::duration(a.tool_ms),
-            display::duration(b.tool_ms),
-            signed(delta.tool_ms, &display::duration),
-        ),
-        row(
-            "tokens",
-            tokens(a),
-            tokens(b),
-            delta.tokens.map_or_else(|| "unknown".to_owned(), |n| signed(n, &display::count)),
-        ),
-    ]
+    let known: [(&str, u64, u64, i64, fn(u64) -> String); 5] = [
+        ("calls", a.calls, b.calls, delta.calls, display::count),
+        ("failed", a.failed, b.failed, delta.failed, display::count),
+        ("denied", a.denied, b.denied, delta.denied, display::count),
+        ("span", a.span_ms, b.span_ms, delta.span_ms, display::duration),
+        ("in tools", a.tool_ms, b.tool_ms, delta.tool_ms, display::duration),
+    ];
+    let mut lines =
+        vec![row("", display::short_id(&a.session), display::short_id(&b.session), "DELTA".to_owned())];
+    lines.extend(known.map(|(name, a, b, delta, words)| row(name, words(a), words(b), signed(delta, words))));
+    let or_unknown = |words: Option<String>| words.unwrap_or_else(|| "unknown".to_owned());
+    let tokens = |side: &Side| or_unknown(side.tokens.map(|tokens| display::count(tokens.total())));
+    let more = or_unknown(delta.tokens.map(|n| signed(n, display::count)));
+    lines.push(row("tokens", tokens(a), tokens(b), more));
+    lines
 }
 
 fn row_words(place: &Place, calls: &Calls<'_>, half: usize, style: Style) -> String {

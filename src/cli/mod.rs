@@ -48,6 +48,7 @@ mod secret;
 pub mod session;
 mod session_parts;
 pub mod sessions;
+mod shown;
 pub mod state;
 pub mod stats;
 pub mod status;

@@ -6,14 +6,15 @@
 //! last seq that was shown or skipped, and both ways go on right after it; so nothing is shown twice and nothing is
 //! left out.
 //!
-//! With a cursor file that holds over the follower's own death too: the file is replaced after the output was flushed, at the
-//! latest [`SETTLE_EVERY`] or [`SETTLE_EVENTS_MAX`] later. Who is killed in between shows what lies in between once more, and
+//! With a cursor file that holds over the follower's own death too: the file is replaced after the output was flushed, soon
+//! ([`Shown`]). Who is killed in between shows what lies in between once more, and
 //! leaves nothing out.
 
 use super::cursor_file::CursorFile;
 use super::filters::Filters;
 use super::lines::Lines;
 use super::notes::Noted;
+use super::shown::Shown;
 use super::{Context, Exit, Outcome, elsewhere, events, when};
 use crate::client::{self, Next, Server, Stream};
 use crate::config::DataDir;
@@ -27,10 +28,6 @@ use std::time::{Duration, Instant};
 
 /// How long to wait for an event before looking whether the user wants to end, or a server has come.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
-/// What was shown is handed on, and noted in the cursor file, after this time at the latest
-pub(super) const SETTLE_EVERY: Duration = Duration::from_millis(100);
-/// and after so many events.
-pub(super) const SETTLE_EVENTS_MAX: u32 = 256;
 /// How often a follower of the files looks for a server: rarely, since it misses nothing meanwhile.
 const LOOK_FOR_SERVER: Duration = Duration::from_secs(1);
 
@@ -83,10 +80,9 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let file = args.cursor_file.as_deref().map(|path| CursorFile::open(path, journal)).transpose()?;
     let dir = context.locate_data_dir()?;
     let pairs = args.filters.pairs();
-    let mut follower =
-        Follower { dir, filter, pairs, cursor: Seq::ZERO, file, unsettled: 0, settled: Instant::now() };
+    let mut follower = Follower { dir, filter, pairs, shown: Shown::up_to(Seq::ZERO, file) };
     let mut lines = Lines::default();
-    if let Some(cursor) = follower.file.as_ref().and_then(CursorFile::cursor) {
+    if let Some(cursor) = follower.shown.noted() {
         follower.show_after(cursor, &view, through, &mut lines, context)?;
     } else {
         let items = newest(&args, &follower.filter, (since, until), &view, through)?;
@@ -95,14 +91,14 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
             noted.item(&mut lines, &mut context.out, &item)?;
         }
     }
-    follower.cursor = through;
-    follower.settle(context)?;
+    follower.shown.pass(through);
+    follower.shown.settle(context)?;
     if !args.follow {
         return events::end(&lines, context);
     }
     let followed = follower.follow(&mut lines, context);
     // What was shown before an error was shown.
-    let settled = follower.settle(context);
+    let settled = follower.shown.settle(context);
     followed.and(settled)?;
     let summary = super::display::counted(lines.events, "event");
     Ok(Outcome { exit: Exit::Interrupted, summary: Some(format!("interrupted after {summary}")) })
@@ -143,13 +139,7 @@ struct Follower {
     dir: DataDir,
     filter: Filter,
     pairs: Vec<(String, String)>,
-    /// The last seq that was shown or skipped.
-    cursor: Seq,
-    file: Option<CursorFile>,
-    /// Events shown since the output was last handed on,
-    unsettled: u32,
-    /// and when that was.
-    settled: Instant,
+    shown: Shown,
 }
 
 /// Why one way of following ended.
@@ -177,29 +167,10 @@ impl Follower {
         let noted = Noted::beside_lines(cursor.next(), view, context)?;
         while let Some(item) = replay.next()? {
             noted.item(lines, &mut context.out, &item)?;
-            self.cursor = item.last();
-            self.shown(context)?;
+            self.shown.pass(item.last());
+            self.shown.one_more(context)?;
         }
         Ok(())
-    }
-
-    /// One more was shown.
-    fn shown(&mut self, context: &mut Context) -> Result<(), Error> {
-        self.unsettled += 1;
-        if self.unsettled >= SETTLE_EVENTS_MAX || self.settled.elapsed() >= SETTLE_EVERY {
-            self.settle(context)?;
-        }
-        Ok(())
-    }
-
-    /// Hands on what was shown, and then notes that it was.
-    fn settle(&mut self, context: &mut Context) -> Result<(), Error> {
-        context.out.flush()?;
-        (self.unsettled, self.settled) = (0, Instant::now());
-        match &mut self.file {
-            Some(file) => file.save(self.cursor),
-            None => Ok(()),
-        }
     }
 
     fn follow(&mut self, lines: &mut Lines, context: &mut Context) -> Result<(), Error> {
@@ -218,11 +189,9 @@ impl Follower {
     /// A stream of the server that runs, if one does and it can be reached.
     fn stream(&mut self) -> Result<Option<Stream>, Error> {
         let Some(server) = Server::find(&self.dir)? else { return Ok(None) };
-        if let Some(file) = &mut self.file {
-            file.learn(&server.runtime().journal_id);
-        }
+        self.shown.learn(&server.runtime().journal_id);
         let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        match server.stream(&client::target(wire::path::STREAM, pairs), Some(self.cursor.get())) {
+        match server.stream(&client::target(wire::path::STREAM, pairs), Some(self.shown.cursor.get())) {
             Ok(stream) => Ok(Some(stream)),
             Err(error @ client::Error::Refused { .. }) => Err(error.into()),
             // It has gone between being found and being asked.
@@ -243,7 +212,7 @@ impl Follower {
             }
             match stream.next(LOOK_AROUND) {
                 Ok(Next::Frame(frame)) => self.frame(&frame, lines, context)?,
-                Ok(Next::Quiet) => self.settle(context)?,
+                Ok(Next::Quiet) => self.shown.settle(context)?,
                 Err(error @ client::Error::Refused { .. }) => return Err(error.into()),
                 // It stopped, or it broke and did not come back: whoever holds the journal now has the rest.
                 Ok(Next::End) | Err(_) => return Ok(Turn::Other),
@@ -254,18 +223,18 @@ impl Follower {
     fn frame(&mut self, frame: &sse::Frame, lines: &mut Lines, context: &mut Context) -> Result<(), Error> {
         show_frame(frame, lines, context)?;
         if let Ok(seq) = frame.last_event_id.parse() {
-            self.cursor = self.cursor.max(seq);
+            self.shown.pass(seq);
         }
-        self.shown(context)
+        self.shown.one_more(context)
     }
 
     fn read_files(&mut self, lines: &mut Lines, context: &mut Context) -> Result<Turn, Error> {
         context.out.detail("following the files: no server runs");
         let view = store::read(&self.dir, &context.env)?;
-        if let (Some(file), Some(journal)) = (&mut self.file, view.journal_id()) {
-            file.learn(&journal.to_string());
+        if let Some(journal) = view.journal_id() {
+            self.shown.learn(&journal.to_string());
         }
-        let mut subscription = view.follow(self.cursor.next(), self.filter.clone())?;
+        let mut subscription = view.follow(self.shown.cursor.next(), self.filter.clone())?;
         let mut looked = Instant::now();
         loop {
             if context.interrupt.is_asked() {
@@ -274,8 +243,8 @@ impl Follower {
             if let Some(delivery) = subscription.wait_next(LOOK_AROUND)? {
                 self.delivery(&delivery, &subscription, lines, context)?;
             } else {
-                self.cursor = self.cursor.max(subscription.cursor());
-                self.settle(context)?;
+                self.shown.pass(subscription.cursor());
+                self.shown.settle(context)?;
             }
             if looked.elapsed() >= LOOK_FOR_SERVER {
                 looked = Instant::now();
@@ -300,8 +269,8 @@ impl Follower {
             Delivery::Checkpoint { .. } => {}
             Delivery::Lag { behind } => context.out.detail(&format!("{behind} events behind")),
         }
-        self.cursor = self.cursor.max(subscription.cursor());
-        self.shown(context)
+        self.shown.pass(subscription.cursor());
+        self.shown.one_more(context)
     }
 }
 

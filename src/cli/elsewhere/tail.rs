@@ -4,12 +4,13 @@
 //! one lets nobody in with this token.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::cursor_file::CursorFile;
 use super::super::lines::Lines;
 use super::super::notes::Noted;
-use super::super::tail::{Args, SETTLE_EVENTS_MAX, SETTLE_EVERY, show_frame};
+use super::super::shown::Shown;
+use super::super::tail::{Args, show_frame};
 use super::super::{Context, Exit, Outcome, display, events as here};
 use super::events::{Met, Pages, Part};
 use super::{asked, complete, noted, tail_of, told};
@@ -32,18 +33,16 @@ pub(in crate::cli) fn tail(
     let file = args.cursor_file.as_deref().map(|path| CursorFile::open(path, journal)).transpose()?;
     let noted = noted(server, context)?;
     let tail = tail_of(server)?;
-    let cursor = file.as_ref().and_then(CursorFile::cursor);
-    let mut follower =
-        Follower { args, server, file, noted, cursor: tail, unsettled: 0, settled: Instant::now() };
+    let mut follower = Follower { args, server, noted, shown: Shown::up_to(tail, file) };
     let mut lines = Lines::default();
-    if let Some(cursor) = cursor {
+    if let Some(cursor) = follower.shown.noted() {
         if cursor > tail {
             return Err(Error::CursorAhead { asked: cursor.get(), last: tail.get() });
         }
-        follower.cursor = cursor;
+        follower.shown.cursor = cursor;
         if !follower.args.follow {
             follower.pages(Some(cursor.next().get()), None, None, None, &mut lines, context)?;
-            follower.cursor = tail;
+            follower.shown.cursor = tail;
         }
     } else {
         let (from, all) = (follower.args.from, since.is_some() || follower.args.from.is_some());
@@ -53,13 +52,13 @@ pub(in crate::cli) fn tail(
             newest => follower.pages(from, since, until, newest, &mut lines, context)?,
         }
     }
-    follower.settle(context)?;
+    follower.shown.settle(context)?;
     if !follower.args.follow {
         return here::end(&lines, context);
     }
     let followed = follower.follow(&mut lines, context);
     // What was shown before an error was shown.
-    let settled = follower.settle(context);
+    let settled = follower.shown.settle(context);
     followed.and(settled)?;
     let summary = display::counted(lines.events, "event");
     Ok(Outcome { exit: Exit::Interrupted, summary: Some(format!("interrupted after {summary}")) })
@@ -68,15 +67,9 @@ pub(in crate::cli) fn tail(
 struct Follower<'a> {
     args: Args,
     server: &'a Server,
-    file: Option<CursorFile>,
     /// Shown beside what is there already.
     noted: Option<Noted>,
-    /// The last seq that was shown or skipped.
-    cursor: Seq,
-    /// Events shown since the output was last handed on,
-    unsettled: u32,
-    /// and when that was.
-    settled: Instant,
+    shown: Shown,
 }
 
 impl Follower<'_> {
@@ -134,7 +127,7 @@ impl Follower<'_> {
     fn follow(&mut self, lines: &mut Lines, context: &mut Context) -> Result<(), Error> {
         context.interrupt.take_over();
         let target = self.target([]);
-        let mut stream = self.server.stream(&target, Some(self.cursor.get())).map_err(told)?;
+        let mut stream = self.server.stream(&target, Some(self.shown.cursor.get())).map_err(told)?;
         context.out.detail("following the server's stream");
         loop {
             if context.interrupt.is_asked() {
@@ -144,16 +137,16 @@ impl Follower<'_> {
                 Next::Frame(frame) => {
                     show_frame(&frame, lines, context)?;
                     if let Ok(seq) = frame.last_event_id.parse() {
-                        self.cursor = self.cursor.max(seq);
+                        self.shown.pass(seq);
                     }
-                    self.shown(context)?;
+                    self.shown.one_more(context)?;
                 }
-                Next::Quiet => self.settle(context)?,
+                Next::Quiet => self.shown.settle(context)?,
                 Next::End => {
                     let message = format!(
                         "the server at {} has stopped; what comes next is after seq {}",
                         self.server.addr(),
-                        self.cursor
+                        self.shown.cursor
                     );
                     return Err(Error::Server { code: "server_stopped", message });
                 }
@@ -164,24 +157,5 @@ impl Follower<'_> {
     fn target(&self, more: impl IntoIterator<Item = (String, String)>) -> String {
         let pairs: Vec<_> = self.args.filters.pairs().into_iter().chain(more).collect();
         asked(path::STREAM, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
-    }
-
-    /// One more was shown.
-    fn shown(&mut self, context: &mut Context) -> Result<(), Error> {
-        self.unsettled += 1;
-        if self.unsettled >= SETTLE_EVENTS_MAX || self.settled.elapsed() >= SETTLE_EVERY {
-            self.settle(context)?;
-        }
-        Ok(())
-    }
-
-    /// Hands on what was shown, and then notes that it was.
-    fn settle(&mut self, context: &mut Context) -> Result<(), Error> {
-        context.out.flush()?;
-        (self.unsettled, self.settled) = (0, Instant::now());
-        match &mut self.file {
-            Some(file) => file.save(self.cursor),
-            None => Ok(()),
-        }
     }
 }
