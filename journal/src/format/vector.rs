@@ -1,21 +1,26 @@
-//! The second address of `unsafe`: one block of BLAKE3 in each lane of the processor's vectors.
+//! The second address of `unsafe`: one block of BLAKE3 in each lane of the processor's vectors, and the checksums of records
+//! by products without carries.
 //!
-//! Two widths, 16 lanes with AVX-512 and 8 with AVX2, from one definition. Functions that use such instructions are safe in
-//! themselves and may only be called where the processor has them, which is known when the program runs and not when it is
-//! compiled. So a value of [`Avx512`] or [`Avx2`] exists only once the processor was asked, and its method needs no
-//! care by anybody. The rest of `unsafe` here turns arrays of words into vectors and back.
+//! BLAKE3 has two widths, 16 lanes with AVX-512 and 8 with AVX2, from one definition. Functions that use such instructions are
+//! safe in themselves and may only be called where the processor has them, which is known when the program runs and not when it
+//! is compiled. So a value of [`Avx512`], [`Avx2`] or [`Carryless`] exists only once the processor was asked, and its method needs
+//! no care by anybody. The rest of `unsafe` here turns arrays of words into vectors and back, and reads bytes under a mask.
 #![expect(unsafe_code, reason = "vectors that only some processors have; `disk/mmap.rs` is the other place")]
 
 use std::arch::x86_64::{
-    __m256i, __m512i, _mm_set_epi8, _mm256_add_epi32, _mm256_broadcastsi128_si256, _mm256_or_si256,
-    _mm256_permute2x128_si256, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_slli_epi32, _mm256_srli_epi32, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
-    _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_xor_si256, _mm512_add_epi32, _mm512_ror_epi32,
-    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
+    __m128i, __m256i, __m512i, _MM_HINT_T0, _mm_clmulepi64_si128, _mm_cvtsi32_si128, _mm_cvtsi128_si64,
+    _mm_prefetch, _mm_set_epi8, _mm_set_epi64x, _mm_srli_si128, _mm_xor_si128, _mm256_add_epi32,
+    _mm256_broadcastsi128_si256, _mm256_or_si256, _mm256_permute2x128_si256, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi32, _mm256_srli_epi32, _mm256_unpackhi_epi32,
+    _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_xor_si256, _mm512_add_epi32,
+    _mm512_clmulepi64_epi128, _mm512_extracti32x4_epi32, _mm512_maskz_expand_epi8, _mm512_maskz_loadu_epi8,
+    _mm512_ror_epi32, _mm512_set_epi64, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_i32x4,
+    _mm512_ternarylogic_epi64, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512, _mm512_zextsi128_si512,
 };
 use std::mem::transmute;
 
+use super::crc::power;
 use super::lanes::{BLOCK_BYTES, START, Step};
 
 /// The processor has AVX-512: 16 lanes.
@@ -239,4 +244,92 @@ fn words_avx2(blocks: &[[u8; BLOCK_BYTES]; 8]) -> [__m256i; 16] {
         }
     }
     words
+}
+
+/// The processor multiplies without carries, four times in one instruction: what the checksums of records fold with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Carryless(());
+
+impl Carryless {
+    pub(super) fn detect() -> Option<Carryless> {
+        let all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi2")
+            && is_x86_feature_detected!("pclmulqdq")
+            && is_x86_feature_detected!("vpclmulqdq");
+        all.then_some(Carryless(()))
+    }
+
+    /// Eight bytes that leave in a register of zeros what `bytes` leave in `register`, once they are divided by the polynomial.
+    #[inline]
+    #[expect(clippy::unused_self, reason = "a value is the proof")]
+    pub(super) fn fold(self, register: u32, bytes: &[u8]) -> u64 {
+        // SAFETY: needs a processor with what `detect` asks for. A value of this type is only made where that was found.
+        unsafe { fold(register, bytes) }
+    }
+}
+
+/// What moves a polynomial `bits` up: its first half, 64 bits of a power that is 32 higher, and its second, 32 lower.
+const fn upwards(bits: u32) -> [i64; 2] {
+    [power(bits + 32).cast_signed(), power(bits - 32).cast_signed()]
+}
+
+/// How far ahead of the sums the bytes are asked for: whoever reads records reads on, and the processor's own guesses end with
+/// each page.
+const AHEAD_BYTES: usize = 4096;
+
+/// Folds the polynomial of `bytes`, with `register` added to its first four, to eight bytes of the same remainder.
+///
+/// The first block is filled up with zeros in front, which change no polynomial; so all others are whole.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,pclmulqdq,vpclmulqdq")]
+fn fold(register: u32, bytes: &[u8]) -> u64 {
+    const BLOCK: [i64; 2] = upwards(512);
+    const LANES: [[i64; 2]; 3] = [upwards(384), upwards(256), upwards(128)];
+    let (head, rest) = bytes.split_at(bytes.len().saturating_sub(1) % 64 + usize::from(!bytes.is_empty()));
+    let ones = if head.len() == 64 { u64::MAX } else { (1 << head.len()) - 1 };
+    // SAFETY: as many bytes are read as `head` has; the mask leaves out all others.
+    let first = unsafe { _mm512_maskz_loadu_epi8(ones, head.as_ptr().cast()) };
+    let added = _mm512_zextsi128_si512(_mm_cvtsi32_si128(register.cast_signed()));
+    let mut sum =
+        _mm512_maskz_expand_epi8(ones.unbounded_shl(ones.leading_zeros()), _mm512_xor_si512(first, added));
+    let by = _mm512_set_epi64(BLOCK[1], BLOCK[0], BLOCK[1], BLOCK[0], BLOCK[1], BLOCK[0], BLOCK[1], BLOCK[0]);
+    // What of the register the head had no room for.
+    let mut spilled = u64::from(register) >> (8 * head.len().min(4));
+    let (blocks, _none) = rest.as_chunks::<64>();
+    for block in blocks {
+        // A hint, which may name any address.
+        _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().wrapping_add(AHEAD_BYTES).cast());
+        // SAFETY: 64 bytes both; every pattern of bits is a vector.
+        let mut block = unsafe { transmute::<[u8; 64], __m512i>(*block) };
+        if spilled != 0 {
+            let spill = _mm_set_epi64x(0, std::mem::take(&mut spilled).cast_signed());
+            block = _mm512_xor_si512(block, _mm512_zextsi128_si512(spill));
+        }
+        let (low, high) =
+            (_mm512_clmulepi64_epi128::<0x00>(sum, by), _mm512_clmulepi64_epi128::<0x11>(sum, by));
+        sum = _mm512_ternarylogic_epi64::<EITHER_OF_THREE>(low, high, block);
+    }
+    let [a, b, c] = LANES;
+    let by = _mm512_set_epi64(0, 0, c[1], c[0], b[1], b[0], a[1], a[0]);
+    let last = _mm512_extracti32x4_epi32::<3>(sum);
+    let moved = _mm512_xor_si512(
+        _mm512_clmulepi64_epi128::<0x00>(sum, by),
+        _mm512_clmulepi64_epi128::<0x11>(sum, by),
+    );
+    let ab = _mm_xor_si128(_mm512_extracti32x4_epi32::<0>(moved), _mm512_extracti32x4_epi32::<1>(moved));
+    let cd = _mm_xor_si128(_mm512_extracti32x4_epi32::<2>(moved), last);
+    fold_128(_mm_xor_si128(ab, cd))
+}
+
+const EITHER_OF_THREE: i32 = 0x96;
+
+/// From 16 bytes to eight, with the 32 zeros behind them that a checksum divides along.
+#[target_feature(enable = "pclmulqdq")]
+#[inline]
+fn fold_128(sum: __m128i) -> u64 {
+    let by = _mm_set_epi64x(power(64).cast_signed(), power(96).cast_signed());
+    let sum = _mm_xor_si128(_mm_clmulepi64_si128::<0x00>(sum, by), _mm_srli_si128::<8>(sum));
+    let first = _mm_set_epi64x(0, _mm_cvtsi128_si64(sum) & 0xFFFF_FFFF);
+    let sum = _mm_xor_si128(_mm_clmulepi64_si128::<0x10>(first, by), _mm_srli_si128::<4>(sum));
+    _mm_cvtsi128_si64(sum).cast_unsigned()
 }
