@@ -17,13 +17,27 @@ fn emits(fault: Fault<'_>) -> u64 {
 
 const EVENT_BYTES: usize = 20_000;
 
+/// More than any journal here has: a segment may begin with any of them.
+const SEQS_MAX: u64 = 100;
+
 /// What fails.
 #[derive(Clone, Copy, Debug)]
 struct Fault<'a> {
     /// The system call.
     call: &'static str,
-    /// On this segment only, and not on the files beside it, whose loss costs nothing.
-    on_segment: Option<&'a str>,
+    /// On these segments only, and not on the files beside them, whose loss costs nothing.
+    on_segments: Segments<'a>,
+}
+
+/// Where a call fails.
+#[derive(Clone, Copy, Debug)]
+enum Segments<'a> {
+    /// On any file, segment or not.
+    Whatever,
+    /// On this segment.
+    One(&'a str),
+    /// On those whose first seq is this or more.
+    From(u64),
 }
 
 const FIRST_SEGMENT: &str = "00000000000000000001.seg";
@@ -36,8 +50,13 @@ fn failing(world: &World, plain: &Command, fault: Fault<'_>, n: u64) -> Command 
     command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o"]).arg(trace(world));
     command.args(["-e", &format!("trace={}", fault.call)]);
     command.args(["-e", &format!("inject={}:error=EIO:when={n}", fault.call)]);
-    if let Some(segment) = fault.on_segment {
-        command.arg("-P").arg(world.data().join("journal").join(segment));
+    let names = match fault.on_segments {
+        Segments::Whatever => Vec::new(),
+        Segments::One(name) => vec![name.to_owned()],
+        Segments::From(first) => (first..=SEQS_MAX).map(|base| format!("{base:020}.seg")).collect(),
+    };
+    for name in names {
+        command.arg("-P").arg(world.data().join("journal").join(name));
     }
     command.arg(plain.get_program()).args(plain.get_args()).env_clear();
     for (name, value) in plain.get_envs() {
@@ -247,8 +266,16 @@ fn prompts(world: &World) -> Vec<usize> {
     events.iter().map(number).collect()
 }
 
-/// An import in which the n-th call fails, by itself or through a server; whether it got as far as n.
-fn import(by_server: bool, fault: Fault<'_>, n: u64) -> bool {
+/// What became of an import.
+struct Imported {
+    /// Whether it got as far as the call that was to fail.
+    failed: bool,
+    /// How many segments there were when it was refused, if it was.
+    refused_at: Option<usize>,
+}
+
+/// An import in which the n-th call fails, by itself or through a server.
+fn import(by_server: bool, fault: Fault<'_>, n: u64) -> Imported {
     let world = World::new();
     small_segments(&world.data());
     let path = transcript(&world);
@@ -256,7 +283,7 @@ fn import(by_server: bool, fault: Fault<'_>, n: u64) -> bool {
     let (ran, server) = if by_server {
         let Ok(server) = started(try_start(&world, fault, n)) else {
             assert!(has_failed(&trace(&world)), "{fault:?} {n}: it did not start, and nothing had failed");
-            return true;
+            return Imported { failed: true, refused_at: None };
         };
         (world.run(import), Some(server))
     } else {
@@ -264,16 +291,21 @@ fn import(by_server: bool, fault: Fault<'_>, n: u64) -> bool {
         (crate::support::Running::start(&mut command).wait(), None)
     };
     let failed = has_failed(&trace(&world));
-    assert_eq!(ran.code, Some(i32::from(failed)), "{fault:?} {n}: {ran}");
-    if failed {
+    let refused = ran.code != Some(0);
+    if refused {
+        assert!(failed && ran.code == Some(1), "{fault:?} {n}: {ran}");
         assert_eq!(ran.stdout, "", "{fault:?} {n}: it says that something was added");
         assert!(!ran.stderr.is_empty(), "{fault:?} {n}: it says nothing of the failure");
     }
     if let Some(server) = server {
         server.kill();
+    } else {
+        assert_eq!(refused, failed, "{fault:?} {n}: {ran}");
     }
+    let refused_at = refused.then(|| segments(&world).len());
     let before = prompts(&world);
     assert!(before.iter().copied().eq(0..before.len()), "{fault:?} {n}: not the first ones: {before:?}");
+    assert!(refused || before.len() == LINES, "{fault:?} {n}: it said that all were added: {before:?}");
     let again = world.ok(import).json();
     let missing = LINES - before.len();
     assert!(
@@ -281,45 +313,65 @@ fn import(by_server: bool, fault: Fault<'_>, n: u64) -> bool {
         "{fault:?} {n}: {missing} were missing: {again}"
     );
     assert_eq!(prompts(&world), (0..LINES).collect::<Vec<_>>(), "{fault:?} {n}");
-    failed
+    Imported { failed, refused_at }
 }
 
-/// Imports with every n from 1 on, until one does not get as far as n; how many failed.
-fn every_import(by_server: bool, fault: Fault<'_>) -> u64 {
-    let mut n = 1;
-    while import(by_server, fault, n) {
-        n += 1;
+/// Imports with every n from 1 on, until one does not get as far as n; at how many segments each was refused.
+fn every_import(by_server: bool, fault: Fault<'_>) -> Vec<usize> {
+    let mut refused = Vec::new();
+    for n in 1.. {
+        let imported = import(by_server, fault, n);
+        refused.extend(imported.refused_at);
+        if !imported.failed {
+            break;
+        }
     }
-    n - 1
+    refused
+}
+
+/// The first seqs of the segments that an import makes in which nothing fails: the positive control.
+fn bases_of_an_import(by_server: bool) -> Vec<u64> {
+    let world = World::new();
+    small_segments(&world.data());
+    let path = transcript(&world);
+    let server = by_server.then(|| world.server());
+    _ = world.ok(["import", path.as_str()]);
+    if let Some(server) = server {
+        server.kill();
+    }
+    let base = |(name, _): &(String, u64)| name.strip_suffix(".seg")?.parse().ok();
+    let bases: Option<Vec<u64>> = segments(&world).iter().map(base).collect();
+    assert_eq!(prompts(&world), (0..LINES).collect::<Vec<_>>());
+    bases.expect("named by their first seqs")
 }
 
 #[test]
 fn after_a_failed_fdatasync_nothing_is_acknowledged_and_nothing_is_lost() {
-    every(Fault { call: "fdatasync", on_segment: None });
+    every(Fault { call: "fdatasync", on_segments: Segments::Whatever });
 }
 
 #[test]
 fn after_a_failed_fsync_of_a_directory_nothing_is_acknowledged_and_nothing_is_lost() {
-    every(Fault { call: "fsync", on_segment: None });
+    every(Fault { call: "fsync", on_segments: Segments::Whatever });
 }
 
 #[test]
 fn after_a_failed_write_of_a_segment_nothing_is_acknowledged_and_nothing_is_lost() {
-    every(Fault { call: "pwrite64", on_segment: Some(FIRST_SEGMENT) });
+    every(Fault { call: "pwrite64", on_segments: Segments::One(FIRST_SEGMENT) });
 }
 
 #[test]
 fn a_later_segment_whose_writes_or_flushes_fail_ends_acknowledging_as_the_first_does() {
     let later = later_segments(|world| {
         let (server, mut acknowledged) = (world.server(), Acknowledged::default());
-        for event in 0..emits(Fault { call: "fdatasync", on_segment: None }) {
+        for event in 0..emits(Fault { call: "fdatasync", on_segments: Segments::Whatever }) {
             assert_eq!(acknowledged.emit(&server, event, EVENT_BYTES).status, 200);
         }
         server.stop();
     });
     for segment in &later {
         for call in ["pwrite64", "fdatasync"] {
-            every(Fault { call, on_segment: Some(segment) });
+            every(Fault { call, on_segments: Segments::One(segment) });
         }
     }
 }
@@ -329,19 +381,19 @@ fn an_import_that_meets_a_failing_disk_claims_nothing_and_the_next_one_adds_the_
     if !has("strace", "-V") {
         return skipped("no strace: no failure was injected into an import");
     }
-    let later = later_segments(|world| {
-        let path = transcript(world);
-        _ = world.ok(["import", path.as_str()]);
-        // The positive control: the same harness, and nothing failed.
-        assert_eq!(prompts(world), (0..LINES).collect::<Vec<_>>());
-    });
-    let segments = [FIRST_SEGMENT, later.last().expect("several")];
     for (by_server, call) in [(false, "fdatasync"), (false, "pwrite64"), (true, "fdatasync")] {
-        let failed: Vec<u64> =
-            segments.map(|name| every_import(by_server, Fault { call, on_segment: Some(name) })).into();
-        tell(&format!(
-            "imports, by a server: {by_server}, {call}, first and last segment: {failed:?} failed"
-        ));
-        assert!(failed[0] > 0, "no failure ever met an import");
+        let bases = bases_of_an_import(by_server);
+        let [.., before, last] = bases[..] else { panic!("it did not go on to others: {bases:?}") };
+        assert!(bases.len() > 2 && last <= SEQS_MAX, "{bases:?}");
+        // A batch that is a little longer or shorter may move the last segment by a seq.
+        let on_the_last = Segments::From(before.midpoint(last) + 1);
+        for (on_segments, reached) in [(Segments::One(FIRST_SEGMENT), 1), (on_the_last, bases.len())] {
+            let refused = every_import(by_server, Fault { call, on_segments });
+            tell(&format!(
+                "imports, by a server: {by_server}, {call}, {on_segments:?}: refused at so many segments of {}: {refused:?}",
+                bases.len()
+            ));
+            assert!(refused.contains(&reached), "no failure of segment {reached} ever met an import");
+        }
     }
 }
