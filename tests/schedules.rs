@@ -3,13 +3,14 @@
 //!
 //! Only with `--cfg shuttle`: `tools/schedules.sh`, which says how schedules are counted and chosen. What the journal does beneath has
 //! schedules of its own (`journal/tests/schedules.rs`). In the model the window of recent events, the lag that is told and the turn
-//! of one subscriber are two events long, so that all of their edges lie within a few events. Of four controls each breaks one
-//! rule of the hand-over and must be found.
+//! of one subscriber are two events long, so that all of their edges lie within a few events. The chunks that streams of the server
+//! build for each other are handed over here too, in a table of two. Of six controls each breaks one rule and must be found.
 #![cfg(shuttle)]
 #![expect(clippy::print_stderr, reason = "a test says what it ran")]
 
 use mnemosyne::clock::SystemClock;
 use mnemosyne::event::{Event, Filter, Seq, Source, Timestamp, payload};
+use mnemosyne::server::{ChunkCache, Deliveries};
 use mnemosyne::store::log::{LocalLog, Log};
 use mnemosyne::store::{Control, Delivery, Level, Store, Subscription, break_for_control};
 use mnemosyne_journal::sim::SimDisk;
@@ -18,6 +19,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner, future, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use uuid::Uuid;
 
 const SCHEDULES: usize = 1_000;
@@ -190,6 +192,86 @@ fn a_thread_follows_to_the_end() {
     append(&log, BEFORE + 1..=BEFORE + LIVE);
     log.close().expect("closed");
     follower.join().expect("a follower that ends");
+}
+
+/// As many events as a chunk takes here.
+const CHUNK_EVENTS: usize = 2;
+
+/// A stream as the server feeds it, from `next` to `last`: what another has built for its cursor, else what it builds for others. A
+/// frame is the event's seq.
+async fn stream(
+    mut subscription: Subscription,
+    cache: Arc<ChunkCache>,
+    log: LocalLog,
+    mut next: u64,
+    last: u64,
+) {
+    let filter: Arc<str> = Filter::all().key().into();
+    while next <= last {
+        if let Some((bytes, deliveries)) = cache.take_over(&filter, &mut subscription) {
+            for frame in bytes.chunks(8) {
+                assert_eq!(frame, next.to_be_bytes(), "an event was left out or came twice");
+                assert!(Seq::new(next) <= log.durable(), "seen before it was durable");
+                next += 1;
+            }
+            assert_eq!(deliveries.events, bytes.len() as u64 / 8);
+            continue;
+        }
+        let (after, mut frames, mut is_own) = (subscription.cursor(), Vec::new(), false);
+        std::future::poll_fn(|context| {
+            while frames.len() < CHUNK_EVENTS * 8 {
+                let Poll::Ready(delivery) = subscription.poll_next(context) else { break };
+                let delivery = delivery.expect("readable").expect("it was not closed");
+                is_own |= matches!(delivery, Delivery::Lag { .. });
+                let before = next;
+                next = checked(&delivery, before, &log);
+                if next > before {
+                    frames.extend(before.to_be_bytes());
+                }
+            }
+            if frames.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        if !is_own {
+            let deliveries = Deliveries { events: frames.len() as u64 / 8, gaps: 0 };
+            cache.hand_over(&filter, after, &subscription, &frames.into(), deliveries);
+        }
+        subscription.lay_down();
+    }
+}
+
+/// Streams that stand at the same places and at others: each event once, whoever built the chunk.
+fn streams_share_what_they_build() {
+    let (store, log) = store();
+    append(&log, 1..=BEFORE);
+    let (cache, last) = (Arc::new(ChunkCache::default()), BEFORE + LIVE);
+    let streams: Vec<_> = [1, 1, 2]
+        .into_iter()
+        .map(|from| {
+            let subscription = store.subscribe(Seq::new(from), Filter::all()).expect("a seq of the log");
+            future::spawn(stream(subscription, cache.clone(), log.clone(), from, last))
+        })
+        .collect();
+    append(&log, BEFORE + 1..=last);
+    for stream in streams {
+        future::block_on(stream).expect("a stream that gets everything");
+    }
+    log.close().expect("closed");
+}
+
+#[test]
+fn streams_that_share_their_chunks_miss_nothing_and_see_nothing_twice() {
+    explore("shared chunks", streams_share_what_they_build);
+}
+
+#[test]
+fn control_a_chunk_that_begins_elsewhere_leaves_events_out() {
+    is_found(Control::TakesAnyChunk, streams_share_what_they_build);
+}
+
+#[test]
+fn control_not_going_on_behind_a_chunk_that_was_taken_shows_it_twice() {
+    is_found(Control::GoesOnFromItsOwnCursor, streams_share_what_they_build);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use hyper::body::Frame;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::chunks::{Chunk, Deliveries};
+use super::chunks::Deliveries;
 use super::counts::OneOf;
 use super::events::{undecodable_gap, wire_gap};
 use super::params::Place;
@@ -165,9 +165,8 @@ impl Feed {
         if !self.opening.is_empty() || self.until.is_some() || self.sent > 0 || self.is_at_end() {
             return None;
         }
-        let (bytes, through, deliveries) = self.app.chunks.get(&self.filter, self.subscription.cursor())?;
+        let (bytes, deliveries) = self.app.chunks.take_over(&self.filter, &mut self.subscription)?;
         self.app.counts.delivered(deliveries.events, deliveries.gaps);
-        self.subscription.go_to(through);
         self.quiet_until = Instant::now() + self.app.settings.keep_alive;
         Some(bytes)
     }
@@ -230,8 +229,7 @@ impl Feed {
         // It may lie there for long: without the room that it was filled in.
         let bytes = Bytes::from(text.into_boxed_str().into_boxed_bytes());
         if !is_own {
-            let (filter, through) = (self.filter.clone(), self.subscription.cursor());
-            self.app.chunks.put(Chunk { filter, after, through, bytes: bytes.clone(), deliveries });
+            self.app.chunks.hand_over(&self.filter, after, &self.subscription, &bytes, deliveries);
         }
         bytes
     }

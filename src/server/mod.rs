@@ -67,6 +67,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+#[cfg(shuttle)]
+pub use chunks::{ChunkCache, Deliveries};
 pub use guard::{Guard, Token};
 pub use run::{Options, run};
 

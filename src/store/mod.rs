@@ -35,7 +35,7 @@ pub mod scrub;
 pub mod search;
 pub mod space;
 pub mod subscribe;
-mod sync;
+pub(crate) mod sync;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod view;

@@ -1,11 +1,11 @@
-//! Locks that subscribers share: the standard library's, or, with `--cfg shuttle`, those of a scheduler that runs one thread at a
+//! Locks that subscribers and the streams over them share: the standard library's, or, with `--cfg shuttle`, those of a scheduler that runs one thread at a
 //! time and chooses the next by a seed (`tests/schedules.rs`, run by `tools/schedules.sh`). The journal beneath has its own.
 
 #[cfg(not(shuttle))]
-pub(super) use std::sync::{Mutex, MutexGuard};
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(shuttle)]
-pub(super) use shuttle::sync::{Mutex, MutexGuard};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
 /// What a control breaks on purpose, to see that the schedules find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub enum Control {
     AsksForTheEndLast,
     /// An event of the window is taken whatever its seq: the window has gone round, and nobody notices.
     TakesAnySlot,
+    /// A chunk that another stream built is taken wherever it begins.
+    TakesAnyChunk,
+    /// Who has taken another's chunk goes on where it stood before.
+    GoesOnFromItsOwnCursor,
 }
 
 #[cfg(shuttle)]
@@ -33,12 +37,12 @@ pub fn break_for_control(control: Option<Control>) {
 }
 
 #[cfg(shuttle)]
-pub(super) fn is_broken(control: Control) -> bool {
+pub(crate) fn is_broken(control: Control) -> bool {
     BROKEN.get() == Some(control)
 }
 
 #[cfg(not(shuttle))]
 #[inline]
-pub(super) const fn is_broken(_control: Control) -> bool {
+pub(crate) const fn is_broken(_control: Control) -> bool {
     false
 }
