@@ -95,7 +95,7 @@ fn keep(app: &App, runtime: &Handle, mut stopping: oneshot::Receiver<()>) {
                 () = grown.notified() => Some(Pace::SizeAlone),
             }
         };
-        let Some(pace) = runtime.block_on(due) else { return };
+        let Some(pace) = runtime.block_on(due) else { break };
         match catch_unwind(AssertUnwindSafe(|| apply(app, pace, false))) {
             Ok(Ok(Report { dropped: Some(dropped), .. })) => {
                 let (from, to, reason) = (dropped.from_seq, dropped.to_seq, dropped.reason);
@@ -107,5 +107,8 @@ fn keep(app: &App, runtime: &Handle, mut stopping: oneshot::Receiver<()>) {
             }
             Err(_panic) => tracing::error!("retention failed; it is tried again in a minute"),
         }
+    }
+    if let Err(error) = app.store.tell_cuts() {
+        tracing::warn!(%error, "what was dropped last is told by the next opening");
     }
 }

@@ -103,7 +103,7 @@ pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
     /// Held while the past is dropped.
-    pub(super) retaining: Mutex<()>,
+    pub(super) retaining: Mutex<super::retention::Cuts>,
     grown: Arc<Notify>,
     writer: Mutex<Writer>,
 }
@@ -221,7 +221,7 @@ impl Store {
             dir,
             shared: Arc::new(Shared::new()),
             counters,
-            retaining: Mutex::new(()),
+            retaining: Mutex::default(),
             grown,
             writer: Mutex::new(writer),
         };

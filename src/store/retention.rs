@@ -14,9 +14,15 @@
 //! Whatever stops this, the next opening goes on where the note says: a cut that was begun is finished and told, once. A
 //! base that could not be written means no cut.
 //!
+//! What the server drops by itself is told at most once a minute. A cut within the minute after leaves its note in the inbox,
+//! with what went before and was not told; the first call after the minute tells it all as one, and so does whoever asks for a cut,
+//! the server when it stops, and the next opening.
+//!
 //! The window of known ids ends where the journal begins: an event that was dropped is not recognised when it is sent again.
 
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::config::settings::Retention;
 use crate::error::{Error, Result};
@@ -34,6 +40,18 @@ pub enum Pace {
     One,
     /// All of it: somebody asked for it, who could look before.
     All,
+}
+
+/// What the server drops by itself is told at most once in this time.
+const TELL_EVERY_MICROS: u64 = 60_000_000;
+
+/// What one call of [`Store::retain`] leaves to the next.
+#[derive(Debug, Default)]
+pub(super) struct Cuts {
+    /// When cuts were last told.
+    told: Option<Timestamp>,
+    /// How long those took that were not told yet.
+    took: Duration,
 }
 
 /// Why segments go.
@@ -163,7 +181,8 @@ impl Store {
     /// Drops what the policy lets go, if anything, and tells of it. `before_cut` is given the last seq that goes and must
     /// make durable whatever is to be known of the events up to there; if it fails, nothing goes.
     ///
-    /// On return what went is gone for good and `retention_applied` is durable. One at a time; appending and reading
+    /// On return what went is gone for good and `retention_applied` is durable, unless cuts were told within the last minute and
+    /// `pace` is not [`Pace::All`]: then it is added up and told by a later call. One at a time; appending and reading
     /// go on meanwhile.
     ///
     /// # Errors
@@ -175,48 +194,79 @@ impl Store {
         pace: Pace,
         before_cut: &mut dyn FnMut(Seq) -> Result<()>,
     ) -> Result<Plan> {
-        let _one = self.inner.retaining.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.finish_cuts()?;
-        let started = Instant::now();
+        let mut cuts = self.cuts();
+        let (started, now) = (Instant::now(), self.inner.clock.now());
+        let mut untold = self.finish_cuts()?;
         let plan = self.plan_retention(policy, pace)?;
-        let Some(cut) = plan.cut else { return Ok(plan) };
-        before_cut(cut.to)?;
-        let event = self.own_event(payload::RetentionApplied {
-            from_seq: cut.from.get(),
-            to_seq: cut.to.get(),
-            segments: cut.segments,
-            freed_bytes: cut.bytes,
-            reason: cut.reason.name().to_owned(),
-        });
-        if let Some(dir) = &self.inner.dir {
-            untold::leave(&dir.inbox(), std::slice::from_ref(&event))?;
+        if let Some(cut) = plan.cut {
+            before_cut(cut.to)?;
+            let note =
+                self.own_event(untold.iter().fold(applied(&cut), |all, (_, before)| joined(before, all)));
+            let mut path = None;
+            if let Some(dir) = &self.inner.dir {
+                untold::leave(&dir.inbox(), std::slice::from_ref(&note))?;
+                path = Some(untold::path_of(&dir.inbox(), &note));
+            }
+            cut_point("noted");
+            self.inner.log.drop_before(cut.to.next())?;
+            cut_point("cut");
+            self.inner.writer().ids.forget_before(plan.first);
+            cuts.took += started.elapsed();
+            untold = vec![(path, note)];
         }
-        cut_point("noted");
-        self.inner.log.drop_before(cut.to.next())?;
-        cut_point("cut");
-        self.inner.writer().ids.forget_before(plan.first);
-        let operation = self.own_event(payload::DatabaseOperation {
-            operation: "retention".to_owned(),
-            projection: "journal".to_owned(),
-            affected_rows: cut.to.get() - cut.from.get() + 1,
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        });
-        self.append_own(vec![event.clone(), operation])?;
-        if let Some(dir) = &self.inner.dir {
-            untold::take_back(&dir.inbox(), &event)?;
+        // Without a place for a note nothing is left for later.
+        let lately =
+            cuts.told.is_some_and(|told| now.as_micros().abs_diff(told.as_micros()) < TELL_EVERY_MICROS);
+        if pace == Pace::All || !lately || self.inner.dir.is_none() {
+            self.tell(&mut cuts, untold, now)?;
         }
         Ok(plan)
     }
 
-    /// Finishes and tells what an earlier call in this process began and could not end.
-    fn finish_cuts(&self) -> Result<()> {
-        let Some(dir) = &self.inner.dir else { return Ok(()) };
+    /// Tells of cuts that were made and not told yet, if there are any.
+    ///
+    /// # Errors
+    /// What the journal and the disk say; the next opening tells it then.
+    pub fn tell_cuts(&self) -> Result<()> {
+        let mut cuts = self.cuts();
+        let untold = self.finish_cuts()?;
+        let now = self.inner.clock.now();
+        self.tell(&mut cuts, untold, now)
+    }
+
+    fn cuts(&self) -> MutexGuard<'_, Cuts> {
+        self.inner.retaining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finishes what an earlier call in this process began and could not end; the notes of cuts that were not told.
+    fn finish_cuts(&self) -> Result<Vec<(Option<PathBuf>, Event)>> {
+        let Some(dir) = &self.inner.dir else { return Ok(Vec::new()) };
+        let mut notes = Vec::new();
         for (path, event) in untold::left(&dir.inbox())? {
             if let Some(event) = event.filter(|event| event.kind == Kind::RetentionApplied) {
                 self.finish_cut(&event)?;
-                self.append_own(vec![event])?;
+                notes.push((Some(path), event));
+            }
+        }
+        Ok(notes)
+    }
+
+    fn tell(&self, cuts: &mut Cuts, untold: Vec<(Option<PathBuf>, Event)>, now: Timestamp) -> Result<()> {
+        for (path, note) in untold {
+            let mut events = vec![note];
+            if let Some(Ok(cut)) = events[0].payload_as::<payload::RetentionApplied>() {
+                events.push(self.own_event(payload::DatabaseOperation {
+                    operation: "retention".to_owned(),
+                    projection: "journal".to_owned(),
+                    affected_rows: cut.to_seq.saturating_sub(cut.from_seq).saturating_add(1),
+                    duration_ms: u64::try_from(cuts.took.as_millis()).unwrap_or(u64::MAX),
+                }));
+            }
+            self.append_own(events)?;
+            if let Some(path) = path {
                 std::fs::remove_file(&path).map_err(Error::io("remove", path))?;
             }
+            *cuts = Cuts { told: Some(now), took: Duration::ZERO };
         }
         Ok(())
     }
@@ -227,6 +277,29 @@ impl Store {
             self.inner.log.drop_before(Seq::new(cut.to_seq).next())?;
         }
         Ok(())
+    }
+}
+
+fn applied(cut: &Cut) -> payload::RetentionApplied {
+    payload::RetentionApplied {
+        from_seq: cut.from.get(),
+        to_seq: cut.to.get(),
+        segments: cut.segments,
+        freed_bytes: cut.bytes,
+        reason: cut.reason.name().to_owned(),
+    }
+}
+
+/// A cut and the one that `before` notes, as one: for size, if either was.
+fn joined(before: &Event, cut: payload::RetentionApplied) -> payload::RetentionApplied {
+    let Some(Ok(before)) = before.payload_as::<payload::RetentionApplied>() else { return cut };
+    let for_size = before.reason == Reason::Size.name();
+    payload::RetentionApplied {
+        from_seq: before.from_seq.min(cut.from_seq),
+        to_seq: before.to_seq.max(cut.to_seq),
+        segments: before.segments.saturating_add(cut.segments),
+        freed_bytes: before.freed_bytes.saturating_add(cut.freed_bytes),
+        reason: if for_size { before.reason } else { cut.reason },
     }
 }
 

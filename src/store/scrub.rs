@@ -6,12 +6,13 @@
 //!
 //! What a look finds is told once for each damaged range, as `corruption_detected`: the id of that event is made from the
 //! range, so neither a restart nor an opening that met the same damage tells it twice. Nothing is moved or cut: the segment
-//! stays as it is, every other record of it stays readable, and whoever reads gets a gap where one is not.
+//! stays as it is, every other record of it stays readable, and whoever reads gets a gap where one is not. Damage that costs no
+//! record (a header, a footer, padding, a proof, the chain) is told as well, by its place in the file.
 //!
 //! When each segment was last seen whole stands in `index/whole`:
 //!
 //! ```text
-//! 0   magic     8  "mnemowh" 0x01
+//! 0   magic     8  "mnemowh" 0x02
 //! 8   crc       4  u32 LE: CRC-32/ISO-HDLC of what follows
 //! 12  journal  16
 //! 28  looks        postcard: what was seen of each segment
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{DataDir, guard};
 use crate::error::{Error, Result};
 use crate::event::{Event, Seq, Timestamp, ids, payload};
-use crate::store::log::{Attention, JournalId};
+use crate::store::log::{Attention, Hurt, JournalId};
 use crate::store::open::Store;
 
 /// A segment that was seen whole is looked at again when none was looked at for this long.
@@ -40,7 +41,7 @@ const WAKE_EVERY: Duration = Duration::from_mins(1);
 /// After each mebibyte: 32 MiB a second at most.
 const PAUSE: Duration = Duration::from_millis(31);
 
-const MAGIC: [u8; 8] = *b"mnemowh\x01";
+const MAGIC: [u8; 8] = *b"mnemowh\x02";
 const CRC_AT: usize = MAGIC.len();
 const JOURNAL_AT: usize = CRC_AT + 4;
 const LOOKS_AT: usize = JOURNAL_AT + 16;
@@ -58,6 +59,8 @@ pub struct Seen {
     lost: Vec<(u64, u64)>,
     /// How many problems the last look found, those that lose nothing included.
     problems: u64,
+    /// Where damage was told that loses nothing: offset and bytes.
+    hurt: Vec<(u64, u64)>,
 }
 
 impl Seen {
@@ -182,8 +185,14 @@ impl Store {
         let before = seen.get(&base);
         let told: BTreeSet<(Seq, Seq)> = before.iter().flat_map(|seen| seen.lost()).collect();
         let new = look.lost.iter().filter(|(from, to, _)| !told.contains(&(*from, *to)));
-        let new: Vec<Event> =
+        let mut new: Vec<Event> =
             new.map(|(from, to, what)| self.corruption(*from, *to, &look.segment, what.clone())).collect();
+        let places: Vec<(u64, u64)> = look.hurt.iter().map(|hurt| (hurt.offset, hurt.bytes)).collect();
+        let known = before.map_or(&[][..], |seen| &seen.hurt);
+        if let Some(span) = self.inner.log.sealed().into_iter().find(|(first, _)| *first == base) {
+            let hurt = look.hurt.iter().filter(|hurt| !known.contains(&(hurt.offset, hurt.bytes)));
+            new.extend(hurt.map(|hurt| self.harmless_corruption(span, &look.segment, hurt)));
+        }
         for some in new.chunks(super::emit::BATCH_EVENTS_MAX) {
             self.append_own(some.to_vec())?;
         }
@@ -192,7 +201,7 @@ impl Store {
         }
         let whole = if look.problems == 0 { Some(now) } else { before.and_then(|seen| seen.whole) };
         let lost = look.lost.iter().map(|(from, to, _)| (from.get(), to.get())).collect();
-        seen.insert(base, Seen { looked: now, whole, lost, problems: look.problems });
+        seen.insert(base, Seen { looked: now, whole, lost, problems: look.problems, hurt: places });
         guard::make_dir(&dir.index())?;
         let looks = seen.into_iter().map(|(base, seen)| (base.get(), seen)).collect();
         guard::replace(&path(dir), &encode(&looks, journal))
@@ -205,11 +214,33 @@ impl Store {
             to_seq: to.get(),
             segment: segment.to_owned(),
             detail: Some(detail),
+            readable: None,
+            offset: None,
+            bytes: None,
         });
-        let key = format!("{segment}:{from}-{to}");
-        event.id = ids::natural(&self.journal_id().to_string(), "corruption_detected", &key);
-        event.correlation = event.id;
+        self.name_for_ever(&mut event, &format!("{segment}:{from}-{to}"));
         event
+    }
+
+    /// The event that tells of damage in a segment of the seqs `span` which costs none of them: once, since its id follows from the
+    /// place.
+    fn harmless_corruption(&self, (from, to): (Seq, Seq), segment: &str, hurt: &Hurt) -> Event {
+        let mut event = self.own_event(payload::CorruptionDetected {
+            from_seq: from.get(),
+            to_seq: to.get(),
+            segment: segment.to_owned(),
+            detail: Some(hurt.what.clone()),
+            readable: Some(true),
+            offset: Some(hurt.offset),
+            bytes: Some(hurt.bytes),
+        });
+        self.name_for_ever(&mut event, &format!("{segment}@{}+{}", hurt.offset, hurt.bytes));
+        event
+    }
+
+    fn name_for_ever(&self, event: &mut Event, key: &str) {
+        event.id = ids::natural(&self.journal_id().to_string(), "corruption_detected", key);
+        event.correlation = event.id;
     }
 }
 

@@ -177,6 +177,9 @@ impl<'a> Copy<'a> {
         let detail = gap.why.map(|problem| problem.what.clone());
         for seq in gap.from.get()..=gap.to.get() {
             let lost = payload::CorruptionDetected {
+                readable: None,
+                offset: None,
+                bytes: None,
                 from_seq: seq,
                 to_seq: seq,
                 segment: segment.clone(),

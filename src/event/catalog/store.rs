@@ -9,10 +9,13 @@ JournalRecovered journal_recovered Store 7 v1 produced "the store, when it opene
     damaged_ranges: u64 = 0 => "Damaged ranges below the proven durable point.",
 }
 CorruptionDetected corruption_detected Store 9 v1 produced "the store, once for each damaged range" ~ "seq {from_seq} to {to_seq} in {segment}" {
-    from_seq: u64 = 40 => "First seq that cannot be read.",
-    to_seq: u64 = 40 => "Last seq that cannot be read.",
+    from_seq: u64 = 40 => "First seq that cannot be read; where all can, the first seq of the segment.",
+    to_seq: u64 = 40 => "Last seq that cannot be read; where all can, the last seq of the segment.",
     segment: String = "00000000000000000001.seg" => "The damaged file.",
     detail: Option<String> = "record checksum differs" => "What is wrong with it.",
+    readable: Option<bool> = false => "True where every record can be read all the same: a header, a footer, padding, a proof or the chain is damaged.",
+    offset: Option<u64> = 4096 => "Where in the file the damage begins, if that is known.",
+    bytes: Option<u64> = 352 => "How many bytes around it are concerned.",
 }
 InboxDrained inbox_drained Store 4 v1 produced "the store, when it opened and found a backlog in the inbox" ~ "{events:event}, {duplicates} known before, {quarantined} quarantined" {
     events: u64 = 31 => "Events taken into the journal.",

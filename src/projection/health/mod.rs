@@ -199,6 +199,9 @@ impl Health {
             Kind::HealthCheckCompleted => self.checked(mark, event.payload.read()?),
             Kind::CorruptionDetected => {
                 let damage: payload::CorruptionDetected = event.payload.read()?;
+                if damage.readable == Some(true) {
+                    return Ok(());
+                }
                 let seqs = damage.to_seq.saturating_sub(damage.from_seq).saturating_add(1);
                 self.seqs_damaged = self.seqs_damaged.saturating_add(seqs);
             }

@@ -88,6 +88,9 @@ fn failures_are_counted_an_hour_and_what_has_no_end_has_no_rate() {
 fn what_the_store_tells_is_counted_with_its_first_and_last_time() {
     let mut stream = Stream::default();
     let damage = |from_seq, to_seq| payload::CorruptionDetected {
+        readable: None,
+        offset: None,
+        bytes: None,
         from_seq,
         to_seq,
         segment: "s".into(),

@@ -5,7 +5,8 @@
 //! beside what waits in the inbox, and the next opening that is not a reader's takes them up. Each is there at most once,
 //! and one recovery stands for all: readers that are killed again and again leave one file.
 //!
-//! The note of a cut ([`crate::store::retention`]) lies here too while the cut is made, so that a crash leaves word of it.
+//! The note of a cut ([`crate::store::retention`]) lies here too while the cut is made and until it is told, so that a crash leaves
+//! word of it. There is one note for all cuts that were not told: the note of the next takes its place.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,8 @@ pub(in crate::store) fn leave(inbox: &Path, events: &[Event]) -> Result<()> {
     for event in events {
         let name = name_of(event);
         let path = inbox.join(&name);
-        if std::fs::symlink_metadata(&path).is_ok() {
+        // One recovery stands for all. The note of a cut stands for those before it.
+        if event.kind != Kind::RetentionApplied && std::fs::symlink_metadata(&path).is_ok() {
             continue;
         }
         let file = frame::encode(&event.encode()).ok_or_else(|| Error::failed("the event is too large"))?;
@@ -37,20 +39,16 @@ pub(in crate::store) fn leave(inbox: &Path, events: &[Event]) -> Result<()> {
 }
 
 fn name_of(event: &Event) -> String {
-    if event.kind == Kind::JournalRecovered {
+    if event.kind == Kind::JournalRecovered || event.kind == Kind::RetentionApplied {
         format!("{PREFIX}{}", event.kind.name())
     } else {
         format!("{PREFIX}{}", event.id.simple())
     }
 }
 
-/// Takes back what was left: it was told.
-///
-/// # Errors
-/// [`Error::Io`].
-pub(in crate::store) fn take_back(inbox: &Path, event: &Event) -> Result<()> {
-    let path = inbox.join(name_of(event));
-    std::fs::remove_file(&path).map_err(Error::io("remove", path))
+/// Where [`leave`] leaves it: to be removed once it was told.
+pub(in crate::store) fn path_of(inbox: &Path, event: &Event) -> PathBuf {
+    inbox.join(name_of(event))
 }
 
 /// What was left, with the files to be removed once it is durable. A file that is no event any more comes without one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mnemosyne_journal as journal;
 
 use super::{
-    Acknowledgement, Appended, Appending, Attention, Gap, GapReason, JournalId, Level, Log, LogItem,
+    Acknowledgement, Appended, Appending, Attention, Gap, GapReason, Hurt, JournalId, Level, Log, LogItem,
     LogReader, Promises, Segment, SegmentLook, TailWatch,
 };
 use crate::error::{Error, Result};
@@ -128,6 +128,7 @@ impl Log for LocalLog {
             segment: journal::format::segment::segment_name(outward(base)),
             problems: checked.problems.len() as u64,
             lost: checked.problems.iter().filter_map(lost).collect(),
+            hurt: hurt(&checked.problems),
         }))
     }
 
@@ -138,6 +139,21 @@ impl Log for LocalLog {
     fn close(&self) -> Result<()> {
         Ok(self.journal.clone().close()?)
     }
+}
+
+/// The problems that lose nothing, those joined that are the same in frames that follow one another.
+fn hurt(problems: &[journal::verify::Problem]) -> Vec<Hurt> {
+    let mut hurt: Vec<Hurt> = Vec::new();
+    for problem in problems.iter().filter(|problem| problem.lost.is_none()) {
+        let (offset, bytes) = (problem.bytes.start, problem.bytes.end.saturating_sub(problem.bytes.start));
+        match hurt.last_mut() {
+            Some(last) if last.offset + last.bytes == offset && last.what == problem.what => {
+                last.bytes += bytes;
+            }
+            _ => hurt.push(Hurt { offset, bytes, what: problem.what.clone() }),
+        }
+    }
+    hurt
 }
 
 struct Ticket(journal::Ticket);

@@ -152,6 +152,19 @@ pub struct SegmentLook {
     pub problems: u64,
     /// What cannot be read, first and last seq, and what is wrong there.
     pub lost: Vec<(Seq, Seq, String)>,
+    /// What is damaged although every record can be read, in the order of the file.
+    pub hurt: Vec<Hurt>,
+}
+
+/// Damaged bytes that cost no record: of a header, a footer, padding, a proof, or of the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hurt {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many there are, those around them included that are checked together.
+    pub bytes: u64,
+    /// What is wrong.
+    pub what: String,
 }
 
 /// What a log can promise about an acknowledged record.

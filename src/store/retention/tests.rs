@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, FixedClock, SystemClock};
 use crate::config::settings::DiskLimits;
 use crate::config::{DataDir, Settings};
 use crate::store::inbox::{self, Deposit};
@@ -76,6 +76,7 @@ struct World {
     _parent: tempfile::TempDir,
     dir: DataDir,
     settings: Settings,
+    clock: Arc<FixedClock>,
 }
 
 impl World {
@@ -83,11 +84,11 @@ impl World {
         let parent = tempfile::tempdir().unwrap();
         let dir = DataDir::at(parent.path().join("data"));
         let settings = Settings { segment_bytes: 8 << 10, disk, ..Settings::default() };
-        World { _parent: parent, dir, settings }
+        World { _parent: parent, dir, settings, clock: Arc::new(FixedClock::at(SystemClock.now())) }
     }
 
     fn open(&self) -> Store {
-        let opening = Opening::command("test", Arc::new(SystemClock), self.settings.clone());
+        let opening = Opening::command("test", self.clock.clone(), self.settings.clone());
         Store::open(&self.dir, opening).unwrap().0
     }
 
@@ -173,6 +174,89 @@ fn a_cut_that_a_crash_stopped_is_finished_and_told_once_by_the_next_opening() {
             store.close().unwrap();
         }
     }
+}
+
+/// What cuts came to (the last seq, segments, bytes), and every telling of them that was seen.
+struct Tellings {
+    cut: (u64, u64, u64),
+    seen: std::collections::BTreeMap<u64, payload::RetentionApplied>,
+}
+
+impl Tellings {
+    /// Appends enough for a cut and makes it; how many tellings there are.
+    fn cut(&mut self, store: &Store, first_id: u128) -> usize {
+        for n in first_id..first_id + 200 {
+            store.emit(vec![event(n)], Level::Disk, None).unwrap().wait().unwrap();
+        }
+        let cut =
+            store.retain(&SMALL, Pace::SizeAlone, &mut |_| Ok(())).unwrap().cut.expect("enough for a cut");
+        self.cut = (cut.to.get(), self.cut.1 + cut.segments, self.cut.2 + cut.bytes);
+        self.look(store)
+    }
+
+    fn look(&mut self, store: &Store) -> usize {
+        let mut replay = store.replay(store.first());
+        while let Some(item) = replay.next().unwrap() {
+            let Item::Event(stored) = item else { panic!("{item:?}") };
+            if let Some(cut) = stored.event.payload_as::<payload::RetentionApplied>() {
+                self.seen.insert(stored.seq.get(), cut.unwrap());
+            }
+        }
+        self.seen.len()
+    }
+
+    /// Demands that everything that went was told once.
+    fn complete(&self) {
+        let (mut next, mut segments, mut bytes) = (1, 0, 0);
+        for told in self.seen.values() {
+            assert_eq!((told.from_seq, told.reason.as_str()), (next, "size"), "{:?}", self.seen);
+            (next, segments, bytes) = (told.to_seq + 1, segments + told.segments, bytes + told.freed_bytes);
+        }
+        assert_eq!((next - 1, segments, bytes), self.cut, "{:?}", self.seen);
+    }
+}
+
+#[test]
+fn cuts_for_size_are_told_at_most_once_a_minute_and_the_next_telling_has_what_went_meanwhile() {
+    let world = World::new(DiskLimits::default());
+    let store = world.open();
+    let mut tellings = Tellings { cut: (0, 0, 0), seen: std::collections::BTreeMap::new() };
+    let notes = || untold_in(&world);
+    assert_eq!(tellings.cut(&store, 1), 1, "the first is told at once");
+    tellings.complete();
+    assert_eq!(tellings.cut(&store, 1_000), 1);
+    world.clock.advance(59_000_000);
+    assert_eq!((tellings.cut(&store, 2_000), notes()), (1, 1), "one note for both");
+    world.clock.advance(1_000_000);
+    // Nothing more goes, but the minute is over.
+    assert_eq!(store.retain(&SMALL, Pace::One, &mut |_| Ok(())).unwrap().cut, None);
+    assert_eq!((tellings.look(&store), notes()), (2, 0));
+    tellings.complete();
+    assert_eq!((tellings.cut(&store, 3_000), notes()), (2, 1));
+    store.tell_cuts().unwrap();
+    assert_eq!((tellings.look(&store), notes()), (3, 0), "who ends tells it");
+    store.tell_cuts().unwrap();
+    assert_eq!(tellings.look(&store), 3);
+    tellings.complete();
+    // Who dies leaves it to the next opening. A clock that was set back stops nobody from telling.
+    assert_eq!(tellings.cut(&store, 4_000), 3);
+    drop(store);
+    let store = world.open();
+    assert_eq!((tellings.look(&store), notes()), (4, 0));
+    tellings.complete();
+    assert_eq!(tellings.cut(&store, 5_000), 5, "another process knows of no telling");
+    world.clock.advance(-3_600_000_000);
+    assert_eq!(tellings.cut(&store, 6_000), 6);
+    tellings.complete();
+    // Whoever asks for a cut hears of it at once, and of what went before.
+    assert_eq!(tellings.cut(&store, 7_000), 6);
+    store.retain(&SMALL, Pace::All, &mut |_| Ok(())).unwrap();
+    assert_eq!((tellings.look(&store), notes()), (7, 0));
+    tellings.complete();
+}
+
+fn untold_in(world: &World) -> usize {
+    inbox::untold::left(&world.dir.inbox()).unwrap().len()
 }
 
 #[test]

@@ -138,6 +138,44 @@ fn damage_in_an_old_segment_is_told_once_whoever_finds_it_and_costs_its_record()
 }
 
 #[test]
+fn damage_that_costs_no_record_is_told_once_by_its_place() {
+    let world = World::new();
+    world.look_at_all();
+    assert_eq!(world.told(), [], "the control: nothing is told of whole segments");
+    let (base, last) = world.store.log().sealed()[0];
+    let whole = world.read().0;
+    let path = world.dir.journal().join(format!("{:020}.seg", base.get()));
+    let bytes = std::fs::read(&path).unwrap();
+    // The segment's header, the header of its first frame, and the footer: one bit of each.
+    let places = [9, 64 + 40, bytes.len() - 30];
+    let mut flipped = bytes.clone();
+    for place in places {
+        flipped[place] ^= 2;
+    }
+    std::fs::write(&path, &flipped).unwrap();
+    assert_eq!(world.read(), (whole, vec![]), "no record is lost");
+    world.clock.advance(3_600_000_000);
+    assert_eq!(world.look(&[]), [base]);
+    let told = world.told();
+    for place in places {
+        let place = place as u64;
+        let of = |told: &&payload::CorruptionDetected| {
+            told.offset.is_some_and(|at| (at..at + told.bytes.unwrap()).contains(&place))
+        };
+        let [one] = told.iter().filter(of).collect::<Vec<_>>()[..] else { panic!("{place}: {told:?}") };
+        assert_eq!((one.from_seq, one.to_seq, one.readable), (base.get(), last.get(), Some(true)));
+        assert!(one.detail.is_some(), "{one:?}");
+    }
+    assert!(world.store.last_seen_whole()[&base].lost().next().is_none());
+    // Told once: neither the next look nor the loss of what was noted tells it again.
+    world.store.look_at(&world.dir, base, &mut |_| true).unwrap();
+    let world = world.restarted();
+    std::fs::remove_file(super::path(&world.dir)).unwrap();
+    assert!(world.look_at_all().contains(&base));
+    assert_eq!(world.told(), told);
+}
+
+#[test]
 fn a_damaged_or_foreign_note_of_what_was_seen_is_as_good_as_none() {
     let world = World::new();
     world.look_at_all();
@@ -182,6 +220,7 @@ fn the_golden_bytes_of_what_was_seen_are_written_and_read() {
                 whole: Some(1_700_000_000_000_000),
                 lost: vec![],
                 problems: 0,
+                hurt: vec![],
             },
         ),
         (
@@ -191,24 +230,27 @@ fn the_golden_bytes_of_what_was_seen_are_written_and_read() {
                 whole: None,
                 lost: vec![(305, 305), (400, 410)],
                 problems: 3,
+                hurt: vec![(4_096, 96)],
             },
         ),
     ]);
     let golden = [
-        "6d6e656d6f776801",                 // magic
-        "170aa1be",                         // crc
+        "6d6e656d6f776802",                 // magic
+        "2d9df07c",                         // crc
         "61206a6f75726e616c206f6620696473", // journal
         "02",                               // two segments:
         "01",                               // base 1,
         "8080f28183898506",                 // looked,
         "018080f28183898506",               // whole then,
         "00",                               // nothing lost,
-        "00",                               // no problem;
+        "00",                               // no problem
+        "00",                               // of any kind;
         "ad02",                             // base 301,
         "80908feb9d898506",                 // looked,
         "00",                               // never whole,
         "02b102b10290039a03",               // two ranges lost,
-        "03",                               // three problems
+        "03",                               // three problems,
+        "01802060",                         // one of which loses nothing: offset, bytes
     ]
     .concat();
     let journal = JournalId::from_bytes(*b"a journal of ids");
