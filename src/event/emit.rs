@@ -198,7 +198,7 @@ fn parse_one(value: &Json) -> Result<EmitRequest, FieldError> {
     let field = |name: &'static str| (name, object.get(name).filter(|value| !value.is_null()));
     Ok(EmitRequest {
         kind,
-        payload: PayloadText::from_json(payload)
+        payload: PayloadText::from_parsed(payload)
             .map_err(|fault| FieldError::new("payload", fault.code(), fault.to_string()))?,
         id: id_of(field("id"))?,
         time: time_of(field("time"))?,

@@ -47,7 +47,7 @@ impl PayloadText {
 
     /// From text that must be a JSON object, at most 64 levels deep; white space between its parts is dropped.
     pub fn parse(text: &str) -> Result<PayloadText, JsonFault> {
-        PayloadText::from_json(&json::parse(text.as_bytes())?)
+        PayloadText::from_parsed(&json::parse(text.as_bytes())?)
     }
 
     /// From a value that must be an object; what is deeper than 64 levels becomes a string of its JSON text.
@@ -56,6 +56,15 @@ impl PayloadText {
             return Err(JsonFault::NotAnObject);
         }
         Ok(PayloadText::from_text(value.to_string()))
+    }
+
+    /// From a value that came out of [`json::parse`], which refuses what is too deep.
+    pub(super) fn from_parsed(value: &Json) -> Result<PayloadText, JsonFault> {
+        if value.is_object() {
+            Ok(PayloadText(value.to_string().into()))
+        } else {
+            Err(JsonFault::NotAnObject)
+        }
     }
 
     /// From a payload struct.

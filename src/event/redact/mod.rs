@@ -13,6 +13,8 @@
 //! before it is scanned (`trim`), and so is a list, so a tool's output of megabytes costs little more than its parse. Texts inside texts (JSON as a string, at any depth of quoting) are scanned as they stand. An explicit name wins over the look of a value: 64 hexadecimal digits
 //! under `api_key` go, the same digits anywhere else stay, since they name contents and commits.
 //!
+//! A payload is parsed only if a look at its text (`look`) says that it may hold something.
+//!
 //! Never touched: ids of the envelope, fields that end in `_id` or hold `uuid`, `cwd`, `transcript_path`.
 //!
 //! Redaction errs towards taking too much, but not code, hashes, ids or prose about tokens; the tests hold lists of both. It is
@@ -20,6 +22,7 @@
 
 mod cut;
 mod known;
+mod look;
 mod named;
 mod names;
 mod shape;
@@ -103,6 +106,10 @@ impl Redactor {
                     *text = redacted;
                 }
             }
+        }
+        let text = event.payload.as_str();
+        if text.len() <= self.payload_bytes_max && (!self.enabled || look::is_clean(self, text)) {
+            return;
         }
         let mut payload = event.payload.to_json();
         let (redacted, trimmed) =
