@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::journal::Core;
-use crate::sync::{AtomicBool, Condvar, Instant, Mutex, Ordering, thread, wait_timeout};
-use crate::types::Level;
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Instant, Mutex, Ordering, thread, wait_timeout};
+use crate::types::{Level, Seq};
 
 /// An `os` append is flushed at the latest this long after it was submitted.
 pub(crate) const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -121,6 +121,15 @@ impl Committer {
     }
 }
 
+/// Lets short waits of this thread end when they should: Linux adds 50 us to them so that other wake-ups may be joined with them.
+fn wake_in_time() {
+    #[cfg(target_os = "linux")]
+    {
+        // Where it is refused, gathering takes a little longer.
+        let _told = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    }
+}
+
 /// Tells those who wait that the thread is gone, however it went.
 struct Ending<'a>(&'a Core);
 
@@ -133,6 +142,7 @@ impl Drop for Ending<'_> {
 
 fn run(core: &Core) {
     let _ending = Ending(core);
+    wake_in_time();
     let mut flush_at: Option<Instant> = None;
     let mut prove_at: Option<Instant> = None;
     let mut last_batch = 0;
@@ -172,23 +182,71 @@ fn run(core: &Core) {
     }
 }
 
+/// Where a commit waits until as many have come as were served by the one before.
+///
+/// It sleeps and is woken by the one that makes them enough: who looks again and again would take from those who are to come
+/// the core that they need.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    /// The last seq that is waited for; [`Gathering::FOR_NOBODY`] while nothing is.
+    last: AtomicU64,
+    sleeping: Mutex<()>,
+    come: Condvar,
+}
+
+impl Default for Gathering {
+    fn default() -> Gathering {
+        let (sleeping, come) = (Mutex::default(), Condvar::default());
+        Gathering { last: AtomicU64::new(Gathering::FOR_NOBODY), sleeping, come }
+    }
+}
+
+impl Gathering {
+    const FOR_NOBODY: u64 = u64::MAX;
+
+    /// To be called after each submission.
+    pub(crate) fn came(&self, last: Seq) {
+        let is_last = |awaited| last.get() >= awaited && awaited != Gathering::FOR_NOBODY;
+        if is_last(self.last.load(Ordering::Acquire))
+            && is_last(self.last.swap(Gathering::FOR_NOBODY, Ordering::AcqRel))
+        {
+            // Taken so that it either sleeps already or looks once more.
+            drop(self.sleeping.lock().unwrap_or_else(PoisonError::into_inner));
+            self.come.notify_one();
+        }
+    }
+
+    /// Sleeps until `last` has come, at most for `limit`; whether it has.
+    fn sleep(&self, limit: Duration) -> bool {
+        let sleeping = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.last.load(Ordering::Acquire) != Gathering::FOR_NOBODY {
+            drop(wait_timeout(&self.come, &self.sleeping, sleeping, limit));
+        }
+        self.last.load(Ordering::Acquire) == Gathering::FOR_NOBODY
+    }
+}
+
 /// Waits a little while more submissions are coming: while fewer records wait than `last_batch`, the last commit's.
 pub(crate) fn gather(core: &Core, flush_time: Duration, last_batch: u64) {
+    let gathering = &core.gathering;
     let until = Instant::now() + flush_time / 3;
+    // Long enough for a woken submitter to come back, short against a flush.
+    let slice = (flush_time / 6).max(Duration::from_micros(5));
+    if core.waiting() >= last_batch {
+        return;
+    }
+    let last = core.progress.get(Level::Os).plus(last_batch);
+    gathering.last.store(last.get(), Ordering::Release);
+    // Whoever submitted before is counted here, under the queue's lock; whoever does from here on sees that it is waited for.
     let mut waiting = core.waiting();
-    // Slices long enough for a woken submitter to come back, short against a flush.
-    let slice = (flush_time / 12).max(Duration::from_micros(5));
-    while waiting < last_batch {
-        let slice_end = Instant::now() + slice;
-        while Instant::now() < slice_end {
-            thread::yield_now();
-        }
+    while waiting < last_batch && !gathering.sleep(slice) {
         let now_waiting = core.waiting();
         if now_waiting == waiting || Instant::now() >= until {
-            return;
+            break;
         }
         waiting = now_waiting;
     }
+    gathering.last.store(Gathering::FOR_NOBODY, Ordering::Release);
 }
 
 /// Writes a proof frame if everything is flushed; whether something is not.

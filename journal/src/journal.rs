@@ -12,7 +12,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 
 use crate::catalog::Catalog;
-use crate::committer::{Committer, gather};
+use crate::committer::{Committer, Gathering, gather};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::filler::Filler;
@@ -62,6 +62,7 @@ pub(crate) struct Core {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) committer: Committer,
+    pub(crate) gathering: Gathering,
     filler: Arc<Filler>,
     pending: Mutex<Pending>,
     writer: Mutex<WriterState>,
@@ -138,6 +139,7 @@ impl Journal {
             progress: Arc::clone(&catalog.progress),
             catalog,
             committer: Committer::default(),
+            gathering: Gathering::default(),
             filler: Arc::clone(&writer.filler),
             pending: Mutex::new(Pending::new(writer.next, writer.recorded)),
             writer: Mutex::new(WriterState { writer, spare: Arena::default(), last_batch: 0 }),
@@ -169,6 +171,7 @@ impl Journal {
         let given = pending.submit(payloads, bytes, now, level, expected_tail)?;
         let waiting = pending.arena.bytes.len();
         drop(pending);
+        core.gathering.came(given.last);
         if waiting >= WRITE_BYTES_TARGET {
             core.write_out(waiting >= PENDING_BYTES_MAX);
         }
