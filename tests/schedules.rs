@@ -4,7 +4,7 @@
 //! Only with `--cfg shuttle`: `tools/schedules.sh`, which says how schedules are counted and chosen. What the journal does beneath has
 //! schedules of its own (`journal/tests/schedules.rs`). In the model the window of recent events, the lag that is told and the turn
 //! of one subscriber are two events long, so that all of their edges lie within a few events. The chunks that streams of the server
-//! build for each other are handed over here too, in a table of two. Of six controls each breaks one rule and must be found.
+//! build for each other are handed over here too, in a table of two. Of seven controls each breaks one rule and must be found.
 #![cfg(shuttle)]
 #![expect(clippy::print_stderr, reason = "a test says what it ran")]
 
@@ -116,7 +116,63 @@ async fn follow(mut subscription: Subscription, log: LocalLog, mut next: u64, la
 /// Subscribers of every kind over one log: each event once, in order, to the last before the end.
 fn subscribers_follow_to_the_end() {
     let (store, log) = store();
+    all_follow_to_the_end(&store, &log);
+}
+
+/// The same where one task wakes them all.
+fn relayed_subscribers_follow_to_the_end() {
+    let (store, log) = store();
+    let relay = {
+        let store = store.clone();
+        future::spawn(async move { store.relay().await })
+    };
+    all_follow_to_the_end(&store, &log);
+    future::block_on(relay).expect("a relay that ends with the log");
+}
+
+/// One whom a relay wakes, and nobody closes the log before it has everything.
+fn a_relayed_subscriber_gets_everything() {
+    relayed_follows(false);
+}
+
+/// The same where the relay ends before.
+fn the_relay_ends_before_its_subscriber() {
+    relayed_follows(true);
+}
+
+fn relayed_follows(relay_ends: bool) {
+    let (store, log) = store();
+    let last = BEFORE + LIVE;
     append(&log, 1..=BEFORE);
+    let relay = {
+        let store = store.clone();
+        future::spawn(async move { store.relay().await })
+    };
+    let follower = {
+        let (mut subscription, log) =
+            (store.subscribe(Seq::FIRST, Filter::all()).expect("the first"), log.clone());
+        future::spawn(async move {
+            let mut next = 1;
+            while next <= last {
+                let delivery = subscription.next().await.expect("readable").expect("it was not closed");
+                next = checked(&delivery, next, &log);
+            }
+        })
+    };
+    let writer = {
+        let log = log.clone();
+        thread::spawn(move || append(&log, BEFORE + 1..=last))
+    };
+    if relay_ends {
+        relay.abort();
+    }
+    future::block_on(follower).expect("a task that ends");
+    writer.join().expect("a writer that ends");
+    log.close().expect("closed");
+}
+
+fn all_follow_to_the_end(store: &Store, log: &LocalLog) {
+    append(log, 1..=BEFORE);
     let tasks: Vec<_> = [(1, false), (1, true), (BEFORE + 1, true)]
         .into_iter()
         .map(|(from, lays_down)| {
@@ -124,7 +180,7 @@ fn subscribers_follow_to_the_end() {
             future::spawn(follow(subscription, log.clone(), from, lays_down))
         })
         .collect();
-    append(&log, BEFORE + 1..=BEFORE + LIVE);
+    append(log, BEFORE + 1..=BEFORE + LIVE);
     log.close().expect("closed");
     for task in tasks {
         let next = future::block_on(task).expect("a task that ends");
@@ -277,6 +333,22 @@ fn control_not_going_on_behind_a_chunk_that_was_taken_shows_it_twice() {
 #[test]
 fn every_subscriber_gets_each_event_once_and_the_last_before_the_end() {
     explore("subscribers", subscribers_follow_to_the_end);
+}
+
+#[test]
+fn whom_a_relay_wakes_misses_nothing() {
+    explore("relayed", a_relayed_subscriber_gets_everything);
+    explore("relayed to the end", relayed_subscribers_follow_to_the_end);
+}
+
+#[test]
+fn whose_relay_ends_misses_nothing() {
+    explore("the relay ends", the_relay_ends_before_its_subscriber);
+}
+
+#[test]
+fn control_entering_a_relay_without_a_look_waits_for_ever() {
+    is_found(Control::EntersWithoutALook, a_relayed_subscriber_gets_everything);
 }
 
 #[test]

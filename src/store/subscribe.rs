@@ -9,6 +9,7 @@
 //!
 //! A filter that skips much still moves the cursor ([`Delivery::Checkpoint`]), so that who reconnects does not scan again.
 
+mod relay;
 mod shared;
 
 use std::future::poll_fn;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use relay::Place;
 pub(super) use shared::Shared;
 
 use crate::error::{Error, Result};
@@ -59,6 +61,8 @@ pub struct Subscription {
     reader: Option<Box<dyn LogReader>>,
     watch: Box<dyn TailWatch>,
     shared: Arc<Shared>,
+    /// Among those who wait.
+    place: Place,
     filter: Filter,
     /// The next seq to look at.
     next: Seq,
@@ -95,6 +99,7 @@ impl Subscription {
             reader: None,
             watch: log.watch(),
             shared,
+            place: Place::default(),
             filter,
             next,
             skipped: 0,
@@ -131,10 +136,16 @@ impl Subscription {
                 }
                 Step::CaughtUp => {
                     let after = self.waits_after();
-                    ready!(self.watch.poll_beyond(after, context.waker()));
+                    ready!(self.poll_beyond(after, context));
                 }
             }
         }
+    }
+
+    fn poll_beyond(&mut self, after: Seq, context: &Context<'_>) -> Poll<()> {
+        let (relay, waker) = (&self.shared.relay, context.waker());
+        let relayed = relay.poll_beyond(&mut self.place, &*self.watch, after, waker);
+        relayed.unwrap_or_else(|| self.watch.poll_beyond(after, waker).map(|_| ()))
     }
 
     /// What is there now, without waiting.
@@ -270,6 +281,12 @@ impl Subscription {
             }
         };
         Ok(Some(delivery))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.relay.leave(&self.place);
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Control {
     TakesAnyChunk,
     /// Who has taken another's chunk goes on where it stood before.
     GoesOnFromItsOwnCursor,
+    /// Who enters the relay's table does not look again under its lock.
+    EntersWithoutALook,
 }
 
 #[cfg(shuttle)]

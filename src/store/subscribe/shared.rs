@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
+use super::relay::Relay;
 use crate::event::{Seq, StoredEvent};
 use crate::store::log::{Log, LogReader};
 use crate::store::sync::{Control, Mutex, MutexGuard, is_broken};
@@ -20,16 +21,18 @@ pub(in crate::store) struct Shared {
     slots: Vec<Mutex<Option<Arc<StoredEvent>>>>,
     /// The one laid down last stands last.
     readers: Mutex<VecDeque<Box<dyn LogReader>>>,
+    pub(super) relay: Relay,
 }
 
 impl Shared {
     pub(in crate::store) fn new() -> Shared {
-        Shared { slots: (0..RECENT_EVENTS).map(|_| Mutex::new(None)).collect(), readers: Mutex::default() }
+        let slots = (0..RECENT_EVENTS).map(|_| Mutex::new(None)).collect();
+        Shared { slots, readers: Mutex::default(), relay: Relay::default() }
     }
 
     /// For a subscriber that is alone: no window.
     pub(super) fn nothing() -> Shared {
-        Shared { slots: Vec::new(), readers: Mutex::default() }
+        Shared { slots: Vec::new(), readers: Mutex::default(), relay: Relay::default() }
     }
 
     fn slot(&self, seq: Seq) -> Option<MutexGuard<'_, Option<Arc<StoredEvent>>>> {
