@@ -16,7 +16,7 @@ use super::runner::{
 use super::snapshot::files;
 use crate::error::Result;
 use crate::event::{Filter, Seq};
-use crate::store::{Delivery, Item, Store};
+use crate::store::{Delivery, Item, Store, Subscription};
 
 /// At most so often is told that snapshots of a projection were taken.
 const TELL_EVERY: Duration = Duration::from_mins(1);
@@ -83,7 +83,8 @@ impl Follower {
     /// # Errors
     /// When the journal cannot be read; the states stay at what was taken in.
     pub async fn follow(&mut self, store: &Store, mut tell: impl FnMut(Told) + Send) -> Result<()> {
-        let mut subscription = store.subscribe(self.next(), Filter::default())?;
+        // By itself: what it would share with streams it would have to copy.
+        let mut subscription = Subscription::new(store.log(), self.next(), Filter::default())?;
         while let Some(first) = subscription.next().await? {
             let mut batch: Vec<Item> = item_of(first).into_iter().collect();
             while batch.len() < BATCH_EVENTS_MAX

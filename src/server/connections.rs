@@ -10,10 +10,14 @@
 //! On shutdown the listener closes first, idle connections at once, and the others after their answer.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -22,7 +26,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -30,12 +34,16 @@ use tokio::task::JoinSet;
 use tower::Service;
 
 use super::error::Refusal;
-use super::{App, admission};
-use crate::wire::{CONNECTIONS_MAX, ErrorBody, ErrorCode, HEADER_READ_TIMEOUT, HOOK_BODY_BYTES_MAX};
+use super::patience::Patience;
+use super::{App, admission, emit};
+use crate::wire::{CONNECTIONS_MAX, ErrorBody, ErrorCode, HEADER_READ_TIMEOUT, HOOK_BODY_BYTES_MAX, path};
 
-/// hyper's read and write buffer of one connection; a header must fit into it. A stream's body is asked for more while less than
-/// this waits for the socket, so a client that does not read holds this and one chunk.
-const BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// hyper's read and write buffer of one connection. A stream's body is asked for more while less than this waits for the socket, so that
+/// a burst goes out in few system calls; a client that does not read holds this and one chunk.
+const BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// A request's line and headers.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(HEADER_BYTES_MAX < BUFFER_BYTES_MAX);
 /// A refused body is read and thrown away up to here, so that its sender gets to read the refusal.
 const DISCARD_BYTES_MAX: usize = 2 * HOOK_BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,9 +97,10 @@ async fn serve_connection(
     let _connected = app.connected();
     let service = service_fn(move |request| answer(app.clone(), router.clone(), request));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(Patience::default())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_buf_size(BUFFER_BYTES_MAX)
+        .max_header_size(HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -128,12 +137,16 @@ async fn answer(
 }
 
 async fn checked(
-    app: &App,
+    app: &Arc<App>,
     mut router: axum::Router,
     parts: Parts,
     body: Incoming,
 ) -> Result<axum::response::Response, Infallible> {
     let Err(refusal) = app.settings.guard.check(&parts).and_then(|()| app.check_running()) else {
+        // The one route that is asked thousands of times a second goes past the router: its answers are the same.
+        if parts.method == Method::POST && parts.uri.path() == path::EMIT {
+            return Ok(emit::emit(app, &parts.uri, body).await.into_response());
+        }
         return router.call(Request::from_parts(parts, Body::new(body))).await;
     };
     let refusal = match admission::way_of(&parts) {
@@ -145,38 +158,72 @@ async fn checked(
 }
 
 /// Reads the whole body, at most `bytes_max` of it.
-pub(super) async fn read_body(body: Body, bytes_max: usize, limit: Duration) -> Result<Bytes, Refusal> {
-    let too_large =
-        || Refusal::new(ErrorCode::BodyTooLarge, format!("the body may have at most {bytes_max} bytes"));
-    let said = axum::body::HttpBody::size_hint(&body).lower();
-    if said > bytes_max as u64 {
+pub(super) async fn read_body<B>(mut body: B, bytes_max: usize, limit: Duration) -> Result<Bytes, Refusal>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let said = body.size_hint();
+    if said.lower() > bytes_max as u64 {
         discard(body).await;
-        return Err(too_large());
+        return Err(too_large(bytes_max));
     }
-    let mut body = Limited::new(body, DISCARD_BYTES_MAX);
-    let read = async {
-        let mut bytes = Vec::with_capacity(usize::try_from(said).unwrap_or(0));
-        let mut refused = false;
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else {
-                // One that is refused already is read no further than its sender needs to hear of it.
-                let broke_off = || Refusal::new(ErrorCode::MalformedJson, "the body broke off");
-                return Err(if refused { too_large() } else { broke_off() });
-            };
-            let Ok(chunk) = frame.into_data() else { continue };
-            refused |= bytes.len() + chunk.len() > bytes_max;
-            if refused {
-                bytes.clear();
-            } else {
-                bytes.extend_from_slice(&chunk);
-            }
-        }
-        if refused { Err(too_large()) } else { Ok(Bytes::from(bytes)) }
+    let first = match poll_now(body.frame()).await {
+        // A small body comes with its header: there is nothing to wait for, and nothing to put together.
+        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+            Ok(bytes) if said.exact() == Some(bytes.len() as u64) => return Ok(bytes),
+            Ok(bytes) => bytes,
+            Err(_trailers) => Bytes::new(),
+        },
+        Poll::Ready(None) => return Ok(Bytes::new()),
+        Poll::Ready(Some(Err(_))) => return Err(broke_off()),
+        Poll::Pending => Bytes::new(),
     };
     let late = |_| {
         Refusal::new(ErrorCode::RequestTimeout, format!("the body must arrive within {} s", limit.as_secs()))
     };
-    tokio::time::timeout(limit, read).await.map_err(late)?
+    tokio::time::timeout(limit, read_rest(first, body, bytes_max)).await.map_err(late)?
+}
+
+async fn read_rest<B>(first: Bytes, body: B, bytes_max: usize) -> Result<Bytes, Refusal>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let left = body.size_hint().lower();
+    let mut bytes = Vec::with_capacity(first.len() + usize::try_from(left).unwrap_or(0).min(bytes_max));
+    let mut body = Limited::new(body, DISCARD_BYTES_MAX);
+    let mut refused = false;
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        refused |= bytes.len() + chunk.len() > bytes_max;
+        if refused {
+            bytes.clear();
+        } else {
+            bytes.extend_from_slice(&chunk);
+        }
+        next = match body.frame().await {
+            // Trailers say nothing here.
+            Some(Ok(frame)) => Some(frame.into_data().unwrap_or_default()),
+            // One that is refused already is read no further than its sender needs to hear of it.
+            Some(Err(_)) => return Err(if refused { too_large(bytes_max) } else { broke_off() }),
+            None => None,
+        };
+    }
+    if refused { Err(too_large(bytes_max)) } else { Ok(Bytes::from(bytes)) }
+}
+
+fn too_large(bytes_max: usize) -> Refusal {
+    Refusal::new(ErrorCode::BodyTooLarge, format!("the body may have at most {bytes_max} bytes"))
+}
+
+fn broke_off() -> Refusal {
+    Refusal::new(ErrorCode::MalformedJson, "the body broke off")
+}
+
+/// What `future` says when it is asked once.
+async fn poll_now<F: Future + Unpin>(mut future: F) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context))).await
 }
 
 /// Throws a body away. Closing a connection with unread bytes in it would make the system reset it, and the

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::admission::Unread;
 use super::connections::read_body;
@@ -21,16 +22,29 @@ use crate::wire::{BODY_BYTES_MAX, Durability, Emitted, ErrorCode};
 /// Bodies above this are parsed off the threads that serve sockets.
 const PARSED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) async fn emit(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Refusal> {
-    let asked = read(&app, &uri, body).await;
+pub(super) async fn routed(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Refusal> {
+    emit(&app, &uri, body).await
+}
+
+/// The same, for who knows without the router that this is what was asked.
+pub(super) async fn emit<B>(app: &Arc<App>, uri: &Uri, body: B) -> Result<Response, Refusal>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let asked = read(app, uri, body).await;
     let (events, durability, expected) = asked.map_err(|unread| app.turn_down(Way::Http, unread))?;
     app.admit(Way::Http, &events)?;
-    append(&app, events, durability, expected).await
+    append(app, events, durability, expected).await
 }
 
 type Asked = (Vec<Event>, Durability, Option<Seq>);
 
-async fn read(app: &Arc<App>, uri: &Uri, body: Body) -> Result<Asked, Unread> {
+async fn read<B>(app: &Arc<App>, uri: &Uri, body: B) -> Result<Asked, Unread>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut params = Params::of(uri)?;
     let durability = durability(&mut params)?;
     let expected = params.cursor("expected_seq")?;
@@ -64,7 +78,14 @@ async fn append(
         Durability::Disk => Level::Disk,
         Durability::Os => Level::Os,
     };
-    let emitted = app.store.emit_from(Way::Http, events, level, expected)?.await?;
+    let pending = app.store.emit_from(Way::Http, events, level, expected)?;
+    // Who is alone flushes on its own thread: passing it to the committer and being woken by it takes as long as half a flush. The
+    // runtime goes on with another thread meanwhile.
+    let emitted = if app.serves_one_request() && can_block() {
+        tokio::task::block_in_place(|| pending.wait())?
+    } else {
+        pending.await?
+    };
     let emitted = Emitted {
         seqs: emitted.seqs.iter().map(|seq| seq.get()).collect(),
         durability: match emitted.durability {
@@ -74,6 +95,11 @@ async fn append(
         duplicates: emitted.duplicates.iter().map(|at| *at as u64).collect(),
     };
     Ok(json_response(StatusCode::OK, &emitted))
+}
+
+/// Whether the runtime has other threads.
+fn can_block() -> bool {
+    Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
 }
 
 /// What is wrong with a body, in the words of the interface.

@@ -37,6 +37,7 @@ mod logging;
 mod metrics;
 mod metrics_text;
 pub(crate) mod params;
+mod patience;
 mod projections;
 mod pump;
 mod rate;
@@ -263,6 +264,11 @@ impl App {
         Running(self.clone())
     }
 
+    /// Whether the request that asks is the only one that is being answered.
+    fn serves_one_request(&self) -> bool {
+        self.in_flight.requests.load(Ordering::Relaxed) == 1
+    }
+
     /// Counts a connection as served until the guard is dropped.
     fn connected(self: &Arc<Self>) -> Connected {
         self.connections.send_modify(|n| *n += 1);
@@ -353,6 +359,8 @@ pub async fn serve(
     emit_own(&app, started).await?;
     tracing::info!(%addr, instance = app.settings.instance_id, "serving");
 
+    let relayed = app.store.clone();
+    let relaying = tokio::spawn(async move { relayed.relay().await });
     let followers = Followers::start(&app, refused);
     let telling = telling::Telling::start(&app);
     let stop = watch::Sender::new(false);
@@ -380,6 +388,7 @@ pub async fn serve(
             connections.shutdown().await;
         }
     }
+    relaying.abort();
     projections::save(&app).await;
     let served = Served {
         requests_handled: app.requests.load(Ordering::Relaxed),

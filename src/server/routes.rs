@@ -16,7 +16,7 @@ use crate::wire::{ErrorCode, path};
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(path::HEALTH, get(health::health))
-        .route(path::EMIT, post(emit::emit))
+        .route(path::EMIT, post(emit::routed))
         .route(path::EVENTS, get(events::page))
         .route(path::STATS, get(stats::stats))
         .route(path::STREAM, get(stream::stream))

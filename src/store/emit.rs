@@ -168,14 +168,17 @@ impl Writer {
 
     fn sort_out(&mut self, encoded: &[(Uuid, Vec<u8>)]) -> Result<Sorted> {
         let mut sorted = Sorted { seqs: vec![Seq::ZERO; encoded.len()], ..Sorted::default() };
-        let mut seen = HashMap::new();
+        // One alone is no other's double.
+        let mut seen = (encoded.len() > 1).then(HashMap::new);
         for (index, (id, _)) in encoded.iter().enumerate() {
-            if let Some(first) = seen.get(id) {
+            if let Some(first) = seen.as_ref().and_then(|seen| seen.get(id)) {
                 sorted.twice.push((index, *first));
                 sorted.duplicates.push(index);
                 continue;
             }
-            seen.insert(*id, index);
+            if let Some(seen) = &mut seen {
+                seen.insert(*id, index);
+            }
             let Some(hit) = self.ids.find(*id)? else {
                 sorted.fresh.push(index);
                 continue;
