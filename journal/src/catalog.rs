@@ -138,13 +138,27 @@ pub(crate) fn open_segment(
 
 /// The whole content of `file`.
 pub(crate) fn read_all(file: &dyn DiskFile, name: &str) -> Result<Bytes> {
+    read_from(file, name, 0)
+}
+
+/// The content of `file` from `offset` on.
+pub(crate) fn read_from(file: &dyn DiskFile, name: &str, offset: u64) -> Result<Bytes> {
     let read = || {
-        let mut bytes = Bytes::zeros(usize::try_from(file.size()?).unwrap_or(usize::MAX));
-        let got = read_full(file, bytes.as_mut(), 0)?;
+        let left = file.size()?.saturating_sub(offset);
+        let mut bytes = Bytes::zeros(usize::try_from(left).unwrap_or(usize::MAX));
+        let got = read_full(file, bytes.as_mut(), offset)?;
         bytes.truncate(got);
         Ok(bytes)
     };
     read().map_err(|error| Error::io("read", name, error))
+}
+
+/// Up to `len` bytes of `file` from `at` on.
+pub(crate) fn read_some(file: &dyn DiskFile, name: &str, at: u64, len: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let got = read_full(file, &mut bytes, at).map_err(|error| Error::io("read", name, error))?;
+    bytes.truncate(got);
+    Ok(bytes)
 }
 
 /// A fault that means "use a newer program" as an error; `None` for damage.

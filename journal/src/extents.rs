@@ -4,12 +4,13 @@
 //! journal at one moment is a list of files with a length each, and whoever copies those bytes, at any speed, has a journal
 //! that ended there. It ends without a proof, as after a crash, and an opening finds nothing wrong with it.
 
-use crate::catalog::{list_bases, open_segment, read_all, refusal};
+use crate::catalog::{list_bases, open_segment, refusal};
 use crate::disk::Access;
 use crate::error::{Error, Result};
 use crate::format::segment::segment_name;
+use crate::judging::read_judged;
 use crate::opening::{Before, Ending, read_ending};
-use crate::recovery::{Surroundings, judge};
+use crate::recovery::Surroundings;
 use crate::types::Seq;
 use crate::view::{View, Writer};
 
@@ -73,10 +74,11 @@ impl View {
         let told = Before::read(disk, before)?;
         let journal = Some(self.catalog.journal);
         let around = Surroundings { base, journal, previous: told.link, footer: None, proven: None };
-        let verdict = judge(&read_all(&*file, &name)?, around).map_err(|fault| {
+        let judged = read_judged(&*file, &name, around)?.map_err(|fault| {
             let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
             refusal(fault, &name).unwrap_or_else(damaged)
         })?;
+        let verdict = judged.verdict;
         let unproven = verdict.unproven.last().map(|(at, frame)| at + frame.frame_bytes());
         Ok(unproven.unwrap_or(verdict.proven_end) as u64)
     }

@@ -65,6 +65,7 @@ mod index;
 pub mod inspect;
 mod item;
 mod journal;
+mod judging;
 mod locate;
 mod lock;
 mod opening;

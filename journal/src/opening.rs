@@ -14,16 +14,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{Catalog, list_bases, open_segment, read_all, read_footer, refusal};
-use crate::disk::{Access, Disk, DiskFile, read_full, write_full};
+use crate::catalog::{Catalog, list_bases, open_segment, read_all, read_footer, read_some, refusal};
+use crate::disk::{Access, Disk, write_full};
 use crate::error::{Error, Result};
 use crate::format::segment::UNCHAINED;
 use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, Footer, Key, SEGMENT_HEADER_BYTES, SegmentHeader, record,
 };
+use crate::judging::{Judged, read_judged};
 use crate::options::Options;
 use crate::recovered::{Damage, Recovery, TornTail};
-use crate::recovery::{Surroundings, Verdict, judge};
+use crate::recovery::{Surroundings, Verdict};
 use crate::scan::Identity;
 use crate::types::{Hash, JournalId, Level, Micros, Seq};
 use crate::watch::Progress;
@@ -129,13 +130,6 @@ pub(crate) fn read_ending(disk: &dyn Disk, base: Seq) -> Result<Ending> {
         first_recorded: first.map(|frame| frame.recorded),
         offset: len,
     }))
-}
-
-fn read_some(file: &dyn DiskFile, name: &str, at: u64, len: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let got = read_full(file, &mut bytes, at).map_err(|error| Error::io("read", name, error))?;
-    bytes.truncate(got);
-    Ok(bytes)
 }
 
 /// A segment that was not finished has another name, and whoever made it is gone: the caller holds the lock.
@@ -247,19 +241,19 @@ fn recover(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], now: Micros) ->
     let Some((&base, before)) = bases.split_last() else { return create(disk, options, now) };
     let told = Before::read(&*disk, before)?;
     let (file, name) = open_segment(&*disk, base, Access::Read)?;
-    let bytes = read_all(&*file, &name)?;
-    drop(file);
     let around =
         Surroundings { base, journal: told.journal, previous: told.link, footer: None, proven: None };
-    let verdict = match judge(&bytes, around) {
-        Ok(verdict) => verdict,
+    let judged = match read_judged(&*file, &name, around)? {
+        Ok(judged) => judged,
         Err(fault) => {
             let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
             return Err(refusal(fault, &name).unwrap_or_else(damaged));
         }
     };
-    let mut recovery = Recovery { carried: carried(&verdict), ..report(&verdict, &name) };
-    set_aside(&*disk, &bytes, base, &verdict, &mut recovery)?;
+    drop(file);
+    let verdict = &judged.verdict;
+    let mut recovery = Recovery { carried: carried(verdict), ..report(verdict, &name) };
+    set_aside(&*disk, base, &judged, &mut recovery)?;
 
     let journal = verdict.identity.map(|identity| identity.journal).or(told.journal);
     let journal = journal.unwrap_or(options.journal_id_if_new);
@@ -270,9 +264,9 @@ fn recover(disk: Arc<dyn Disk>, options: Options, bases: &[Seq], now: Micros) ->
     let recorded = verdict.recorded().unwrap_or(created);
     let place = (verdict.proven.next(), verdict.proven_link, recorded, verdict.chained);
     let mut writer = writer_behind(disk, options, bases.to_vec(), journal, place);
-    carry_over(&mut writer, &bytes, &verdict, created)?;
+    carry_over(&mut writer, &judged, created)?;
     if verdict.proven.next() > base
-        && let Err(error) = seal_judged(&*writer.disk, base, &verdict)
+        && let Err(error) = seal_judged(&*writer.disk, base, verdict)
     {
         recovery.unsealed = Some(error);
     }
@@ -304,14 +298,9 @@ pub(crate) fn report(verdict: &Verdict, name: &str) -> Recovery {
 }
 
 /// Copies what is torn or damaged into the quarantine, durably, before anything else is changed.
-fn set_aside(
-    disk: &dyn Disk,
-    bytes: &[u8],
-    base: Seq,
-    verdict: &Verdict,
-    recovery: &mut Recovery,
-) -> Result<()> {
-    let keep = |range: &Range<usize>, what: &str| keep(disk, base, range.start, &bytes[range.clone()], what);
+fn set_aside(disk: &dyn Disk, base: Seq, judged: &Judged, recovery: &mut Recovery) -> Result<()> {
+    let verdict = &judged.verdict;
+    let keep = |range: &Range<usize>, what: &str| keep(disk, base, range.start, judged.bytes(range), what);
     if let (Some((range, _)), Some(torn)) = (&verdict.torn, &mut recovery.torn) {
         torn.quarantine = Some(keep(range, "torn")?);
     }
@@ -347,7 +336,8 @@ fn keep(disk: &dyn Disk, base: Seq, offset: usize, bytes: &[u8], what: &str) -> 
 /// Makes the segment that begins after what is proven, with the whole batches that follow the proof: the same records,
 /// times and links under a new salt. It gets its name when all of it is durable, so the proof frame at its end is true
 /// whenever somebody can read it.
-fn carry_over(writer: &mut Writer, bytes: &[u8], verdict: &Verdict, created: Micros) -> Result<()> {
+fn carry_over(writer: &mut Writer, judged: &Judged, created: Micros) -> Result<()> {
+    let verdict = &judged.verdict;
     let base = verdict.proven.next();
     let salt = writer.salts.next(base);
     let header = SegmentHeader {
@@ -361,7 +351,7 @@ fn carry_over(writer: &mut Writer, bytes: &[u8], verdict: &Verdict, created: Mic
     };
     let mut segment = header.encode().to_vec();
     for (at, frame) in &verdict.unproven {
-        carry_frame(&mut segment, &bytes[*at..*at + frame.frame_bytes()], frame, &header);
+        carry_frame(&mut segment, judged.bytes(&(*at..*at + frame.frame_bytes())), frame, &header);
     }
     if let Some((_, last)) = verdict.unproven.last() {
         let next = last.last().next();
@@ -417,12 +407,11 @@ fn seal_behind(writer: &Writer, previous: Seq, next: Seq) -> Result<()> {
     if read_footer(&*file, &name)?.is_some() {
         return Ok(());
     }
-    let bytes = read_all(&*file, &name)?;
     let journal = Some(writer.catalog.journal);
     let around =
         Surroundings { base: previous, journal, previous: None, footer: None, proven: Some(next.prev()) };
-    match judge(&bytes, around) {
-        Ok(verdict) => seal_judged(&*writer.disk, previous, &verdict),
+    match read_judged(&*file, &name, around)? {
+        Ok(judged) => seal_judged(&*writer.disk, previous, &judged.verdict),
         Err(fault) => refusal(fault, &name).map_or(Ok(()), Err),
     }
 }

@@ -106,7 +106,88 @@ pub fn judge(bytes: &[u8], around: Surroundings) -> Result<Verdict, Fault> {
         return Ok(verdict);
     };
     let start = SEGMENT_HEADER_BYTES.min(bytes.len());
-    let pieces: Vec<Piece> = Walk::new(bytes, 0, identity, start, around.base, Seq::MAX).collect();
+    Ok(sorted(Walk::new(bytes, 0, identity, start, around.base, Seq::MAX), bytes, identity, verdict))
+}
+
+/// What is known of the beginning of a segment of which the bytes are not at hand: whole frames, all of them proven.
+#[derive(Clone, Debug)]
+pub(crate) struct Prefix {
+    header: SegmentHeader,
+    /// Where it ends.
+    pub(crate) end: usize,
+    /// The seq that follows it.
+    pub(crate) next: Seq,
+    /// The highest seq that is proven to have been durable, as far as was read.
+    pub(crate) durable: Seq,
+    link: Hash,
+    first_recorded: Option<Micros>,
+    last_recorded: Option<Micros>,
+}
+
+impl Prefix {
+    /// Nothing but the header; up to `proven` all is durable.
+    pub(crate) fn of(header: SegmentHeader, proven: Option<Seq>) -> Prefix {
+        Prefix {
+            end: SEGMENT_HEADER_BYTES,
+            next: header.base,
+            durable: proven.unwrap_or(Seq::ZERO).max(header.base.prev()),
+            link: header.previous,
+            first_recorded: None,
+            last_recorded: None,
+            header,
+        }
+    }
+
+    /// Whether a whole frame is proven.
+    pub(crate) fn covers(&self, frame: &BatchHeader) -> bool {
+        is_proven(self.durable, frame)
+    }
+
+    /// Goes behind the whole and proven frame that begins at `at`, where this ended.
+    pub(crate) fn take(&mut self, at: u64, frame: &BatchHeader) {
+        self.end = usize::try_from(at).unwrap_or(usize::MAX).saturating_add(frame.frame_bytes());
+        self.next = frame.last().next();
+        self.link = frame.link;
+        if !frame.is_proof() {
+            self.first_recorded.get_or_insert(frame.recorded);
+            self.last_recorded = Some(frame.recorded);
+        }
+    }
+}
+
+fn is_proven(durable: Seq, frame: &BatchHeader) -> bool {
+    frame.first <= durable || frame.is_proof()
+}
+
+/// As [`judge`], of a segment that begins with `prefix`, and `bytes` after it. Places in the verdict are those in the file.
+pub(crate) fn judge_behind(bytes: &[u8], prefix: &Prefix) -> Verdict {
+    let identity = Identity::of(&prefix.header);
+    let verdict = Verdict {
+        header: Some(prefix.header),
+        identity: Some(identity),
+        chained: prefix.header.chained(),
+        proven: prefix.durable,
+        proven_end: 0,
+        proven_link: prefix.link,
+        first_recorded: prefix.first_recorded,
+        proven_recorded: prefix.last_recorded,
+        unproven: Vec::new(),
+        torn: None,
+        damage: Vec::new(),
+    };
+    let walk = Walk::new(bytes, prefix.end as u64, identity, 0, prefix.next, Seq::MAX);
+    let mut verdict = sorted(walk, bytes, identity, verdict);
+    let moved = |range: &mut Range<usize>| *range = range.start + prefix.end..range.end + prefix.end;
+    verdict.proven_end += prefix.end;
+    verdict.unproven.iter_mut().for_each(|(at, _)| *at += prefix.end);
+    verdict.torn.iter_mut().for_each(|(range, _)| moved(range));
+    verdict.damage.iter_mut().for_each(|(_, _, range)| moved(range));
+    verdict
+}
+
+/// Takes what `walk` finds in `bytes` into the verdict.
+fn sorted(walk: Walk<'_>, bytes: &[u8], identity: Identity, mut verdict: Verdict) -> Verdict {
+    let pieces: Vec<Piece> = walk.collect();
     let headers = pieces.iter().filter_map(|piece| match piece {
         Piece::Frame { header, .. } => Some(header),
         Piece::Bad { header, .. } => header.as_ref(),
@@ -123,7 +204,7 @@ pub fn judge(bytes: &[u8], around: Surroundings) -> Result<Verdict, Fault> {
             break;
         }
     }
-    Ok(sorting.verdict)
+    sorting.verdict
 }
 
 /// Sorts the pieces of a walk into proven, unproven and torn.
@@ -139,7 +220,7 @@ impl Sorting<'_> {
     /// Takes one piece; whether what follows may still be kept.
     fn take(&mut self, piece: Piece) -> bool {
         match piece {
-            Piece::Frame { at, header } if header.first <= self.verdict.proven || header.is_proof() => {
+            Piece::Frame { at, header } if is_proven(self.verdict.proven, &header) => {
                 self.proven_frame(at, &header);
                 true
             }

@@ -197,6 +197,18 @@ pub fn frame_slots(bytes: &[u8], at: usize, header: &BatchHeader, key: Key) -> V
     slots_from(bytes, body, header.first, header.last(), key)
 }
 
+/// Whether all records of a frame are whole.
+pub(crate) fn is_sound(bytes: &[u8], at: usize, header: &BatchHeader, key: Key) -> bool {
+    let start = at + BATCH_HEADER_BYTES;
+    let body = &bytes[..start + header.body_bytes as usize];
+    let (mut at, mut seq) = (start, header.first);
+    for _ in 0..header.count {
+        let Parsed::Whole(found) = record::parse(body, at, key, seq) else { return false };
+        (at, seq) = (found.payload.end, seq.next());
+    }
+    true
+}
+
 /// The places `first..=last` of a frame, whose records lie in `body` and begin there with `first`.
 pub fn slots_from(bytes: &[u8], body: Range<usize>, first: Seq, last: Seq, key: Key) -> Vec<Slot> {
     let bounded = &bytes[..body.end];

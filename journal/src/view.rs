@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::catalog::{Catalog, list_bases, open_segment, read_all, refusal};
+use crate::catalog::{Catalog, list_bases, open_segment, refusal};
 use crate::disk::{Access, Disk, read_full};
 use crate::error::{Error, Result};
 use crate::format::tail::{TAIL_BYTES, TAIL_NAME, TailFile};
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::judging::read_judged;
 use crate::opening::{Before, Ending, read_ending, report};
 use crate::reader::Reader;
 use crate::recovered::Recovery;
-use crate::recovery::{Surroundings, judge};
+use crate::recovery::Surroundings;
 use crate::types::{JournalId, Level, Seq};
 use crate::watch::{Progress, TailWatch};
 
@@ -181,7 +182,6 @@ fn look(disk: &dyn Disk, bases: &[Seq], journal: Option<JournalId>) -> Result<(F
     }
     let told = Before::read(disk, before)?;
     let (file, name) = open_segment(disk, base, Access::Read)?;
-    let bytes = read_all(&*file, &name)?;
     let around = Surroundings {
         base,
         journal: journal.or(told.journal),
@@ -189,10 +189,11 @@ fn look(disk: &dyn Disk, bases: &[Seq], journal: Option<JournalId>) -> Result<(F
         footer: None,
         proven: None,
     };
-    let verdict = judge(&bytes, around).map_err(|fault| {
+    let judged = read_judged(&*file, &name, around)?.map_err(|fault| {
         let damaged = || Error::io("understand", &name, std::io::ErrorKind::InvalidData.into());
         refusal(fault, &name).unwrap_or_else(damaged)
     })?;
+    let verdict = judged.verdict;
     let found =
         Found { base, proven: verdict.proven, whole: verdict.last(), recovery: report(&verdict, &name) };
     Ok((found, verdict.identity.map(|identity| identity.journal).or(told.journal)))

@@ -1,6 +1,6 @@
 //! Memory for the whole content of a segment.
 //!
-//! A segment that is judged or verified is read at once. Memory for 64 MiB comes fresh from the system, a page fault
+//! A segment that is verified is read at once, and so is one that is judged, from its first frame on that is not sound. Memory for 64 MiB comes fresh from the system, a page fault
 //! for each 4 KiB, which cost more than all the checksums; in pages of 2 MiB, where the system has them, it is 32.
 
 use std::ops::Deref;
