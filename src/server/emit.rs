@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::admission::Unread;
 use super::connections::read_body;
@@ -78,14 +77,7 @@ async fn append(
         Durability::Disk => Level::Disk,
         Durability::Os => Level::Os,
     };
-    let pending = app.store.emit_from(Way::Http, events, level, expected)?;
-    // Who is alone flushes on its own thread: passing it to the committer and being woken by it takes as long as half a flush. The
-    // runtime goes on with another thread meanwhile.
-    let emitted = if app.serves_one_request() && can_block() {
-        tokio::task::block_in_place(|| pending.wait())?
-    } else {
-        pending.await?
-    };
+    let emitted = app.store.emit_from(Way::Http, events, level, expected)?.await?;
     let emitted = Emitted {
         seqs: emitted.seqs.iter().map(|seq| seq.get()).collect(),
         durability: match emitted.durability {
@@ -95,11 +87,6 @@ async fn append(
         duplicates: emitted.duplicates.iter().map(|at| *at as u64).collect(),
     };
     Ok(json_response(StatusCode::OK, &emitted))
-}
-
-/// Whether the runtime has other threads.
-fn can_block() -> bool {
-    Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
 }
 
 /// What is wrong with a body, in the words of the interface.

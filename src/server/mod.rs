@@ -264,11 +264,6 @@ impl App {
         Running(self.clone())
     }
 
-    /// Whether the request that asks is the only one that is being answered.
-    fn serves_one_request(&self) -> bool {
-        self.in_flight.requests.load(Ordering::Relaxed) == 1
-    }
-
     /// Counts a connection as served until the guard is dropped.
     fn connected(self: &Arc<Self>) -> Connected {
         self.connections.send_modify(|n| *n += 1);
