@@ -1,5 +1,6 @@
 //! mnemosyne: a flight recorder for coding agents.
 pub mod agent;
+pub mod answers;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -9,6 +10,7 @@ pub mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod mcp;
 pub mod projection;
 pub mod server;
 pub mod store;

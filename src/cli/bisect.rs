@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::display::{self, Role};
 use super::sessions::outcome;
-use super::{Context, Exit, Outcome, events, when};
+use super::{Context, Exit, Outcome, events};
+use crate::answers::when;
 use crate::error::Error;
 use crate::event::{Place, Seq};
 use crate::projection::bisect::predicate::STACK_BYTES;

@@ -5,6 +5,7 @@ use super::out::Out;
 use super::run::Run;
 use super::{Command, Reach};
 use crate::agent::claude::registration;
+use crate::answers::Record;
 use crate::client::Server;
 use crate::clock::Clock;
 use crate::config::{DataDir, Env};
@@ -101,6 +102,14 @@ impl Context {
         DataDir::locate(self.data_dir_flag.as_deref(), &self.env, &self.cwd)
     }
 
+    /// The data directory as something to be asked.
+    ///
+    /// # Errors
+    /// As [`Context::locate_data_dir`].
+    pub fn record(&self) -> Result<Record, Error> {
+        Ok(Record::new(self.locate_data_dir()?, self.env.clone(), self.clock.clone()))
+    }
+
     /// The data directory of a command that only reads: it must be there.
     ///
     /// # Errors
@@ -137,13 +146,22 @@ impl Context {
 
     /// The settings of Claude Code that count for a session here, each once.
     pub fn claude_settings(&self) -> Vec<PathBuf> {
-        let project = self.cwd.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&self.cwd);
+        let project = self.project();
         let config_dir = self.env.path("CLAUDE_CONFIG_DIR");
         let mut files = registration::settings_files(Some(project), config_dir, self.env.home());
         // In the user's home both rules name the same file.
         let mut seen = BTreeSet::new();
         files.retain(|file| seen.insert(file.clone()));
         files
+    }
+
+    /// The file that names the MCP servers of the project here.
+    pub fn mcp_servers(&self) -> PathBuf {
+        self.project().join(registration::SERVERS_FILE)
+    }
+
+    fn project(&self) -> &Path {
+        self.cwd.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&self.cwd)
     }
 
     /// The data directory that `--data-dir` names, as it was typed.

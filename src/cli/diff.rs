@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::display::{self, Role, Style};
-use super::session::find;
-use super::sessions::{Folded, outcome};
+use super::sessions::{folded, outcome};
 use super::{Context, Exit, Outcome, elsewhere};
+use crate::answers::find;
 use crate::error::Error;
 use crate::event::Seq;
 use crate::projection::diff::{self, CallView, DiffView, How, Place, Side};
@@ -41,7 +41,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(server) = context.elsewhere()? {
         return elsewhere::diff(&args, &server, context);
     }
-    let folded = Folded::now(context)?;
+    let folded = folded(context)?;
     let (a, b) = (find(&folded, &args.a)?, find(&folded, &args.b)?);
     let (difference, progress) = diff::compare(&folded.view, &a, &b)?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Local, NaiveDate, TimeZone};
 use unicode_width::UnicodeWidthChar;
 
 use crate::event::text::push_visible;
-pub use crate::event::text::visible;
+pub use crate::event::text::{count, counted, visible};
 use crate::event::{StoredEvent, Timestamp};
 
 /// How a line may look: decided once by the output of the command, from `--color`, `NO_COLOR` and the terminal.
@@ -166,19 +166,6 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A count with its thousands apart: `1,234,567`.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Bytes in the largest unit that fits: `1023 B`, `1.5 KiB`, `256.0 MiB`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -188,11 +175,6 @@ pub fn bytes(n: u64) -> String {
     }
     let tenths = (u128::from(n) * 10) >> (10 * unit);
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
-/// `1 prompt`, `2 prompts`.
-pub fn counted(n: u64, one: &str) -> String {
-    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
 /// The first characters of an id, enough to name it beside others: `258c7280`.

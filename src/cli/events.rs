@@ -7,10 +7,12 @@
 use super::filters::Filters;
 use super::lines::Lines;
 use super::notes::Noted;
-use super::{Context, Outcome, display, elsewhere, search, when};
+use super::{Context, Outcome, display, elsewhere, search};
+use crate::answers::search::Range;
+use crate::answers::{start, when};
 use crate::error::Error;
 use crate::event::{Place, Seq};
-use crate::store::{self, Item, Replay, View};
+use crate::store::{Item, Replay, View};
 
 /// Prints the events that match, oldest first, and ends.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,7 +62,7 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let filter = args.filters.filter()?;
     let from = start(&view, args.from)?;
     if let Some(query) = query {
-        let range = search::Range { from, since, until };
+        let range = Range { from, since, until };
         return search::run(query, filter, range, args.limit, &view, context);
     }
     let mut replay = view.replay(from).filtered(filter);
@@ -84,17 +86,11 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
 /// # Errors
 /// No data directory, a journal that cannot be read.
 pub fn open(context: &mut Context) -> Result<View, Error> {
-    let dir = context.open_data_dir()?;
-    let view = store::read(&dir, &context.env)?;
-    let waiting = view.waiting();
-    if waiting > 0 {
-        let events = display::counted(waiting, "event");
-        let why = if store::holder(&dir).is_some() {
-            "another process is taking them in"
-        } else {
-            "they cannot be taken into the journal here (is the disk full, read-only, or the lock unusable?)"
-        };
-        context.out.note(&format!("{events} in the inbox not shown: {why}"));
+    context.open_data_dir()?;
+    let record = context.record()?;
+    let view = record.view()?;
+    if let Some(waiting) = record.waiting(&view) {
+        context.out.note(&waiting);
     }
     Ok(view)
 }
@@ -106,19 +102,6 @@ pub fn ending(replay: Replay, until: Option<Place>) -> Replay {
         Some(Place::Time(last)) => replay.until(last),
         None => replay,
     }
-}
-
-/// The first seq to show: the one that was asked for, else the first that is kept.
-///
-/// # Errors
-/// [`Error::CursorAhead`].
-pub fn start(view: &View, from: Option<u64>) -> Result<Seq, Error> {
-    let Some(from) = from.map(Seq::new) else { return Ok(view.first()) };
-    let last = view.durable();
-    if from > last.next() {
-        return Err(Error::CursorAhead { asked: from.get(), last: last.get() });
-    }
-    Ok(from.max(Seq::FIRST))
 }
 
 /// How it ended: with exit code 4 when something could not be read.

@@ -1,6 +1,7 @@
 //! The filters of `events` and `tail`: the same words as on the HTTP interface, and the same code behind them.
 
-use super::{Context, session};
+use super::Context;
+use crate::answers;
 use crate::error::Error;
 use crate::event::Filter;
 use crate::projection::sessions::look;
@@ -64,7 +65,7 @@ impl Filters {
         for session in self.session.iter_mut().filter(|given| given.len() < WHOLE_ID_BYTES) {
             match look::in_journal(view, view.durable(), session)? {
                 Ok(found) => *session = found.id,
-                Err(Unresolved::Ambiguous(ids)) => return Err(session::ambiguous(session, &ids)),
+                Err(Unresolved::Ambiguous(ids)) => return Err(answers::ambiguous(session, &ids)),
                 Err(Unresolved::Unknown) => {
                     let given = super::display::fit(session, 60);
                     context.out.note(&format!("no session on record is or begins with `{given}`"));

@@ -13,7 +13,9 @@
 //! - **The data directory** of a project is `.mnemosyne/` at its top, registered in the user's configuration: only what stands
 //!   there is trusted, since a cloned repository can bring one along. One that is there already and was never registered is
 //!   not taken without a yes.
-//! - **MCP**: `.mcp.json` gets an entry once this program has the command that it would name ([`place::has_mcp`]).
+//! - **MCP**: `.mcp.json` of the project gets an entry for `serve`, so that the agent can ask its own record. The user's servers for
+//!   all projects stand in `~/.claude.json`, a file that Claude Code rewrites while it runs and that holds its login: it is left
+//!   alone, and `--user` says which command of Claude Code's own registers the server.
 
 mod apply;
 mod place;
@@ -234,6 +236,12 @@ impl Plan {
         }
         if self.program.is_some() && !dry && written.settings > 0 {
             context.out.note("Sessions of Claude Code that start from now on are recorded. `mnemosyne init --undo` takes it back.");
+        }
+        if let (Some(program), true, false) = (&self.program, self.place.is_user(), dry) {
+            let program = visible(program);
+            context.out.note(&format!(
+                "The MCP server for all projects is Claude Code's to register: `claude mcp add --scope user mnemosyne -- {program} serve`."
+            ));
         }
         Ok(())
     }

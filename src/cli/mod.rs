@@ -45,6 +45,7 @@ pub mod replay;
 pub mod run;
 pub mod search;
 mod secret;
+pub mod serve;
 pub mod session;
 mod session_parts;
 pub mod sessions;
@@ -55,7 +56,6 @@ pub mod status;
 pub mod table;
 pub mod tail;
 pub mod update;
-pub mod when;
 pub mod why;
 
 use crate::error::Error;
@@ -127,6 +127,8 @@ pub const COMMANDS: &[Command] = &[
         "Record a sample session through the real path, and watch it live and again"),
     command!("api-server", api_server, recorded: true, Machine,
         "Record and serve over HTTP"),
+    command!("serve", serve, recorded: true, Directory,
+        "Serve the record to an agent, over MCP on stdin and stdout"),
     command!("tail", tail, recorded: false, Anywhere,
         "Show the newest events, and with -f each new one as it comes"),
     command!("events", events, recorded: false, Anywhere,

@@ -6,9 +6,7 @@ use super::lines::Lines;
 use super::out::Out;
 use crate::error::Error;
 use crate::event::Seq;
-use crate::projection::notes::{Note, Notes, NotesProjection};
-use crate::projection::snapshot::Files;
-use crate::projection::state_since;
+use crate::projection::notes::{Note, Notes};
 use crate::store::{Item, View};
 
 /// The notes as of now.
@@ -20,36 +18,18 @@ impl Noted {
     /// JSON there are no lines beside events, and so none are looked for.
     ///
     /// # Errors
-    /// As [`Noted::from`].
-    pub(super) fn beside_lines(first: Seq, view: &View, context: &Context) -> Result<Noted, Error> {
-        if context.out.is_json() { Ok(Noted::default()) } else { Noted::from(first, view, context) }
-    }
-
-    /// Those on events from `first` on, from the newest snapshot where there is one.
-    ///
-    /// # Errors
     /// When the journal cannot be read.
-    fn from(first: Seq, view: &View, context: &Context) -> Result<Noted, Error> {
-        let dir = context.locate_data_dir()?;
-        let files = view
-            .journal_id()
-            .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
-        // What cannot be read is told by the command, which reads the same journal.
-        let (fold, _) = state_since::<NotesProjection>(view, files.as_ref(), first)?;
-        Ok(Noted(fold.into_state()))
+    pub(super) fn beside_lines(first: Seq, view: &View, context: &Context) -> Result<Noted, Error> {
+        if context.out.is_json() {
+            Ok(Noted::default())
+        } else {
+            Ok(Noted(context.record()?.notes(view, first)?))
+        }
     }
 
     /// These.
     pub(super) fn of(notes: Notes) -> Noted {
         Noted(notes)
-    }
-
-    /// All that are on record.
-    ///
-    /// # Errors
-    /// As [`Noted::from`].
-    pub(super) fn all(view: &View, context: &Context) -> Result<Noted, Error> {
-        Noted::from(Seq::FIRST, view, context)
     }
 
     pub(super) fn notes(&self) -> &Notes {

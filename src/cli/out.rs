@@ -10,11 +10,10 @@
 
 use super::display::{self, Style};
 use crate::error::Error;
-use crate::event::text::{is_unsafe, visible};
+use crate::event::text::{json_escaped, visible};
 use crate::event::{Redactor, Timestamp};
 use clap::ValueEnum;
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::io::{BufWriter, IsTerminal, Write};
 
 /// When to colour.
@@ -153,7 +152,7 @@ impl Out {
     /// # Errors
     /// As [`Out::line`].
     pub fn json_text(&mut self, text: &str) -> Result<(), Error> {
-        if text.chars().any(is_unsafe) { self.line(&escaped(text)) } else { self.line(text) }
+        self.line(&json_escaped(text))
     }
 
     /// Hands on what is buffered: to be called where a command begins to wait.
@@ -216,7 +215,7 @@ impl Out {
         let message = Redactor::new().text(&error_text).into_owned();
         if self.manner.json {
             let object = serde_json::json!({"error": {"code": error.code(), "message": message}});
-            self.say(&escaped(&object.to_string()));
+            self.say(&json_escaped(&object.to_string()));
         } else {
             let label = self.label("31", "error:");
             self.say(&format!("{label} {}", shown(&message)));
@@ -239,22 +238,6 @@ impl Out {
 /// Words of ours with names, paths and typed text in them, fit for a terminal line by line: some have several.
 fn shown(text: &str) -> String {
     text.lines().map(visible).collect::<Vec<_>>().join("\n")
-}
-
-/// JSON with the characters that [`is_unsafe`] as escapes. In compact JSON such characters stand in strings only.
-fn escaped(json: &str) -> String {
-    let mut out = String::with_capacity(json.len() + 16);
-    for c in json.chars() {
-        if is_unsafe(c) {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                let _ = write!(out, "\\u{unit:04x}"); // writing to a String cannot fail
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 fn colored(manner: Manner, terminal: bool) -> bool {
@@ -281,6 +264,7 @@ fn failed(error: std::io::Error) -> Error {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::event::text::is_unsafe;
     use std::sync::{Arc, Mutex};
 
     /// A stream that can be looked into afterwards.

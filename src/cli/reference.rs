@@ -146,6 +146,7 @@ const JSON: &str = "\
     \"resync\":{\"a\",\"b\"},\"changed\":[{\"a\",\"b\",\"input\":[],\"outcome\"}],\"only_a\":[],\"only_b\":[],\"omitted\":0}`; `how` is `input`, `outcome`, `only_a` or
     `only_b`; `omitted` counts what `--limit` left out of the three lists. `a` and `b` in them are calls: `seq`, `time`, `agent`, `tool`,
     `tool_use_id`, `text`, `outcome`, `error`, `duration_ms`.
+  - `serve` speaks MCP on stdout, with `--json` or without (`docs/mcp.md`).
   - `why`: the answer of `GET /events/{seq}?why=1` (`docs/http.md`).
   - `bisect`: `{\"version\":1,\"projection\":\"sessions\",\"expression\":\"...\",\"mode\":\"scan\",\"from_seq\":1,\"until_seq\":412,\"seq\":18,\"event\":{..},
     \"held_before\":false,\"folds\":1,\"events\":18,\"asked\":9,\"stumbled\":null}`; `docs/bisect.md` explains them.

@@ -17,9 +17,9 @@ use super::display::Role;
 use super::lines::Lines;
 use super::notes::Noted;
 use super::out::Out;
-use super::session::find;
-use super::sessions::{Folded, outcome};
-use super::{Context, Exit, Outcome, elsewhere, when};
+use super::sessions::{folded, outcome};
+use super::{Context, Exit, Outcome, elsewhere};
+use crate::answers::{find, when};
 use crate::error::Error;
 use crate::event::{Range, Seq, StoredEvent};
 use crate::projection::Progress;
@@ -78,7 +78,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         let pacing = Pacing { speed: if step { Speed::MAX } else { speed }, max_gap };
         return elsewhere::replay(&session, range, pacing, state.as_deref(), &server, context);
     }
-    let folded = Folded::now(context)?;
+    let folded = folded(context)?;
     let found = find(&folded, &session)?;
     let mut order = folded.view.session(&found.id)?;
     let (gaps, places) = (order.gaps().to_vec(), order.places().to_vec());

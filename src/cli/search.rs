@@ -3,25 +3,13 @@
 use super::display::{self, Role, Style};
 use super::lines::Lines;
 use super::{Context, Outcome, events};
+use crate::answers::search::{Range, told};
 use crate::error::Error;
 use crate::event::search::{Query, Snippet};
-use crate::event::{Filter, Place, Seq, StoredEvent, Timestamp};
+use crate::event::{Filter, Seq, StoredEvent};
 use crate::store::View;
-use crate::store::search::{Hit, Search};
-use crate::wire::sse::Gap;
 use crate::wire::{FoundEvent, FoundPage, SEARCH_HITS_DEFAULT};
 use serde_json::value::RawValue;
-
-/// The part of the journal that is searched.
-#[derive(Debug, Clone, Copy)]
-pub struct Range {
-    /// The first seq.
-    pub from: Seq,
-    /// Recorded at or after this.
-    pub since: Option<Timestamp>,
-    /// The last seq, or the last moment of recording.
-    pub until: Option<Place>,
-}
 
 /// Reads what `--search` is given.
 ///
@@ -45,25 +33,9 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let has_words = !query.is_empty();
     let limit = limit.map_or(SEARCH_HITS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let (mut through, mut until) = (Seq::MAX, Timestamp::MAX);
-    match range.until {
-        Some(Place::Seq(last)) => through = last,
-        Some(Place::Time(last)) => until = last,
-        None => {}
-    }
-    let Range { from, since, .. } = range;
-    let tail = view.durable().get();
-    let found = view.search(&Search { query, filter, from, through, since, until, limit })?;
-    let gaps = found.gaps.iter().map(|gap| (gap.from, gap.to, gap.reason.as_str()));
-    let gaps = gaps.chain(found.undecodable.iter().map(|seq| (*seq, *seq, "undecodable")));
-    let gaps = gaps.map(|(from, to, reason)| Gap {
-        from_seq: from.get(),
-        to_seq: to.get(),
-        reason: reason.to_owned(),
-    });
-    let hits = found.hits.iter().map(on_wire).collect::<Result<_, Error>>()?;
-    let (matched, searched, gaps) = (found.matched, found.searched, gaps.collect());
-    print(&FoundPage { hits, matched, searched, tail, gaps }, has_words, context)
+    let tail = view.durable();
+    let found = told(view.search(&range.search(query, filter, limit))?, tail)?;
+    print(&found, has_words, context)
 }
 
 /// Prints what was found, wherever that was.
@@ -98,13 +70,6 @@ pub(super) fn print(
     let damaged = damaged.map(|gap| (Seq::new(gap.from_seq), Seq::new(gap.to_seq)));
     let lines = Lines { events: shown, damaged: damaged.collect() };
     events::end(&lines, context)
-}
-
-fn on_wire(hit: &Hit) -> Result<FoundEvent<Box<RawValue>>, Error> {
-    let failed = |error: serde_json::Error| Error::failed(format!("a hit cannot be shown: {error}"));
-    let event = RawValue::from_string(hit.event.to_json()).map_err(failed)?;
-    let (snippet, marks) = (hit.snippet.text.clone(), hit.snippet.marks.clone());
-    Ok(FoundEvent { score: hit.score(), snippet, marks, event })
 }
 
 /// Seq, time, session, kind, and the part of its text that shows why it was found, with what was asked for marked: in colour, or

@@ -4,20 +4,16 @@
 use super::display::{self, Role, Style};
 use super::notes::Noted;
 use super::session_parts::{self, Parts};
-use super::sessions::{Folded, asked_words, outcome, state_words};
+use super::sessions::{asked_words, folded, outcome, state_words};
 use super::{Context, Outcome, elsewhere};
+use crate::answers::{Whole, find};
 use crate::error::Error;
 use crate::event::{Kind, Seq};
-use crate::projection::GapView;
-use crate::projection::sessions::look::{self, Found, InState};
+use crate::projection::sessions::look;
 use crate::projection::sessions::makers::Known;
-use crate::projection::sessions::timeline::{CallItem, Item, Patch, Timeline};
-use crate::projection::sessions::turns::{ContextSeries, Turn};
-use crate::projection::sessions::view::{
-    self, AgentView, FailureView, FileView, SessionDetail, SessionView, Unresolved,
-};
+use crate::projection::sessions::timeline::{CallItem, Item, Timeline};
+use crate::projection::sessions::view::{AgentView, SessionDetail, SessionView};
 use crate::projection::sessions::viewer::{Presumed, Viewer};
-use serde::Serialize;
 
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,28 +29,6 @@ pub struct Args {
 /// Columns of a line of text in the timeline.
 pub(super) const TEXT_COLUMNS: usize = 100;
 
-/// What `--json` prints: the answer of `GET /sessions/{id}` with the items of its timeline.
-#[derive(Serialize)]
-struct Whole<'a> {
-    version: u32,
-    seq: Seq,
-    session: &'a SessionView,
-    agents: &'a [AgentView],
-    failures: &'a [FailureView],
-    files: &'a [FileView],
-    unreadable: u64,
-    gaps: &'a [GapView],
-    items: &'a [Item],
-    omitted: u64,
-    turns: &'a [Turn],
-    context: &'a ContextSeries,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patches: Option<&'a [Patch]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patches_omitted: Option<u64>,
-    viewer: &'a Viewer,
-}
-
 /// Runs it.
 ///
 /// # Errors
@@ -64,10 +38,10 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(server) = context.elsewhere()? {
         return elsewhere::session(&session, parts, &server, context);
     }
-    let folded = Folded::now(context)?;
+    let folded = folded(context)?;
     let found = find(&folded, &session)?;
     let (timeline, progress) = look::timeline(&folded.view, &found, parts.builder())?;
-    let detail = view::detail(&found.id, &found.session, found.seq, &folded.place.looking());
+    let detail = folded.detail(&found);
     let first = Seq::new(found.session.seq_first);
     let noted = |context: &Context| Noted::beside_lines(first, &folded.view, context);
     show(context, parts, &detail, &timeline, noted)?;
@@ -83,23 +57,7 @@ pub(super) fn show(
     noted: impl FnOnce(&Context) -> Result<Noted, Error>,
 ) -> Result<(), Error> {
     if context.out.is_json() {
-        context.out.json(&Whole {
-            version: view::VERSION,
-            seq: detail.seq,
-            session: &detail.session,
-            agents: &detail.agents,
-            failures: &detail.failures,
-            files: &timeline.files,
-            unreadable: timeline.unreadable,
-            gaps: &timeline.gaps,
-            items: &timeline.items,
-            omitted: timeline.omitted,
-            turns: &timeline.turns,
-            context: &timeline.context,
-            patches: timeline.patches.as_deref(),
-            patches_omitted: timeline.patches_omitted,
-            viewer: &detail.viewer,
-        })
+        context.out.json(&Whole::of(detail, timeline))
     } else if parts.any() {
         let style = context.out.style();
         for line in head(&detail.session, &detail.viewer, style) {
@@ -110,29 +68,6 @@ pub(super) fn show(
         let noted = noted(context)?;
         print(context, detail, timeline, &noted)
     }
-}
-
-/// The session that `given` names.
-pub(super) fn find(folded: &Folded, given: &str) -> Result<Found, Error> {
-    let found = match look::in_state(folded.fold.state(), folded.fold.seq(), given) {
-        InState::Found(found) => Ok(*found),
-        InState::Unresolved(why) => Err(why),
-        InState::AskJournal => look::in_journal(&folded.view, folded.view.durable(), given)?,
-    };
-    found.map_err(|why| match why {
-        Unresolved::Unknown => Error::NotFound {
-            what: format!("a session `{}`", display::fit(given, 60)),
-            hint: ": `mnemosyne sessions` lists those on record".to_owned(),
-        },
-        Unresolved::Ambiguous(ids) => ambiguous(given, &ids),
-    })
-}
-
-/// Says which sessions were meant by too short a beginning.
-pub(super) fn ambiguous(given: &str, ids: &[String]) -> Error {
-    let ids: Vec<_> = ids.iter().map(|id| display::fit(id, 60)).collect();
-    let given = display::fit(given, 60);
-    Error::usage(format!("several sessions begin with `{given}`: {}; give more of the id", ids.join(", ")))
 }
 
 fn print(

@@ -2,20 +2,15 @@
 //! the same: both read the same journal with the same fold.
 
 use super::display::{self, Role, Style};
-use super::{Context, Outcome, elsewhere, events, when};
-use crate::clock;
-use crate::config::Settings;
+use super::{Context, Outcome, elsewhere, events};
+use crate::answers::{Folded, Told, when};
 use crate::error::Error;
-use crate::event::{Seq, Timestamp};
-use crate::projection::sessions::SessionsProjection;
+use crate::projection::Progress;
 use crate::projection::sessions::state::Phase;
 use crate::projection::sessions::view::{
     self, LIST_LIMIT_DEFAULT, ListQuery, SessionList, SessionView, StateFilter,
 };
-use crate::projection::sessions::viewer::{Looking, Viewer};
-use crate::projection::snapshot::Files;
-use crate::projection::{Fold, Progress, base, state_at};
-use crate::store::{self, View};
+use crate::projection::sessions::viewer::Viewer;
 use std::collections::BTreeSet;
 
 /// Arguments.
@@ -46,8 +41,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(server) = context.elsewhere()? {
         return elsewhere::sessions(&query, &server, context);
     }
-    let folded = Folded::now(context)?;
-    let list = view::list(&folded.fold, &query, &folded.place.looking());
+    let folded = folded(context)?;
+    let list = view::list(&folded.fold, &query, &folded.looking());
     if context.out.is_json() {
         context.out.json(&list)?;
     } else {
@@ -56,64 +51,17 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     Ok(outcome(context, &folded.progress, display::counted(list.total, "session")))
 }
 
-/// The sessions projection as of now, for commands that look at it.
-pub(super) struct Folded {
-    pub(super) view: View,
-    pub(super) fold: Fold<SessionsProjection>,
-    /// From where it is looked at.
-    pub(super) place: Place,
-    progress: Progress,
-}
-
-/// Where and when a command looks at sessions, and what the user says that tokens cost.
-pub(super) struct Place {
-    now: Timestamp,
-    host: String,
-    settings: Settings,
-}
-
-impl Place {
-    pub(super) fn looking(&self) -> Looking<'_> {
-        Looking::from_here(self.now, &self.host, &self.settings.prices)
-    }
-}
-
-impl Folded {
-    /// Drains the inbox if nobody else does, and folds what is durable, from the newest snapshot.
-    pub(super) fn now(context: &mut Context) -> Result<Folded, Error> {
-        let view = events::open(context)?;
-        let dir = context.locate_data_dir()?;
-        let files = view
-            .journal_id()
-            .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
-        let (fold, progress) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
-        let settings = Settings::load(&dir, &context.env)?;
-        let place = Place { now: context.now(), host: clock::this_source("mnemosyne").host, settings };
-        Ok(Folded { view, fold, place, progress })
-    }
+/// The sessions projection as of now, for commands that look at it. Drains the inbox if nobody else does.
+pub(super) fn folded(context: &mut Context) -> Result<Folded, Error> {
+    let view = events::open(context)?;
+    Folded::of(&context.record()?, view)
 }
 
 /// Tells of what could not be read, and ends the command accordingly.
 pub(super) fn outcome(context: &mut Context, progress: &Progress, summary: String) -> Outcome {
-    if progress.undecodable > 0 {
-        let records = display::counted(progress.undecodable, "record");
-        context.out.warn(&format!("{records} cannot be read by this version and do not count here"));
-    }
-    let mut damaged = false;
-    for refusal in &progress.refused {
-        let lost = base::is_base(&refusal.path);
-        damaged |= lost;
-        let instead =
-            if lost { "what it stood for does not count here" } else { "the state was folded without it" };
-        context.out.warn(&format!("{}: {}: {instead}", refusal.path.display(), refusal.why));
-    }
-    for gap in &progress.gaps {
-        let corrupt = gap.reason == store::GapReason::Corruption;
-        damaged |= corrupt;
-        let why = if corrupt { "are damaged" } else { "were dropped by retention" };
-        context.out.warn(&format!("events {} to {} {why} and do not count here", gap.from, gap.to));
-    }
-    if damaged { Outcome::damaged(summary) } else { Outcome::with_summary(summary) }
+    let told = Told::of(progress);
+    told.warnings.iter().for_each(|warning| context.out.warn(warning));
+    if told.damaged { Outcome::damaged(summary) } else { Outcome::with_summary(summary) }
 }
 
 const COLUMNS: [(&str, usize); 8] = [

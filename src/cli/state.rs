@@ -4,12 +4,11 @@ use serde_json::Value;
 
 use super::display::{self, Role, Style};
 use super::sessions::outcome;
-use super::{Context, Outcome, elsewhere, events, when};
+use super::{Context, Outcome, elsewhere, events};
+use crate::answers::when;
 use crate::error::Error;
-use crate::event::{Place, Seq, Timestamp};
-use crate::projection::snapshot::Files;
-use crate::projection::{StateView, registry, seq_at};
-use crate::store::View;
+use crate::event::Timestamp;
+use crate::projection::{StateView, registry};
 
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -39,14 +38,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(server) = context.elsewhere()? {
         return elsewhere::state(&args.projection, at, &server, context);
     }
-    let definition = registry::find(&args.projection)?;
+    registry::find(&args.projection)?;
     let view = events::open(context)?;
-    let seq = seq_of(&view, at)?;
-    let dir = context.locate_data_dir()?;
-    let files = view
-        .journal_id()
-        .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
-    let (fold, progress) = definition.state_at(&view, files.as_ref(), seq)?;
+    let (fold, progress) = context.record()?.state(&view, &args.projection, at)?;
     let state = StateView::of(&*fold)?;
     if context.out.is_json() {
         context.out.json(&state)?;
@@ -54,18 +48,6 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         print(context, &state, fold.shown(now)?)?;
     }
     Ok(outcome(context, &progress, format!("{} at seq {}", state.projection, state.seq)))
-}
-
-fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
-    let last = view.durable();
-    match at {
-        None => Ok(last),
-        Some(Place::Seq(seq)) if seq > last => {
-            Err(Error::usage(format!("--at {seq} lies beyond the end of this journal (last seq {last})")))
-        }
-        Some(Place::Seq(seq)) => Ok(seq),
-        Some(Place::Time(time)) => seq_at(view, time),
-    }
 }
 
 /// Prints a state as a tree, or what is shown in its place.

@@ -6,7 +6,8 @@
 use super::display::{self, Role};
 use super::sessions::outcome;
 use super::table::{Cell, Table};
-use super::{Context, Outcome, elsewhere, events, when};
+use super::{Context, Outcome, elsewhere, events};
+use crate::answers::when;
 use crate::error::Error;
 use crate::projection::commands::view::{CommandView, Counted};
 use crate::projection::health::view::RateView;

@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 use super::display::{self, Role, counted};
-use super::sessions::Folded;
+use super::sessions::folded;
 use super::{Context, Outcome};
 use crate::client::Server;
 use crate::config::{DataDir, Settings};
@@ -148,7 +148,7 @@ struct Told {
 
 impl Status {
     fn look(context: &mut Context) -> Result<Status, Error> {
-        let folded = Folded::now(context)?;
+        let folded = folded(context)?;
         let dir = context.locate_data_dir()?;
         let settings = Settings::load(&dir, &context.env)?;
         let (view, now) = (&folded.view, context.now());
@@ -158,7 +158,7 @@ impl Status {
         let phase = |phase| {
             let query =
                 ListQuery { project: None, since: None, state: Some(StateFilter::In(phase)), limit: 1 };
-            view::list(&folded.fold, &query, &folded.place.looking()).total
+            view::list(&folded.fold, &query, &folded.looking()).total
         };
         Ok(Status {
             version: VERSION,

@@ -15,7 +15,8 @@ use super::filters::Filters;
 use super::lines::Lines;
 use super::notes::Noted;
 use super::shown::Shown;
-use super::{Context, Exit, Outcome, elsewhere, events, when};
+use super::{Context, Exit, Outcome, elsewhere, events};
+use crate::answers::{start, when};
 use crate::client::{self, Next, Server, Stream};
 use crate::config::DataDir;
 use crate::error::Error;
@@ -120,7 +121,7 @@ fn newest(
     if since.is_none() && args.from.is_none() {
         return events::last_matching(view, filter, args.lines.unwrap_or(10), through);
     }
-    let mut replay = view.replay(events::start(view, args.from)?).filtered(filter.clone()).through(through);
+    let mut replay = view.replay(start(view, args.from)?).filtered(filter.clone()).through(through);
     if let Some(since) = since {
         replay = replay.since(since)?;
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::display::{self, Role, Style};
-use super::notes::Noted;
-use super::sessions::{Folded, outcome};
+use super::sessions::{folded, outcome};
 use super::{Context, Outcome, elsewhere};
+use crate::answers;
 use crate::error::Error;
 use crate::event::Seq;
 use crate::projection::Progress;
-use crate::projection::why::{self, DEPTH_DEFAULT, Extent, Link, Node, Sure, Why};
+use crate::projection::why::{DEPTH_DEFAULT, Link, Node, Sure, Why};
 
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,14 +31,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if let Some(server) = context.elsewhere()? {
         return elsewhere::why(args.seq, args.depth, &server, context);
     }
-    let folded = Folded::now(context)?;
-    let noted = Noted::all(&folded.view, context)?;
-    let extent = |id: &str| {
-        let session = folded.fold.state().sessions.get(id).filter(|session| !session.returned)?;
-        Some(Extent { first: Seq::new(session.seq_first), last: Seq::new(session.seq_last) })
-    };
-    let notes = |seq: Seq| noted.notes().of(seq).to_vec();
-    let why = why::explain(&folded.view, Seq::new(args.seq), args.depth, extent, &notes)?;
+    let folded = folded(context)?;
+    let notes = context.record()?.notes(&folded.view, Seq::FIRST)?;
+    let why = answers::why(&folded, &notes, Seq::new(args.seq), args.depth)?;
     show(context, &why)?;
     Ok(outcome(context, &Progress::default(), display::counted(why.links.len() as u64, "link")))
 }

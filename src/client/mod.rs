@@ -20,6 +20,7 @@ pub mod batch;
 mod elsewhere;
 mod error;
 mod http;
+pub mod keep;
 mod request;
 mod stream;
 

@@ -30,6 +30,53 @@ pub fn push_visible(out: &mut String, c: char) {
     }
 }
 
+/// [`visible`], in at most so many characters; what had to be cut ends in `…`.
+pub fn brief(text: &str, chars_max: usize) -> String {
+    let shown = visible(text);
+    match shown.char_indices().nth(chars_max) {
+        None => shown.into_owned(),
+        Some(_) => shown.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// JSON with the characters that [`is_unsafe`] as escapes: to a parser it is the same value. In compact JSON such characters stand in
+/// strings only.
+pub fn json_escaped(json: &str) -> Cow<'_, str> {
+    if !json.chars().any(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_unsafe(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}"); // writing to a String cannot fail
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A count with its thousands apart: `1,234,567`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 prompt`, `2 prompts`.
+pub fn counted(n: u64, one: &str) -> String {
+    format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// Whether a terminal would obey this character, reorder by it or hide it.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() // C0, DEL, C1

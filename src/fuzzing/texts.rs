@@ -3,7 +3,7 @@
 use axum::http::Uri;
 
 use super::Numbers;
-use crate::cli::when;
+use crate::answers::when;
 use crate::event::{EventRef, Filter, Kind, Timestamp, doc};
 use crate::projection::pacing;
 use crate::server::params::Params;

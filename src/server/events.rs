@@ -16,10 +16,12 @@ use super::params::{Params, Place};
 use super::stream::{self, Start, blocking, check_cursor, journal_header};
 use super::why;
 use super::{App, json_response, json_text_response, search};
+use crate::answers::page;
+pub(super) use crate::answers::page::{undecodable_gap, wire_gap};
 use crate::error::Error;
 use crate::event::search::Query;
 use crate::event::{Filter, Seq, Timestamp};
-use crate::store::{self, Item, Store};
+use crate::store::{Item, Store};
 use crate::wire::sse::Gap;
 use crate::wire::{ErrorCode, PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX, Page, SEARCH_HITS_DEFAULT};
 
@@ -28,7 +30,7 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Seqs that are looked at to fill one page.
 const PAGE_SCAN_MAX: u64 = 200_000;
 
-pub(super) async fn page(
+pub(super) async fn many(
     State(app): State<Arc<App>>,
     uri: Uri,
     headers: HeaderMap,
@@ -84,21 +86,6 @@ pub(super) async fn one(
     Ok(response)
 }
 
-/// A gap in the words of the interface.
-pub(super) fn wire_gap(gap: store::Gap) -> Gap {
-    let reason = match gap.reason {
-        store::GapReason::Retention => "retention",
-        // Whatever else a later journal may say, the bytes are not to be had.
-        _ => "corruption",
-    };
-    Gap { from_seq: gap.from.get(), to_seq: gap.to.get(), reason: reason.to_owned() }
-}
-
-/// A record that this program cannot read, told as a gap of one.
-pub(super) fn undecodable_gap(seq: Seq) -> Gap {
-    Gap { from_seq: seq.get(), to_seq: seq.get(), reason: String::from("undecodable") }
-}
-
 fn wants_stream(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)
@@ -139,59 +126,19 @@ impl Ask {
         Ok(Ask { query, start, since, until, limit, filter })
     }
 
-    fn read(&self, store: &Store) -> Result<Page<Box<RawValue>>, Error> {
+    fn read(self, store: &Store) -> Result<Page<Box<RawValue>>, Error> {
         let mut replay = store.replay(self.start.first());
         if let Some(time) = self.since {
             replay = replay.since(time)?;
         }
-        let tail = store.durable();
-        let scan_end = replay.position().get().saturating_add(PAGE_SCAN_MAX);
-        let mut page = Page {
-            events: Vec::new(),
-            next: replay.position().get() - 1,
-            more: true,
-            tail: tail.get(),
-            gaps: Vec::new(),
+        let bounds = page::Bounds {
+            filter: self.filter,
+            until: self.until,
+            events_max: self.limit,
+            bytes_max: PAGE_BYTES_MAX,
+            scan_max: PAGE_SCAN_MAX,
         };
-        let mut bytes = 0;
-        while page.events.len() < self.limit && bytes < PAGE_BYTES_MAX && page.next < scan_end {
-            let Some(item) = replay.next()? else {
-                page.more = false;
-                break;
-            };
-            if self.is_beyond(&item) {
-                page.more = false;
-                break;
-            }
-            page.next = replay.position().get() - 1;
-            match item {
-                Item::Event(event) if self.filter.matches(&event) => {
-                    let text = event.to_json();
-                    bytes += text.len();
-                    page.events
-                        .push(RawValue::from_string(text).map_err(|error| Error::failed(error.to_string()))?);
-                }
-                Item::Event(_) => {}
-                Item::Gap(gap) => page.gaps.push(wire_gap(gap)),
-                Item::Undecodable(record) => page.gaps.push(undecodable_gap(record.seq)),
-            }
-        }
-        page.tail = page.tail.max(page.next);
-        page.more = page.more && page.next < page.tail;
-        Ok(page)
-    }
-
-    fn is_beyond(&self, item: &Item) -> bool {
-        let (seq, recorded) = match item {
-            Item::Event(event) => (event.seq, Some(event.recorded)),
-            Item::Gap(gap) => (gap.from, None),
-            Item::Undecodable(record) => (record.seq, Some(record.recorded)),
-        };
-        match self.until {
-            Some(Place::Seq(last)) => seq > last,
-            Some(Place::Time(last)) => recorded.is_some_and(|recorded| recorded > last),
-            None => false,
-        }
+        page::read(replay, store.durable(), &bounds, || false)
     }
 }
 

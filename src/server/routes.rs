@@ -17,7 +17,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(path::HEALTH, get(health::health))
         .route(path::EMIT, post(emit::routed))
-        .route(path::EVENTS, get(events::page))
+        .route(path::EVENTS, get(events::many))
         .route(path::STATS, get(stats::stats))
         .route(path::STREAM, get(stream::stream))
         .route(path::REPLAY, get(replay::replay))

@@ -5,19 +5,16 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 use super::error::Refusal;
-use super::events::{undecodable_gap, wire_gap};
 use super::params::Place;
 use super::stream::{blocking, journal_header};
 use super::{App, json_response};
+use crate::answers::search::{Range, told};
 use crate::error::Error;
 use crate::event::search::Query;
 use crate::event::{Filter, Seq, Timestamp};
-use crate::store::search::{Hit, Search};
-use crate::wire::{FoundEvent, FoundPage};
 
 /// Searches that run at the same time in this process.
 const SEARCHES_MAX: usize = 2;
@@ -35,31 +32,16 @@ pub(super) struct Within {
 pub(super) async fn answer(app: &Arc<App>, query: Query, within: Within) -> Result<Response, Refusal> {
     let turn = SEARCHES.acquire().await.map_err(|_| Error::failed("searches are closed"))?;
     let Within { from, since, until, filter, limit } = within;
-    let (through, until) = match until {
-        Some(Place::Seq(last)) => (last, Timestamp::MAX),
-        Some(Place::Time(last)) => (Seq::MAX, last),
-        None => (Seq::MAX, Timestamp::MAX),
-    };
-    let search = Search { query, filter, from, through, since, until, limit };
+    let search = Range { from, since, until }.search(query, filter, limit);
     let store = app.store.clone();
     let page = blocking(move || {
         // Held until the reading has ended, also where the client has gone.
         let _turn = turn;
-        let tail = store.durable().get();
-        let found = store.search(&search)?;
-        let gaps = found.gaps.into_iter().map(wire_gap);
-        let gaps = gaps.chain(found.undecodable.into_iter().map(undecodable_gap)).collect();
-        let hits = found.hits.into_iter().map(hit).collect::<Result<Vec<_>, Error>>()?;
-        Ok(FoundPage { hits, matched: found.matched, searched: found.searched, tail, gaps })
+        let tail = store.durable();
+        told(store.search(&search)?, tail)
     })
     .await?;
     let mut response = json_response(StatusCode::OK, &page);
     journal_header(&app.store, response.headers_mut());
     Ok(response)
-}
-
-fn hit(hit: Hit) -> Result<FoundEvent<Box<RawValue>>, Error> {
-    let event =
-        RawValue::from_string(hit.event.to_json()).map_err(|error| Error::failed(error.to_string()))?;
-    Ok(FoundEvent { score: hit.score(), snippet: hit.snippet.text, marks: hit.snippet.marks, event })
 }

@@ -66,6 +66,8 @@ pub(crate) const ROWS: &[Row] = &[
         facts: true,
         ..row("api-server", "", &["server_started", "server_stopped"], [3, 0, 0, 3, 3])
     },
+    // Its stdin has nothing to ask.
+    row("serve", "", &["server_started", "server_stopped"], ALL_WELL),
     row("tail", "-n 3", &[], ALL_WELL),
     row("events", "--session SESSION", &[], ALL_WELL),
     row("sessions", "", &[], ALL_WELL),

@@ -130,6 +130,7 @@ fn rows(command: &str, session: &str) -> Option<Vec<Vec<String>>> {
         "init" => of(&[&["init", "--dry-run"], &["init", HOSTILE]]),
         "demo" => of(&[&["demo", HOSTILE]]),
         "api-server" => of(&[&["api-server", "--addr", HOSTILE], &["api-server", "--stop"]]),
+        "serve" => of(&[&["serve"], &["serve", HOSTILE]]),
         "tail" => of(&[
             &["tail", "-n", "500"],
             &["tail", "--session", HOSTILE],

@@ -7,6 +7,7 @@ const COMMANDS: &[&str] = &[
     "init",
     "demo",
     "api-server",
+    "serve",
     "tail",
     "events",
     "sessions",

@@ -38,6 +38,13 @@ fn register(settings: &Path, program: &Path) {
     std::fs::write(settings, json!({"hooks": hooks}).to_string()).expect("written");
 }
 
+/// The server of an `.mcp.json`, as `init` writes it, with this program.
+fn serve_by(world: &World, program: &Path) {
+    let ours = json!({"type": "stdio", "command": program, "args": ["serve"]});
+    let servers = json!({"mcpServers": {"other": {"command": "o"}, "mnemosyne": ours}});
+    std::fs::write(world.home().join(".mcp.json"), servers.to_string()).expect("written");
+}
+
 /// A world in which everything is in order: some events, saved states, an index, registered hooks.
 fn healthy() -> World {
     let world = World::new();
@@ -227,6 +234,14 @@ const ROWS: &[Row] = &[
     row("hooks_double", "fail", false, |world| {
         let program = world.home().join("bin/mnemosyne");
         register(&world.home().join(".claude/settings.local.json"), &program);
+    }),
+    row("mcp_server", "fail", false, |world| serve_by(world, Path::new("/nowhere/mnemosyne"))),
+    row("mcp_server", "fail", false, |world| {
+        // Whoever can commit a file must not have it run.
+        let planted = world.home().join("planted/mnemosyne");
+        std::fs::create_dir(planted.parent().expect("a directory")).expect("made");
+        std::fs::copy(talker(world), &planted).expect("copied");
+        serve_by(world, &planted);
     }),
     row("hook_cost", "fail", false, |world| {
         register(&world.home().join(".claude/settings.json"), &talker(world));

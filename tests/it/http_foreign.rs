@@ -15,7 +15,7 @@ const NODE_PACKAGE: &str = "eventsource@4.1.0";
 /// A registry that has not delivered by then is taken for one that cannot be reached.
 const INSTALL_BOUND: Duration = Duration::from_secs(120);
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign").join(name)
 }
 
@@ -61,10 +61,15 @@ pub(crate) fn or_skip<T>(client: &str, installed: Result<T, String>) -> Option<T
 }
 
 fn python() -> Result<PathBuf, String> {
-    let place = place("python");
+    python_with("python", &PYTHON_PACKAGES)
+}
+
+/// A Python that has these packages, in a place of this name.
+pub(crate) fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let place = place(name);
     let python = place.join("bin/python");
     let done = place.join("installed");
-    let wanted = PYTHON_PACKAGES.join(" ");
+    let wanted = packages.join(" ");
     if std::fs::read_to_string(&done).is_ok_and(|have| have == wanted) {
         return Ok(python);
     }
@@ -72,7 +77,7 @@ fn python() -> Result<PathBuf, String> {
     step(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(PYTHON_PACKAGES),
+            .args(packages),
     )?;
     std::fs::write(&done, wanted).map_err(|error| error.to_string())?;
     Ok(python)

@@ -34,6 +34,10 @@ impl Machine {
         self.app().join(".claude/settings.local.json")
     }
 
+    fn servers(&self) -> PathBuf {
+        self.app().join(".mcp.json")
+    }
+
     fn write_settings(&self, bytes: &[u8]) {
         std::fs::create_dir_all(self.app().join(".claude")).expect("made");
         std::fs::write(self.settings(), bytes).expect("written");
@@ -109,11 +113,16 @@ fn the_hooks_are_registered_and_what_they_record_is_found() {
         *handler,
         json!({"type": "command", "command": machine.program(), "args": ["hook"], "timeout": 5})
     );
+    assert_eq!(settings["enabledMcpjsonServers"], json!(["mnemosyne"]), "nobody is asked again");
     for never in ["WorktreeCreate", "MessageDisplay", "PreModelSwitch"] {
         assert!(settings["hooks"].get(never).is_none(), "{never}");
     }
     assert_eq!(std::fs::metadata(machine.settings()).expect("there").mode() & 0o777, 0o600);
-    assert!(!machine.app().join(".mcp.json").exists(), "there is no `serve` to be run");
+    let servers = std::fs::read_to_string(machine.app().join(".mcp.json")).expect("written");
+    let servers: Value = serde_json::from_str(&servers).expect("strict JSON");
+    let ours = json!({"type": "stdio", "command": machine.program(), "args": ["serve"]});
+    assert_eq!(servers, json!({"mcpServers": {"mnemosyne": ours}}));
+    assert!(ran.stdout.contains(".mcp.json (changed)"), "{ran}");
 
     // As the agent would: this program, these arguments, from anywhere in the project.
     let args: Vec<&str> =
@@ -183,6 +192,88 @@ fn files_of_every_shape_come_back_byte_for_byte() {
             assert_eq!(machine.files(), before, "{shape}");
             assert_eq!(std::fs::metadata(machine.settings()).expect("there").mode() & 0o777, mode);
         }
+    }
+}
+
+/// What an `.mcp.json` may look like.
+const SERVERS: &[&str] = &[
+    "",
+    "{}\n",
+    "{\"mcpServers\":{}}",
+    "{\n  \"mcpServers\": {\n    \"z\": {\"type\": \"http\", \"url\": \"http://127.0.0.1:1\"},\n    \"a\": { \"command\": \"a\", \"env\": {\"K\": \"1.50\"} }\n  }\n}\n",
+    "{\r\n\t\"other\": [1, 2.0],\r\n\t\"mcpServers\": {\r\n\t\t\"mnemosyne\": {\"command\": \"mnemosyne\", \"args\": [\"serve\", \"--data-dir\", \"/d\"], \"env\": {}}\r\n\t}\r\n}",
+];
+
+#[test]
+fn servers_of_others_stay_and_every_file_of_them_comes_back_byte_for_byte() {
+    let machine = Machine::new();
+    for shape in SERVERS {
+        std::fs::write(machine.servers(), shape).expect("written");
+        let before = machine.files();
+        machine.ok(INIT);
+        let text = std::fs::read_to_string(machine.servers()).expect("there");
+        let (had, has): (Value, Value) = (
+            serde_json::from_str(shape).unwrap_or_else(|_| json!({})),
+            serde_json::from_str(&text).expect("JSON"),
+        );
+        let ours = &has["mcpServers"]["mnemosyne"];
+        assert_eq!(ours["command"], machine.program().as_str(), "{text}");
+        assert_eq!(ours["args"][0], "serve", "{text}");
+        let keys = |value: &Value| {
+            value["mcpServers"].as_object().map(|all| all.keys().cloned().collect::<Vec<_>>())
+        };
+        let others: Vec<_> =
+            keys(&has).unwrap_or_default().into_iter().filter(|key| key != "mnemosyne").collect();
+        let theirs: Vec<_> =
+            keys(&had).unwrap_or_default().into_iter().filter(|key| key != "mnemosyne").collect();
+        assert_eq!(others, theirs, "in their order: {text}");
+        for other in &others {
+            assert_eq!(has["mcpServers"][other], had["mcpServers"][other], "{text}");
+        }
+        machine.ok(&["init", "--claude"]);
+        assert_eq!(std::fs::read_to_string(machine.servers()).expect("there"), text, "idempotent: {shape}");
+        machine.ok(UNDO);
+        assert_eq!(machine.files(), before, "{shape}");
+    }
+}
+
+#[test]
+fn another_programs_server_of_our_name_stops_everything_before_anything_is_written() {
+    let machine = Machine::new();
+    let foreign = "{\"mcpServers\": {\"mnemosyne\": {\"type\": \"http\", \"url\": \"http://127.0.0.1:1\"}}}";
+    std::fs::write(machine.servers(), foreign).expect("written");
+    let ran = machine.run(INIT);
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(ran.stderr.contains("another program's") && ran.stderr.contains(".mcp.json"), "{ran}");
+    assert_eq!(std::fs::read_to_string(machine.servers()).expect("there"), foreign);
+    assert!(!machine.settings().exists());
+}
+
+#[test]
+fn the_server_that_is_registered_finds_the_projects_record_also_where_the_directory_is_named() {
+    let machine = Machine::new();
+    for named in [None, Some(machine.world.home().join("elsewhere"))] {
+        let data_dir = named.iter().flat_map(|dir| ["--data-dir", dir.to_str().expect("UTF-8")]);
+        let args: Vec<&str> = INIT.iter().copied().chain(data_dir).collect();
+        machine.ok(&args);
+        let text = std::fs::read_to_string(machine.servers()).expect("written");
+        let servers: Value = serde_json::from_str(&text).expect("JSON");
+        let server = &servers["mcpServers"]["mnemosyne"];
+        assert_eq!(server["command"], machine.program().as_str());
+        let args: Vec<&str> =
+            server["args"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let mut serve = machine.command(&args);
+        let mut running = Running::start(serve.current_dir(machine.app()).stdin(Stdio::piped()));
+        let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let first = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+        let ask = json!({"name": "events", "arguments": {"kind": "database_initialized"}});
+        let then = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": ask});
+        running.feed(format!("{first}\n{then}\n").as_bytes());
+        let ran = running.wait();
+        assert_eq!(ran.code, Some(0), "{ran}");
+        let made = &ran.json_lines()[1]["result"]["structuredContent"]["events"][0]["payload"]["path"];
+        let place = named.unwrap_or_else(|| machine.app().join(".mnemosyne"));
+        assert_eq!(*made, json!(place.canonicalize().expect("there")), "{ran}");
     }
 }
 
@@ -366,6 +457,15 @@ fn what_a_repository_planted_is_not_followed() {
         "{ran}"
     );
     std::fs::remove_file(machine.settings()).expect("removed");
+    symlink(&outside, machine.servers()).expect("linked");
+    let ran = machine.run(INIT);
+    assert_eq!(
+        (ran.code, std::fs::read_to_string(&outside).expect("there").as_str()),
+        (Some(1), "{}"),
+        "{ran}"
+    );
+    assert!(!machine.settings().exists(), "neither of the two was written: {ran}");
+    std::fs::remove_file(machine.servers()).expect("removed");
     std::fs::create_dir_all(machine.app().join(".mnemosyne/journal")).expect("planted");
     let ran = machine.run(&["init"]);
     assert_eq!(ran.code, Some(2), "{ran}");

@@ -46,6 +46,10 @@ mod import_transcripts;
 mod init;
 /// `internal`: a start that is told twice is one event.
 mod internal;
+/// `serve`: the MCP server, asked by a client of our own; each answer is that of the command.
+mod mcp;
+/// `serve`, asked by the protocol's own client.
+mod mcp_foreign;
 /// Claude Code itself, where it is at hand.
 mod real_claude;
 /// Real input, and what it must become.

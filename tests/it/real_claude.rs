@@ -71,14 +71,19 @@ impl Agent {
         ran.stdout
     }
 
-    /// A session that nobody answers; what is on record of it.
+    /// A session that nobody answers; what is on record of it, by name.
     #[track_caller]
     fn session(&self) -> Vec<String> {
         let before = if self.machine.world.data().exists() { self.machine.world.events([]).len() } else { 0 };
         let ran = self.run(&["-p", "hello"]);
         assert!(ran.code.is_some(), "{ran}");
-        let events = self.machine.world.events([]);
-        kinds(&events[before..]).into_iter().map(str::to_owned).collect()
+        let mut events = self.machine.world.events([]).split_off(before);
+        // What the MCP server says of itself, which the plugin brings along.
+        events.retain(|event| event["category"] != "cli" && event["category"] != "interface");
+        let mut told: Vec<String> = kinds(&events).into_iter().map(str::to_owned).collect();
+        // The last hooks run side by side.
+        told.sort();
+        told
     }
 
     fn install_plugin(&self) {
@@ -105,7 +110,7 @@ impl Agent {
     }
 }
 
-const SESSION: [&str; 4] = ["session_started", "prompt_submitted", "turn_failed", "session_ended"];
+const SESSION: [&str; 4] = ["prompt_submitted", "session_ended", "session_started", "turn_failed"];
 
 #[test]
 fn the_plugin_is_valid_loads_and_records_a_session() {
@@ -127,4 +132,37 @@ fn what_init_registers_records_a_session_and_beside_the_plugin_once() {
     assert_eq!(agent.session(), SESSION, "with both each event is recorded once");
     agent.machine.ok(&["init", "--undo", "--user", "--yes"]);
     assert_eq!(agent.session(), SESSION, "and the plugin alone goes on");
+}
+
+/// As after the question that Claude Code asks once of each directory: the hooks want the same yes.
+fn trust(agent: &Agent) {
+    let app = agent.machine.app().canonicalize().expect("there");
+    let projects =
+        serde_json::json!({"projects": {app.to_str().expect("UTF-8"): {"hasTrustDialogAccepted": true}}});
+    std::fs::write(agent.machine.world.home().join(".claude.json"), projects.to_string()).expect("written");
+}
+
+#[test]
+fn the_mcp_server_that_init_registers_is_connected_and_nobody_is_asked_again() {
+    let Some(agent) = Agent::new() else { return };
+    trust(&agent);
+    agent.machine.ok(&["init", "--claude", "--yes"]);
+    let listed = agent.ok(&["mcp", "list"]);
+    assert!(listed.contains("mnemosyne serve - ") && listed.contains("Connected"), "{listed}");
+    let shown = agent.ok(&["mcp", "get", "mnemosyne"]);
+    assert!(shown.contains("Connected") && shown.contains("Args: serve"), "{shown}");
+    agent.machine.ok(&["init", "--undo", "--yes"]);
+    let listed = agent.ok(&["mcp", "list"]);
+    assert!(!listed.contains("mnemosyne serve"), "{listed}");
+}
+
+#[test]
+fn the_plugin_brings_the_mcp_server_along() {
+    let Some(agent) = Agent::new() else { return };
+    agent.install_plugin();
+    let listed = agent.ok(&["mcp", "list"]);
+    assert!(
+        listed.contains("plugin:mnemosyne:mnemosyne: mnemosyne serve - ") && listed.contains("Connected"),
+        "{listed}"
+    );
 }

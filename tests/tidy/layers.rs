@@ -61,8 +61,18 @@ const LAYERS: &[Layer] = &[
         never: &["mnemosyne_journal", "axum", "clap"],
     },
     Layer {
+        at: "src/answers/",
+        may: &["answers", "event", "store", "projection", "wire", "config", "clock"],
+        never: &["mnemosyne_journal", "axum", "hyper", "clap", "tokio"],
+    },
+    Layer {
+        at: "src/mcp/",
+        may: &["mcp", "answers", "client", "event", "store", "projection", "wire", "config", "clock"],
+        never: &["mnemosyne_journal", "axum", "hyper", "clap"],
+    },
+    Layer {
         at: "src/server/",
-        may: &["server", "agent", "event", "store", "projection", "wire", "config", "clock"],
+        may: &["server", "agent", "answers", "event", "store", "projection", "wire", "config", "clock"],
         never: &["mnemosyne_journal", "clap"],
     },
     Layer {

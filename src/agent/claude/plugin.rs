@@ -52,6 +52,15 @@ mod tests {
     }
 
     #[test]
+    fn the_server_of_the_plugin_is_the_one_of_the_search_path() {
+        let manifest = read("plugin.json");
+        assert_eq!(manifest["mcpServers"], "./.claude-plugin/mcp.json");
+        let server = &read("mcp.json")["mcpServers"][crate::agent::claude::settings::SERVER];
+        assert_eq!(*server, json!({"command": "mnemosyne", "args": ["serve"]}));
+        assert!(crate::agent::claude::settings::is_our_server(server));
+    }
+
+    #[test]
     fn the_manifest_names_the_file_and_our_version_and_the_market_names_the_plugin() {
         let (manifest, market) = (read("plugin.json"), read("marketplace.json"));
         assert_eq!(manifest["hooks"], "./.claude-plugin/hooks/hooks.json");

@@ -59,6 +59,35 @@ pub fn registrations(files: &[PathBuf]) -> Vec<Registration> {
     found
 }
 
+/// Our server as an `.mcp.json` registers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// The program, as it stands there.
+    pub program: PathBuf,
+    /// Whether it lies in the project, whose files may be anybody's: such a one is not asked anything.
+    pub inside: bool,
+    /// Whether a file of that path is there; for a bare name, whether the program could be asked.
+    pub exists: bool,
+    /// The version that the program says it is.
+    pub version: Option<String>,
+}
+
+/// The file that names the MCP servers of a project.
+pub const SERVERS_FILE: &str = ".mcp.json";
+
+/// The server that this file registers, if it is ours. The program is run once, with `--version`.
+pub fn server(file: &Path) -> Option<Serving> {
+    let servers = read(file)?;
+    let ours =
+        servers.get("mcpServers")?.get(settings::SERVER).filter(|ours| settings::is_our_server(ours))?;
+    let program = PathBuf::from(words_of(ours).into_iter().next()?);
+    let is_path = program.components().count() > 1;
+    let inside =
+        is_path && (program.is_relative() || file.parent().is_some_and(|top| program.starts_with(top)));
+    let version = if inside { None } else { version::of(&program) };
+    Some(Serving { exists: program.is_file() || version.is_some(), inside, program, version })
+}
+
 /// Whether a settings file registers any hook for this program.
 pub fn registers_any(file: &Path) -> bool {
     read(file).is_some_and(|settings| ours_in(&settings).next().is_some())

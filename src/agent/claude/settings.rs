@@ -25,9 +25,13 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// The arguments after the program.
+    /// The arguments of a hook after the program.
     pub fn args(&self) -> Vec<String> {
-        let mut args = vec!["hook".to_owned()];
+        self.args_of("hook")
+    }
+
+    fn args_of(&self, command: &str) -> Vec<String> {
+        let mut args = vec![command.to_owned()];
         if let Some(data_dir) = &self.data_dir {
             args.extend(["--data-dir".to_owned(), data_dir.clone()]);
         }
@@ -65,6 +69,14 @@ pub enum SettingsError {
         at: String,
         /// What stands there in settings.
         expected: &'static str,
+    },
+    /// Another program's server has our name, and is not ours to change.
+    #[error(
+        "`{at}` is another program's: give that server another name first, or take away what it stands for"
+    )]
+    Foreign {
+        /// The path of the key.
+        at: String,
     },
     /// A key on our way is there twice, and readers differ in which one counts.
     #[error("`{at}` is there twice: leave one of them")]
@@ -123,29 +135,107 @@ pub fn unregister(settings: &str) -> Result<String, SettingsError> {
     Ok(if removed { root.to_string() } else { settings.to_owned() })
 }
 
-/// The servers of an `.mcp.json` with ours among them.
+/// The key under which Claude Code keeps which servers of a project's `.mcp.json` its user has let in, and which not.
+const LET_IN: &str = "enabledMcpjsonServers";
+const KEPT_OUT: &str = "disabledMcpjsonServers";
+
+/// The settings with our server of the project's `.mcp.json` let in, so that nobody is asked again; not where its user has kept it out.
 ///
 /// # Errors
 /// As [`register`].
-pub fn register_mcp(servers: &str, command: &str) -> Result<String, SettingsError> {
-    let (root, top) = open(servers)?;
-    let all = object_in(&top, "mcpServers", "mcpServers")?;
-    let ours = CstInputValue::Object(vec![
-        ("type".into(), text("stdio")),
-        ("command".into(), text(command)),
-        ("args".into(), list(&["serve".to_owned()])),
-    ]);
-    match once(&all, "mnemosyne", "mcpServers.mnemosyne")? {
-        None => drop(all.append("mnemosyne", ours)),
-        Some(property) => match property.object_value() {
-            Some(there) => set_text(&there, "command", command),
-            None => property.set_value(ours),
-        },
+pub fn let_in(settings: &str) -> Result<String, SettingsError> {
+    let (root, top) = open(settings)?;
+    once(&top, LET_IN, LET_IN)?;
+    if names_us(&top, KEPT_OUT) || names_us(&top, LET_IN) {
+        return Ok(settings.to_owned());
+    }
+    let expected = "a list ([ ... ])";
+    let names = top.array_value_or_create(LET_IN);
+    names.ok_or_else(|| SettingsError::Shape { at: LET_IN.to_owned(), expected })?.append(text(SERVER));
+    Ok(root.to_string())
+}
+
+/// The settings without our server among those let in.
+///
+/// # Errors
+/// As [`register`].
+pub fn forget(settings: &str) -> Result<String, SettingsError> {
+    let (root, top) = open(settings)?;
+    let Some(property) = once(&top, LET_IN, LET_IN)?.filter(|_| names_us(&top, LET_IN)) else {
+        return Ok(settings.to_owned());
+    };
+    let Some(names) = property.array_value() else { return Ok(settings.to_owned()) };
+    names.elements().into_iter().filter(is_our_name).for_each(CstNode::remove);
+    if names.elements().is_empty() {
+        property.remove();
     }
     Ok(root.to_string())
 }
 
-/// The servers of an `.mcp.json` without ours.
+fn names_us(settings: &CstObject, list: &str) -> bool {
+    settings.array_value(list).is_some_and(|names| names.elements().iter().any(is_our_name))
+}
+
+fn is_our_name(name: &CstNode) -> bool {
+    name.to_serde_value().as_ref().and_then(Value::as_str) == Some(SERVER)
+}
+
+/// Name of our server in an `.mcp.json`.
+pub const SERVER: &str = "mnemosyne";
+const SERVER_AT: &str = "mcpServers.mnemosyne";
+
+/// The servers of an `.mcp.json` with ours among them. One that is there already gets the program's path; what else its user gave
+/// it stays.
+///
+/// # Errors
+/// As [`register`], and [`SettingsError::Foreign`].
+pub fn register_mcp(servers: &str, handler: &Handler) -> Result<String, SettingsError> {
+    let (root, top) = open(servers)?;
+    let all = object_in(&top, "mcpServers", "mcpServers")?;
+    let ours = CstInputValue::Object(vec![
+        ("type".into(), text("stdio")),
+        ("command".into(), text(&handler.command)),
+        ("args".into(), list(&handler.args_of("serve"))),
+    ]);
+    match once(&all, SERVER, SERVER_AT)? {
+        None => drop(all.append(SERVER, ours)),
+        Some(property) => {
+            let there = property.object_value().filter(is_our_server_node);
+            let there = there.ok_or_else(|| SettingsError::Foreign { at: SERVER_AT.to_owned() })?;
+            set_text(&there, "command", &handler.command);
+            if handler.data_dir.is_some() {
+                set_list(&there, "args", &handler.args_of("serve"));
+            }
+        }
+    }
+    Ok(root.to_string())
+}
+
+/// Whether a server of an `.mcp.json` runs `mnemosyne serve`.
+pub fn is_our_server(server: &Value) -> bool {
+    let words = words_of(server);
+    let Some((program, arguments)) = words.split_first() else { return false };
+    let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    name == "mnemosyne" && arguments.iter().any(|argument| argument == "serve")
+}
+
+fn is_our_server_node(server: &CstObject) -> bool {
+    server.to_serde_value().is_some_and(|server| is_our_server(&server))
+}
+
+/// Sets a list where it is another one.
+fn set_list(object: &CstObject, name: &str, values: &[String]) {
+    let Some(property) = object.get(name) else {
+        object.append(name, list(values));
+        return;
+    };
+    let present = property.value().and_then(|node| node.to_serde_value());
+    if present != Some(Value::from(values.to_vec())) {
+        property.set_value(list(values));
+    }
+}
+
+/// The servers of an `.mcp.json` without ours; another program's server of our name stays.
 ///
 /// # Errors
 /// As [`register`].
@@ -153,7 +243,10 @@ pub fn unregister_mcp(servers: &str) -> Result<String, SettingsError> {
     let (root, top) = open(servers)?;
     let Some(property) = once(&top, "mcpServers", "mcpServers")? else { return Ok(servers.to_owned()) };
     let Some(all) = property.object_value() else { return Ok(servers.to_owned()) };
-    let Some(ours) = once(&all, "mnemosyne", "mcpServers.mnemosyne")? else { return Ok(servers.to_owned()) };
+    let Some(ours) = once(&all, SERVER, SERVER_AT)? else { return Ok(servers.to_owned()) };
+    if !ours.object_value().is_some_and(|ours| is_our_server_node(&ours)) {
+        return Ok(servers.to_owned());
+    }
     ours.remove();
     if all.properties().is_empty() {
         property.remove();

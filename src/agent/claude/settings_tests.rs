@@ -126,15 +126,48 @@ fn taking_out_leaves_a_file_without_us_as_it_is() {
 #[test]
 fn our_mcp_server_is_put_in_once_and_taken_out() {
     let foreign = "{\n  \"mcpServers\": {\n    \"other\": {\"command\": \"o\"}\n  }\n}\n";
+    let at = |command: &str| Handler { command: command.into(), data_dir: None };
     for servers in ["", foreign] {
-        let with = register_mcp(servers, "/opt/bin/mnemosyne").unwrap();
+        let with = register_mcp(servers, &handler()).unwrap();
         let ours = &parse(&with).unwrap()["mcpServers"]["mnemosyne"];
         assert_eq!(*ours, json!({"type": "stdio", "command": "/opt/bin/mnemosyne", "args": ["serve"]}));
-        assert_eq!(register_mcp(&with, "/opt/bin/mnemosyne").unwrap(), with);
-        let moved = register_mcp(&with, "/new/mnemosyne").unwrap();
+        assert_eq!(register_mcp(&with, &handler()).unwrap(), with);
+        let moved = register_mcp(&with, &at("/new/mnemosyne")).unwrap();
         assert_eq!(parse(&moved).unwrap()["mcpServers"]["mnemosyne"]["command"], "/new/mnemosyne");
+        let named = Handler { data_dir: Some("/e".into()), ..handler() };
+        let named_text = register_mcp(&with, &named).unwrap();
+        let args = &parse(&named_text).unwrap()["mcpServers"]["mnemosyne"]["args"];
+        assert_eq!(*args, json!(["serve", "--data-dir", "/e"]));
+        assert_eq!(register_mcp(&named_text, &named).unwrap(), named_text);
+        assert_eq!(register_mcp(&named_text, &handler()).unwrap(), named_text, "what its user chose stays");
     }
-    let out = unregister_mcp(&register_mcp(foreign, "/m").unwrap()).unwrap();
+    let out = unregister_mcp(&register_mcp(foreign, &at("/m/mnemosyne")).unwrap()).unwrap();
     assert_eq!(parse(&out), parse(foreign));
     assert_eq!(unregister_mcp(foreign).unwrap(), foreign);
+}
+
+#[test]
+fn our_server_is_let_in_once_unless_its_user_keeps_it_out() {
+    let others = "{\n  \"enabledMcpjsonServers\": [\n    \"other\"\n  ], // mine\n  \"a\": 1.50\n}\n";
+    for (settings, listed) in [("{}", json!(["mnemosyne"])), (others, json!(["other", "mnemosyne"]))] {
+        let with = let_in(settings).unwrap();
+        assert_eq!(parse(&with).unwrap()["enabledMcpjsonServers"], listed);
+        assert_eq!(let_in(&with).unwrap(), with);
+        assert_eq!(parse(&forget(&with).unwrap()), parse(settings));
+        assert_eq!(forget(settings).unwrap(), settings);
+    }
+    let out = r#"{"disabledMcpjsonServers": ["mnemosyne"]}"#;
+    assert_eq!(let_in(out).unwrap(), out);
+    assert!(matches!(let_in(r#"{"enabledMcpjsonServers": 3}"#), Err(SettingsError::Shape { .. })));
+}
+
+#[test]
+fn another_programs_server_of_our_name_is_left_alone() {
+    let http = r#"{"type": "http", "url": "http://127.0.0.1:1"}"#;
+    for server in [http, r#"{"command": "other", "args": ["serve"]}"#, "3"] {
+        let servers = format!("{{\"mcpServers\": {{\"mnemosyne\": {server}}}}}");
+        let refused = register_mcp(&servers, &handler()).unwrap_err();
+        assert!(refused.to_string().starts_with("`mcpServers.mnemosyne` is another program's"), "{refused}");
+        assert_eq!(unregister_mcp(&servers).unwrap(), servers);
+    }
 }

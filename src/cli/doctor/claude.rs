@@ -98,6 +98,35 @@ pub(super) fn programs(look: &Look<'_>) -> Found {
     })
 }
 
+/// The MCP server of the project, where one is registered: whether it can be started.
+pub(super) fn server(look: &Look<'_>) -> Found {
+    let file = look.context.mcp_servers();
+    let Some(found) = registration::server(&file) else { return Ok(None) };
+    let (program, file) = (found.program.display(), file.display());
+    let again = "`mnemosyne init --claude` registers this one, after showing the change";
+    Ok(match found.version.as_deref() {
+        _ if found.inside => Finding::fail(
+            format!(
+                "{program}, which {file} registers, lies in the project and was not run: anybody's commit could put it there"
+            ),
+            again,
+        ),
+        _ if !found.exists => Finding::fail(
+            format!("{program}, which {file} registers, is not there: the agent cannot ask its record"),
+            format!("install it there, or: {again}"),
+        ),
+        None => Finding::fail(
+            format!("{program}, which {file} registers, cannot be run"),
+            format!("install it anew, or: {again}"),
+        ),
+        Some(VERSION) => Finding::pass(format!("{program} is registered in {file}, version {VERSION}")),
+        Some(other) => Finding::warn(
+            format!("{program}, which {file} registers, is {other} and this is {VERSION}"),
+            "`mnemosyne update` says how to install; both read and write the same journal",
+        ),
+    })
+}
+
 pub(super) fn double(look: &Look<'_>) -> Found {
     let mut places: BTreeMap<String, u64> = BTreeMap::new();
     for found in registrations(look) {

@@ -134,6 +134,7 @@ const CHECKS: &[Check] = &[
     anywhere("hooks", claude::hooks),
     anywhere("hook_programs", claude::programs),
     anywhere("hooks_double", claude::double),
+    anywhere("mcp_server", claude::server),
     anywhere("hook_cost", claude::cost),
     check("transcripts", claude::transcripts),
 ];

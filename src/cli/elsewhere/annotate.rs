@@ -1,8 +1,10 @@
 //! `annotate --server`: the note goes to the server, or nowhere. The inbox of this machine belongs to another journal.
 
-use super::super::annotate::{note, show};
+use super::super::annotate::show;
 use super::super::{Context, Outcome};
 use super::told;
+use crate::answers::note;
+use crate::client::keep::Kept;
 use crate::client::{Server, request_of};
 use crate::error::Error;
 use crate::event::{Seq, StoredEvent};
@@ -18,8 +20,9 @@ pub(in crate::cli) fn annotate(
     let target = StoredEvent::from_json(&target)
         .map_err(|error| Error::failed(format!("the server sent an event that cannot be read: {error}")))?;
     // The record of this run stays on this machine, where nobody who reads the note could find it.
-    let note = note(&target, text, None, context);
+    let note = note::event(&target, text, None, &*context.clock);
     let request = request_of(&note).map_err(|error| Error::failed(error.to_string()))?;
     let emitted = server.emit(&request, Durability::Disk, None).map_err(told)?;
-    show(context, &note, &target, emitted.seqs.first().copied(), "server")
+    let kept = Kept { seq: emitted.seqs.first().copied(), way: "server", warning: None };
+    show(context, &note, &target, &kept)
 }

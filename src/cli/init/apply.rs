@@ -38,7 +38,10 @@ impl Edit {
         let handler = Handler { command: program.to_owned(), data_dir: named.transpose()? };
         Edit::of(target, |text| match target.holds {
             Holds::Hooks => settings::register(text, &handler),
-            Holds::Servers => settings::register_mcp(text, program),
+            Holds::ProjectsHooks => {
+                settings::register(text, &handler).and_then(|text| settings::let_in(&text))
+            }
+            Holds::Servers => settings::register_mcp(text, &handler),
         })
     }
 
@@ -46,6 +49,7 @@ impl Edit {
     pub(super) fn unregistering(target: &Target) -> Result<Edit, Error> {
         Edit::of(target, |text| match target.holds {
             Holds::Hooks => settings::unregister(text),
+            Holds::ProjectsHooks => settings::unregister(text).and_then(|text| settings::forget(&text)),
             Holds::Servers => settings::unregister_mcp(text),
         })
     }

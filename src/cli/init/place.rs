@@ -3,22 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::agent::claude::registration;
-use crate::cli::{COMMANDS, Command, Context};
+use crate::cli::Context;
 use crate::config::DataDir;
 use crate::error::Error;
-
-/// The command that an MCP entry would run.
-const MCP_COMMAND: &str = "serve";
-
-/// Whether this program has what an entry in `.mcp.json` would name. One that names nothing would break the user's agent.
-pub(super) fn has_mcp(commands: &[Command]) -> bool {
-    commands.iter().any(|command| command.name == MCP_COMMAND)
-}
 
 /// What is in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
     Hooks,
+    /// Hooks, and which servers of the project are let in.
+    ProjectsHooks,
     Servers,
 }
 
@@ -54,7 +48,7 @@ impl Place {
             None => context.env.user_data().map(DataDir::at).ok_or(Error::NoHome)?,
         };
         let targets = match &project {
-            Some(project) => of_project(project, has_mcp(COMMANDS)),
+            Some(project) => of_project(project),
             None => vec![Target { path: users_settings(context)?, within: None, holds: Holds::Hooks }],
         };
         Ok(Place {
@@ -81,11 +75,13 @@ impl Place {
     }
 }
 
-fn of_project(project: &Path, mcp: bool) -> Vec<Target> {
+fn of_project(project: &Path) -> Vec<Target> {
     let target =
         |name: &str, holds| Target { path: project.join(name), within: Some(project.to_owned()), holds };
-    let servers = mcp.then(|| target(".mcp.json", Holds::Servers));
-    [target(".claude/settings.local.json", Holds::Hooks)].into_iter().chain(servers).collect()
+    vec![
+        target(".claude/settings.local.json", Holds::ProjectsHooks),
+        target(registration::SERVERS_FILE, Holds::Servers),
+    ]
 }
 
 fn users_settings(context: &Context) -> Result<PathBuf, Error> {
@@ -122,17 +118,5 @@ mod tests {
         std::fs::create_dir(home.join("app/.git")).unwrap();
         assert_eq!(project_around(&deep, Some(&home)).unwrap(), home.join("app"));
         assert_eq!(project_around(&home, Some(&home)).unwrap_err().exit_code(), 2);
-    }
-
-    #[test]
-    fn an_mcp_entry_is_written_once_there_is_something_to_run() {
-        let served: Vec<Command> =
-            COMMANDS.iter().take(1).map(|command| Command { name: MCP_COMMAND, ..*command }).collect();
-        assert!(has_mcp(&served));
-        assert!(!has_mcp(&[]));
-        let files =
-            |mcp| of_project(Path::new("/p"), mcp).into_iter().map(|target| target.path).collect::<Vec<_>>();
-        assert_eq!(files(true), [Path::new("/p/.claude/settings.local.json"), Path::new("/p/.mcp.json")]);
-        assert_eq!(files(false), [Path::new("/p/.claude/settings.local.json")]);
     }
 }

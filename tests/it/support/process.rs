@@ -106,6 +106,11 @@ impl Running {
         }
     }
 
+    /// Its stdin, to be written to and closed by whoever takes it.
+    pub(crate) fn take_stdin(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().expect("stdin is a pipe")
+    }
+
     /// What it has printed on stdout so far.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.as_ref().map(Drain::text).unwrap_or_default()

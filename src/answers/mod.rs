@@ -1,0 +1,175 @@
+//! Questions to a data directory, and their answers: what a command prints with `--json` and a tool of the MCP server gives to an agent.
+//!
+//! Each answer is made here once, so whoever asks gets the same object. A [`Record`] is the directory that is asked, by the rule of every
+//! reading command: it is never made, the inbox is drained if nobody else does that, and nothing is appended. Nothing here prints:
+//! what could not be read comes back beside the answer ([`Told`]).
+
+pub mod note;
+pub mod page;
+pub mod search;
+mod sessions;
+pub mod when;
+
+use std::sync::Arc;
+
+pub use sessions::{Folded, Whole, ambiguous, find, why};
+
+use crate::clock::Clock;
+use crate::config::{DataDir, Env, Settings};
+use crate::error::Error;
+use crate::event::text::counted;
+use crate::event::{Place, Seq, Timestamp};
+use crate::projection::notes::{Notes, NotesProjection};
+use crate::projection::snapshot::Files;
+use crate::projection::{AnyFold, Progress, base, registry, seq_at, state_since};
+use crate::store::{self, View};
+
+/// A data directory that is asked.
+#[derive(Clone)]
+pub struct Record {
+    dir: DataDir,
+    env: Env,
+    clock: Arc<dyn Clock>,
+}
+
+impl Record {
+    /// Of this directory, which need not be there yet.
+    pub fn new(dir: DataDir, env: Env, clock: Arc<dyn Clock>) -> Record {
+        Record { dir, env, clock }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &DataDir {
+        &self.dir
+    }
+
+    /// The clock of whoever asks.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The present time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What is configured for the directory.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn settings(&self) -> Result<Settings, Error> {
+        Settings::load(&self.dir, &self.env)
+    }
+
+    /// Drains the inbox if nobody else does, and opens the journal for reading.
+    ///
+    /// # Errors
+    /// [`Error::NoDataDir`], and a journal that cannot be read.
+    pub fn view(&self) -> Result<View, Error> {
+        store::read(&self.dir, &self.env)
+    }
+
+    /// Where the states of projections are saved.
+    pub fn files(&self, view: &View) -> Option<Files> {
+        let journal = view.journal_id()?;
+        Some(Files::new(self.dir.snapshots(), journal.to_bytes()).with_base(self.dir.base()))
+    }
+
+    /// How many events lie in the inbox and are not seen by this view, in a sentence; none where there is no such event.
+    pub fn waiting(&self, view: &View) -> Option<String> {
+        let waiting = view.waiting();
+        let why = if store::holder(&self.dir).is_some() {
+            "another process is taking them in"
+        } else {
+            "they cannot be taken into the journal here (is the disk full, read-only, or the lock unusable?)"
+        };
+        (waiting > 0).then(|| format!("{} in the inbox not shown: {why}", counted(waiting, "event")))
+    }
+
+    /// People's notes on events from `first` on: a note stands behind what it is about, so nothing before is read.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn notes(&self, view: &View, first: Seq) -> Result<Notes, Error> {
+        // What cannot be read is told by whoever asks, who reads the same journal.
+        let (fold, _) = state_since::<NotesProjection>(view, self.files(view).as_ref(), first)?;
+        Ok(fold.into_state())
+    }
+
+    /// What a projection says, now or as of `at`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an unknown projection, [`Error::Usage`] for a seq beyond the tail, [`Error::BeforeBase`] for one
+    /// whose events retention has dropped.
+    pub fn state(
+        &self,
+        view: &View,
+        projection: &str,
+        at: Option<Place>,
+    ) -> Result<(Box<dyn AnyFold>, Progress), Error> {
+        let definition = registry::find(projection)?;
+        definition.state_at(view, self.files(view).as_ref(), seq_of(view, at)?)
+    }
+}
+
+fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
+    let last = view.durable();
+    match at {
+        None => Ok(last),
+        Some(Place::Seq(seq)) if seq > last => {
+            Err(Error::usage(format!("`at` {seq} lies beyond the end of this journal (last seq {last})")))
+        }
+        Some(Place::Seq(seq)) => Ok(seq),
+        Some(Place::Time(time)) => seq_at(view, time),
+    }
+}
+
+/// The first seq to show: the one that was asked for, else the first that is kept.
+///
+/// # Errors
+/// [`Error::CursorAhead`].
+pub fn start(view: &View, from: Option<u64>) -> Result<Seq, Error> {
+    let Some(from) = from.map(Seq::new) else { return Ok(view.first()) };
+    let last = view.durable();
+    if from > last.next() {
+        return Err(Error::CursorAhead { asked: from.get(), last: last.get() });
+    }
+    Ok(from.max(Seq::FIRST))
+}
+
+/// What an answer does not rest on, in sentences.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// One sentence each.
+    pub warnings: Vec<String>,
+    /// Whether some of what was recorded is damaged, and not only gone by retention.
+    pub damaged: bool,
+}
+
+impl Told {
+    /// Of a fold.
+    pub fn of(progress: &Progress) -> Told {
+        let mut told = Told::default();
+        if progress.undecodable > 0 {
+            let records = counted(progress.undecodable, "record");
+            told.warnings.push(format!("{records} cannot be read by this version and do not count here"));
+        }
+        for refusal in &progress.refused {
+            let lost = base::is_base(&refusal.path);
+            told.damaged |= lost;
+            let instead = if lost {
+                "what it stood for does not count here"
+            } else {
+                "the state was folded without it"
+            };
+            told.warnings.push(format!("{}: {}: {instead}", refusal.path.display(), refusal.why));
+        }
+        for gap in &progress.gaps {
+            let corrupt = gap.reason == store::GapReason::Corruption;
+            told.damaged |= corrupt;
+            let why = if corrupt { "are damaged" } else { "were dropped by retention" };
+            told.warnings.push(format!("events {} to {} {why} and do not count here", gap.from, gap.to));
+        }
+        told
+    }
+}

@@ -1,0 +1,88 @@
+//! One event of a command's or a tool's own, brought to where it is kept.
+//!
+//! A server that runs takes it; else this process takes the lock; where another process holds it, the event waits in the inbox as what
+//! hooks leave does. Its id makes a second way safe where the first one's answer was lost.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Server, request_of};
+use crate::clock::{self, Clock};
+use crate::config::settings::Durability;
+use crate::config::{DataDir, Settings};
+use crate::error::Error;
+use crate::event::{Event, Seq};
+use crate::store::inbox::{self, Deposit};
+use crate::store::{Level, Opening, Pending, Store};
+use crate::wire;
+
+/// Where an event stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its seq; none while it waits in the inbox.
+    pub seq: Option<u64>,
+    /// Which way it went: `server`, `journal` or `inbox`.
+    pub way: &'static str,
+    /// Why it did not go the first way.
+    pub warning: Option<String>,
+}
+
+impl Kept {
+    /// The same as an object, for a note on the event `about`.
+    pub fn told(&self, about: Seq, note: &Event) -> serde_json::Value {
+        json!({"version": 1, "seq": self.seq, "about": about, "id": note.id, "way": self.way})
+    }
+}
+
+/// Keeps an event, which has no secrets in it any more.
+///
+/// # Errors
+/// When it can be kept nowhere.
+pub fn keep(dir: &DataDir, settings: Settings, clock: &Arc<dyn Clock>, event: &Event) -> Result<Kept, Error> {
+    let durability = settings.emit_durability;
+    if let Some(server) = Server::find(dir)? {
+        let request = request_of(event).map_err(|error| Error::failed(error.to_string()))?;
+        return match server.emit(&request, wire_level(durability), None) {
+            Ok(emitted) => Ok(Kept { seq: emitted.seqs.first().copied(), way: "server", warning: None }),
+            Err(error) => {
+                let warning = format!("the server did not take the note, so it goes into the inbox: {error}");
+                let kept = leave(dir, event, durability, &**clock)?;
+                Ok(Kept { warning: Some(warning), ..kept })
+            }
+        };
+    }
+    let instance = clock::new_id(&**clock).to_string();
+    let (store, _) = match Store::open(dir, Opening::command(instance, clock.clone(), settings)) {
+        Ok(opened) => opened,
+        Err(Error::Locked { .. } | Error::ServerRunning { .. }) => {
+            return leave(dir, event, durability, &**clock);
+        }
+        Err(error) => return Err(error),
+    };
+    let level = match durability {
+        Durability::Os => Level::Os,
+        Durability::Disk => Level::Disk,
+    };
+    let emitted = store.emit(vec![event.clone()], level, None).and_then(Pending::wait);
+    let closed = store.close();
+    let emitted = emitted?;
+    closed?;
+    Ok(Kept { seq: emitted.seqs.first().map(|seq| seq.get()), way: "journal", warning: None })
+}
+
+fn wire_level(durability: Durability) -> wire::Durability {
+    match durability {
+        Durability::Os => wire::Durability::Os,
+        Durability::Disk => wire::Durability::Disk,
+    }
+}
+
+fn leave(dir: &DataDir, event: &Event, durability: Durability, clock: &dyn Clock) -> Result<Kept, Error> {
+    let how = match durability {
+        Durability::Os => Deposit::Os,
+        Durability::Disk => Deposit::Disk,
+    };
+    inbox::deposit(&dir.inbox(), event, clock, how)?;
+    Ok(Kept { seq: None, way: "inbox", warning: None })
+}
