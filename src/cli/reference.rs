@@ -112,9 +112,9 @@ looked at.
 
 | commands | with a server elsewhere |
 |---|---|
-| `tail`, `events` (also `--search`), `sessions`, `session`, `state`, `stats`, `why`, `annotate` | the same as there |
+| `tail`, `events` (also `--search`), `sessions`, `session`, `state`, `stats`, `diff`, `why`, `annotate` | the same as there |
 | `replay` | the same as there; `--step` in a terminal wants the journal at hand: exit 2 |
-| `status`, `diff`, `bisect`, `import`, `gc`, `backup` | work on a data directory of this machine: exit 2 |
+| `status`, `serve`, `bisect`, `import`, `gc`, `backup` | work on a data directory of this machine: exit 2 |
 | all others, and `hook` | are about this machine: `--server` is refused, and the environment's is not looked at |
 
 A server that is not there, or that stops while it is followed, is exit 1: `annotate` then leaves nothing, for the inbox of this machine belongs to

@@ -317,6 +317,7 @@ fn what_works_on_this_machine_refuses_a_server_elsewhere() {
     let lines: &[&[&str]] = &[
         &["bisect", ".sessions|length>0"],
         &["status"],
+        &["serve"],
         &["import"],
         &["gc"],
         &["backup", "copy"],
