@@ -20,7 +20,7 @@
 //! (they become a line of a server-sent event), and the payload must be a compact object of at most 64 levels.
 
 use super::envelope::{Cut, Event, Ext, KindName, Opaque, Source, is_kind_name};
-use super::{Importance, PayloadText, Timestamp, json};
+use super::{Importance, Kind, PayloadText, Timestamp, json};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -158,6 +158,15 @@ impl<'a> IdText<'a> {
     /// The string in its short form.
     pub fn of(text: &'a str) -> IdText<'a> {
         canonical_uuid(text).map_or(IdText::Text(text), IdText::Uuid)
+    }
+
+    fn write_over(&self, held: &mut String) {
+        match self {
+            IdText::Uuid(bytes) => {
+                set(held, Uuid::from_bytes(*bytes).hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+            }
+            IdText::Text(text) => set(held, text),
+        }
     }
 
     /// Whether it is this string; allocates nothing.
@@ -302,29 +311,56 @@ impl<'a> EventRef<'a> {
 
     /// The whole event, with its payload checked.
     pub fn to_event(&self) -> Result<Event, DecodeError> {
-        Ok(Event {
-            id: self.id,
-            kind: KindName::from_name(self.kind),
-            version: self.version,
-            time: self.time,
-            importance: self.importance,
-            instance: self.instance.to_string(),
-            session: self.session.map(|session| session.to_string()),
-            agent: self.agent.map(|agent| agent.to_string()),
-            project: self.project.map(str::to_owned),
-            correlation: self.correlation,
-            causation: self.causation,
-            source: Source { program: self.program.to_owned(), host: self.host.to_owned(), pid: self.pid },
-            cut: self
-                .cut
-                .iter()
-                .map(|(pointer, bytes)| Cut { pointer: (*pointer).to_owned(), bytes: *bytes })
-                .collect(),
-            ext: self.ext.iter().map(|(tag, bytes)| Ext { tag: *tag, bytes: bytes.to_vec() }).collect(),
-            payload: PayloadText::from_checked(self.payload_text()?),
-            opaque: None,
-        })
+        let mut event = Event::blank();
+        self.write_over(&mut event)?;
+        Ok(event)
     }
+
+    /// Makes `event` this one, in the memory that it has. Where the payload is at fault, nothing is changed.
+    fn write_over(&self, event: &mut Event) -> Result<(), DecodeError> {
+        event.payload.set_checked(self.payload_text()?);
+        event.kind = KindName::from_name(self.kind);
+        (event.id, event.version, event.time) = (self.id, self.version, self.time);
+        event.importance = self.importance;
+        self.instance.write_over(&mut event.instance);
+        set_id(&mut event.session, self.session);
+        set_id(&mut event.agent, self.agent);
+        match (self.project, &mut event.project) {
+            (Some(project), Some(held)) => set(held, project),
+            (project, held) => *held = project.map(str::to_owned),
+        }
+        (event.correlation, event.causation) = (self.correlation, self.causation);
+        set(&mut event.source.program, self.program);
+        set(&mut event.source.host, self.host);
+        event.source.pid = self.pid;
+        event.cut.clear();
+        event.cut.extend(
+            self.cut.iter().map(|(pointer, bytes)| Cut { pointer: (*pointer).to_owned(), bytes: *bytes }),
+        );
+        event.ext.clear();
+        event.ext.extend(self.ext.iter().map(|(tag, bytes)| Ext { tag: *tag, bytes: bytes.to_vec() }));
+        event.opaque = None;
+        Ok(())
+    }
+}
+
+fn set(held: &mut String, text: &str) {
+    held.clear();
+    held.push_str(text);
+}
+
+fn set_id(held: &mut Option<String>, id: Option<IdText<'_>>) {
+    match id {
+        Some(id) => id.write_over(held.get_or_insert_default()),
+        None => *held = None,
+    }
+}
+
+/// The kind of a record, from its first bytes alone; an inner none is a kind, or an envelope, that this program does not know. The outer
+/// one is a record that names no kind: it is no event.
+pub fn kind_of(bytes: &[u8]) -> Option<Option<Kind>> {
+    let (version, head, _) = split_head(bytes).ok()?;
+    Some(if version > ENVELOPE_VERSION { None } else { Kind::from_name(head.kind) })
 }
 
 impl Event {
@@ -362,9 +398,42 @@ impl Event {
     /// # Errors
     /// When the bytes are none that this or a later version wrote. Never panics, and never allocates for more than is there.
     pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+        let mut event = Event::blank();
+        event.decode_over(bytes)?;
+        Ok(event)
+    }
+
+    /// As [`Event::decode`], in the memory that this event has: who reads many keeps none of them.
+    ///
+    /// # Errors
+    /// As [`Event::decode`]; the event is then what it was.
+    pub fn decode_over(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         match EventRef::decode(bytes) {
-            Err(DecodeError::NewerEnvelope(envelope_version)) => opaque(envelope_version, bytes),
-            decoded => decoded?.to_event(),
+            Err(DecodeError::NewerEnvelope(envelope_version)) => *self = opaque(envelope_version, bytes)?,
+            decoded => decoded?.write_over(self)?,
+        }
+        Ok(())
+    }
+
+    /// No event yet: room for one.
+    pub(crate) fn blank() -> Event {
+        Event {
+            id: Uuid::nil(),
+            kind: KindName::Known(Kind::Custom),
+            version: 0,
+            time: Timestamp::EPOCH,
+            importance: Importance::MIN,
+            instance: String::new(),
+            session: None,
+            agent: None,
+            project: None,
+            correlation: Uuid::nil(),
+            causation: None,
+            source: Source::default(),
+            cut: Vec::new(),
+            ext: Vec::new(),
+            payload: PayloadText::empty(),
+            opaque: None,
         }
     }
 
@@ -409,20 +478,10 @@ fn opaque(envelope_version: u8, bytes: &[u8]) -> Result<Event, DecodeError> {
     Ok(Event {
         id,
         kind: KindName::Other(head.kind.into()),
-        version: 0,
         time: Timestamp::from_micros(head.time),
-        importance: Importance::MIN,
-        instance: String::new(),
-        session: None,
-        agent: None,
-        project: None,
         correlation: id,
-        causation: None,
-        source: Source::default(),
-        cut: Vec::new(),
-        ext: Vec::new(),
-        payload: PayloadText::empty(),
         opaque: Some(Opaque { envelope_version, bytes: bytes.into() }),
+        ..Event::blank()
     })
 }
 

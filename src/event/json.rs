@@ -172,7 +172,7 @@ struct CompactCheck<'a> {
 /// How many bytes stand in a string before the first that means something in one: a quote, a backslash, a control character.
 ///
 /// Eight at a time: strings are most of the bytes of a journal, and every event that is read has its payload checked.
-fn plain_prefix(bytes: &[u8]) -> usize {
+pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 0xFF;
     const HIGHS: u64 = ONES << 7;
     // Marks bytes below `n`, of those below 0x80; a borrow can mark a byte above the first marked one, never one below it.

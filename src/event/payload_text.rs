@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 /// A compact JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PayloadText(Box<str>);
+pub struct PayloadText(String);
 
 /// Why a payload cannot be had as the struct of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum PayloadError {
 impl PayloadText {
     /// The empty object.
     pub fn empty() -> PayloadText {
-        PayloadText("{}".into())
+        PayloadText("{}".to_owned())
     }
 
     /// From text that must be a JSON object, at most 64 levels deep; white space between its parts is dropped.
@@ -77,16 +77,17 @@ impl PayloadText {
     /// a string of its JSON text.
     fn from_text(text: String) -> PayloadText {
         if json::check_compact_object(&text).is_ok() {
-            return PayloadText(text.into());
+            return PayloadText(text);
         }
         let mut value = serde_json::from_str(&text).unwrap_or_else(|_| Json::Object(serde_json::Map::new()));
         json::flatten_deep(&mut value);
-        PayloadText(value.to_string().into())
+        PayloadText(value.to_string())
     }
 
-    /// From text that was checked to be a compact JSON object.
-    pub(super) fn from_checked(text: impl Into<Box<str>>) -> PayloadText {
-        PayloadText(text.into())
+    /// Becomes this text, which was checked to be a compact JSON object.
+    pub(super) fn set_checked(&mut self, text: &str) {
+        self.0.clear();
+        self.0.push_str(text);
     }
 
     /// The text.

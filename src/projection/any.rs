@@ -10,7 +10,7 @@ use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Fold, Projection, StateHash, base};
 use crate::error::{Error, Result};
 use crate::event::{Json, Seq, StoredEvent, Timestamp};
-use crate::store::Item;
+use crate::store::{Item, Undecodable};
 
 /// The version of the JSON of a state.
 pub const STATE_VERSION: u32 = 1;
@@ -156,9 +156,11 @@ pub trait AnyFold: Send + Sync {
         match item {
             Item::Event(event) => self.apply(event),
             Item::Gap(gap) => self.skip(gap.to),
-            Item::Undecodable(record) => self.skip(record.seq),
+            Item::Undecodable(record) => self.lacks(record),
         }
     }
+    /// Passes over a record that is no event. It is missing, unless it names a kind that could not have changed the state.
+    fn lacks(&mut self, record: &Undecodable);
     /// Seqs that could not be read; see [`Fold::missing`].
     fn missing(&self) -> u64;
     /// See [`Projection::concerns`].
@@ -206,7 +208,12 @@ impl<P: Projection> AnyFold for Fold<P> {
     fn missing(&self) -> u64 {
         Fold::missing(self)
     }
-
+    fn lacks(&mut self, record: &Undecodable) {
+        match record.kind() {
+            Some(kind) if !P::wants(kind) => self.pass(record.seq),
+            _ => self.skip(record.seq),
+        }
+    }
     fn concerned_by(&self, event: &StoredEvent) -> bool {
         P::concerns(event)
     }

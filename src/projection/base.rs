@@ -112,7 +112,8 @@ fn fold_all(source: &dyn Source, files: &Files, seq: Seq) -> Result<(Vec<Box<dyn
     }
     let from = folds.iter().map(|fold| fold.seq()).min().unwrap_or(Seq::ZERO).next();
     let mut replay = source.replay(from).through(seq);
-    while let Some(batch) = next_batch(&mut replay, &mut progress)? {
+    let mut batch = Vec::new();
+    while next_batch(&mut replay, &mut progress, &mut batch)? {
         for fold in &mut folds {
             batch.iter().for_each(|item| fold.take(item));
         }

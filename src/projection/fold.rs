@@ -91,7 +91,7 @@ impl<P: Projection> Fold<P> {
     }
 
     /// Seqs up to [`Fold::seq`] that could not be read when their turn came: damaged, dropped before a base stood for them, or no
-    /// events to this program. The state is the fold of the others. It is no part of the state and of its hash, but a snapshot keeps it.
+    /// events to this program and not of a kind that changes nothing. The state is the fold of the others. It is no part of the state and of its hash, but a snapshot keeps it.
     pub fn missing(&self) -> u64 {
         self.missing
     }

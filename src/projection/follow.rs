@@ -64,8 +64,8 @@ impl Follower {
     pub fn catch_up(&mut self, source: &dyn Source, mut tell: impl FnMut(Told)) -> Result<Progress> {
         let every = files::stride(source.durable());
         let mut replay = source.replay(self.next());
-        let mut progress = Progress::default();
-        while let Some(batch) = next_batch(&mut replay, &mut progress)? {
+        let (mut progress, mut batch) = (Progress::default(), Vec::new());
+        while next_batch(&mut replay, &mut progress, &mut batch)? {
             for runner in &self.runners {
                 runner.take_in(&batch);
                 if runner.snapshot_is_due(every) {

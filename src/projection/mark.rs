@@ -15,9 +15,6 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Before every other.
-    pub(crate) const MIN: Mark = Mark { micros: i64::MIN, seq: 0 };
-
     /// The mark of an event.
     pub fn of(stored: &StoredEvent) -> Mark {
         Mark { micros: stored.event.time.as_micros(), seq: stored.seq.get() }

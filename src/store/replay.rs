@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::event::{Event, EventRef, Filter, IdText, Kind, Seq, StoredEvent, Timestamp};
+use crate::event::{Event, EventRef, Filter, IdText, Kind, Seq, StoredEvent, Timestamp, kind_of};
 use crate::store::log::{Gap, Log, LogItem, LogReader};
 
 /// A record whose bytes are whole but are no event that this program can read.
@@ -35,16 +35,37 @@ pub enum Item {
     Undecodable(Undecodable),
 }
 
+impl Undecodable {
+    /// The kind that it names, as [`kind_of`] tells it.
+    pub fn kind(&self) -> Option<Option<Kind>> {
+        kind_of(&self.bytes)
+    }
+}
+
 impl Item {
+    /// Nothing that was met: room for [`Replay::next_over`].
+    pub(crate) fn blank() -> Item {
+        Item::Event(StoredEvent { seq: Seq::ZERO, recorded: Timestamp::EPOCH, event: Event::blank() })
+    }
+
     pub(super) fn decode(seq: Seq, recorded: Timestamp, bytes: &[u8]) -> Item {
-        match Event::decode(bytes) {
-            Ok(event) => Item::Event(StoredEvent { seq, recorded, event }),
-            Err(error) => Item::Undecodable(Undecodable {
-                seq,
-                recorded,
-                bytes: bytes.to_vec(),
-                reason: error.to_string(),
-            }),
+        let mut item = Item::blank();
+        item.decode_over(seq, recorded, bytes);
+        item
+    }
+
+    /// Becomes what stands in these bytes, in the memory that it has.
+    fn decode_over(&mut self, seq: Seq, recorded: Timestamp, bytes: &[u8]) {
+        if !matches!(self, Item::Event(_)) {
+            *self = Item::blank();
+        }
+        let Item::Event(stored) = self else { return };
+        match stored.event.decode_over(bytes) {
+            Ok(()) => (stored.seq, stored.recorded) = (seq, recorded),
+            Err(error) => {
+                let (bytes, reason) = (bytes.to_vec(), error.to_string());
+                *self = Item::Undecodable(Undecodable { seq, recorded, bytes, reason });
+            }
         }
     }
 
@@ -84,15 +105,15 @@ impl Replay {
         self
     }
 
-    /// Only events of kinds that `wanted` says yes to; it is given none for a kind that this program does not know. The others are checked as
-    /// all are, so that what is no event is still told, but nothing of them is taken out; [`Replay::passed`] counts them.
+    /// Only records of kinds that `wanted` says yes to; it is given none for a kind that this program does not know. Of the others the kind
+    /// alone is read, so whether they are events is not told; [`Replay::passed`] counts them. A record that names no kind always passes.
     #[must_use]
     pub fn of_kinds(mut self, wanted: fn(Option<Kind>) -> bool) -> Replay {
         self.wanted = Some(wanted);
         self
     }
 
-    /// How many events [`Replay::of_kinds`] has passed over.
+    /// How many records [`Replay::of_kinds`] has passed over.
     pub fn passed(&self) -> u64 {
         self.passed
     }
@@ -130,29 +151,39 @@ impl Replay {
     /// When the log cannot be read now.
     #[expect(clippy::should_implement_trait, reason = "it can be called again after None, and it can fail")]
     pub fn next(&mut self) -> Result<Option<Item>> {
+        let mut item = Item::blank();
+        Ok(self.next_over(&mut item)?.then_some(item))
+    }
+
+    /// As [`Replay::next`]; the item takes the place of another, in the memory that it has. False at the end: `item` is then anything.
+    ///
+    /// # Errors
+    /// As [`Replay::next`].
+    pub fn next_over(&mut self, item: &mut Item) -> Result<bool> {
         while !self.ended && self.reader.position() <= self.through {
-            let item = match self.reader.next()? {
-                None => return Ok(None),
+            match self.reader.next()? {
+                None => return Ok(false),
                 Some(LogItem::Gap(gap)) => {
-                    return Ok(Some(Item::Gap(Gap { to: gap.to.min(self.through), ..gap })));
+                    *item = Item::Gap(Gap { to: gap.to.min(self.through), ..gap });
+                    return Ok(true);
                 }
                 Some(LogItem::Record { recorded, .. }) if recorded > self.until => {
                     // `recorded` never runs backwards: nothing after this matches either.
                     self.ended = true;
-                    return Ok(None);
+                    return Ok(false);
                 }
                 Some(LogItem::Record { payload, .. }) if is_unwanted(payload, self.wanted) => {
                     self.passed += 1;
                     continue;
                 }
-                Some(LogItem::Record { seq, recorded, payload }) => Item::decode(seq, recorded, payload),
-            };
+                Some(LogItem::Record { seq, recorded, payload }) => item.decode_over(seq, recorded, payload),
+            }
             match item {
-                Item::Event(stored) if !self.filter.matches(&stored) => {}
-                item => return Ok(Some(item)),
+                Item::Event(stored) if !self.filter.matches(stored) => {}
+                _ => return Ok(true),
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// The seq that the next item begins with, matching or not.
@@ -161,12 +192,9 @@ impl Replay {
     }
 }
 
-/// Whether a record is a whole event of a kind that is not wanted.
+/// Whether a record names a kind that is not wanted.
 fn is_unwanted(record: &[u8], wanted: Option<fn(Option<Kind>) -> bool>) -> bool {
-    wanted.is_some_and(|wanted| {
-        EventRef::decode(record)
-            .is_ok_and(|event| !wanted(Kind::from_name(event.kind)) && event.payload_text().is_ok())
-    })
+    wanted.is_some_and(|wanted| kind_of(record).is_some_and(|kind| !wanted(kind)))
 }
 
 /// The events of one session in the order of their `time`, ties by seq: how a session is shown.

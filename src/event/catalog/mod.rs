@@ -22,6 +22,7 @@ mod agent;
 mod commands;
 mod fields;
 mod orchestration;
+mod places;
 mod store;
 
 use super::values::{Category, Fraction, Importance};
@@ -75,7 +76,8 @@ macro_rules! define_catalog {
 
             /// The kind of this name, if the catalog has it.
             pub fn from_name(name: &str) -> Option<Kind> {
-                match name { $( stringify!($name) => Some(Kind::$variant), )* _ => None }
+                let kind = *Kind::ALL.get(usize::from(places::BY_NAME[places::of(name.as_bytes())]))?;
+                (kind.name() == name).then_some(kind)
             }
 
             /// The category it belongs to.

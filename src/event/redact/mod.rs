@@ -33,7 +33,7 @@ pub(super) mod work;
 
 pub use known::know;
 
-use super::{Cut, Event, Json, Kind, PayloadText};
+use super::{Cut, Event, Json, Kind};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -117,7 +117,7 @@ impl Redactor {
         let fields = event.kind.known().map(Kind::fields).unwrap_or_default();
         let cuts = cut::to_fit(&mut payload, fields, self.payload_bytes_max, &trimmed);
         if redacted || !cuts.is_empty() {
-            event.payload = PayloadText::from_checked(payload.to_string());
+            event.payload.set_checked(&payload.to_string());
         }
         event.cut.extend(cuts);
     }

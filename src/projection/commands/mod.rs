@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use self::figures::{CommandTable, SessionFigures};
 use self::runs::{Change, Run, Runs};
 use self::spans::Spans;
-use super::Projection;
 use super::calendar::{Merge, Period, Periods, UtcDay};
-use crate::event::{Seq, StoredEvent, Timestamp};
+use super::{Fold, Projection};
+use crate::event::{Json, Seq, StoredEvent, Timestamp};
 
 /// Days whose figures are kept apart: a year and a month.
 pub const DAYS_KEPT_MAX: usize = 400;
@@ -72,8 +72,12 @@ impl Merge for Day {
 
 impl Projection for CommandsProjection {
     const NAME: &'static str = "commands";
-    const SCHEMA: u32 = 1;
+    const SCHEMA: u32 = 2;
     type State = Commands;
+
+    fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
+        Some(view::shown(fold))
+    }
 
     fn apply(state: &mut Commands, stored: &StoredEvent) {
         match state.runs.take(stored) {

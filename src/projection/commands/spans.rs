@@ -11,11 +11,13 @@ use super::runs::Change;
 use crate::event::{Kind, StoredEvent, payload};
 use crate::projection::mark::keep_later;
 use crate::projection::sessions::is_of_agent;
-use crate::projection::sessions::text::{clip, id_key};
+use crate::projection::sessions::text::{bounded_id, clip};
 use crate::projection::{Latest, Mark};
 
-/// Sessions remembered; the one seen least recently leaves. One that comes back later counts once more.
+/// Sessions remembered; beyond them those seen least recently leave, [`SPANS_LEAVING`] at a time so that this is rare. One that comes
+/// back later counts once more.
 pub const SPANS_KEPT_MAX: usize = 16_384;
+const SPANS_LEAVING: usize = SPANS_KEPT_MAX / 16;
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +61,6 @@ impl Span {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spans {
     by_session: BTreeMap<String, Span>,
-    /// Last seq to session.
-    recent: BTreeMap<u64, String>,
     /// Sessions that had to leave: they stay counted as they were.
     pub forgotten: u64,
 }
@@ -82,40 +82,33 @@ impl Spans {
             }
             _ => None,
         };
-        let id = id_key(id);
-        let seq = stored.seq.get();
-        let before = self.by_session.get_mut(&id);
-        let name = match &before {
-            Some(span) => self.recent.remove(&span.seq_last).unwrap_or_else(|| id.clone()),
-            None => id.clone(),
+        let id = bounded_id(id);
+        if let Some(span) = self.by_session.get_mut(&*id) {
+            return Ok(span.take(mark, end, event.project.as_deref()));
+        }
+        let mut span = Span {
+            session: id.clone().into_owned(),
+            first: mark,
+            sign: None,
+            end: None,
+            project: None,
+            seq_last: stored.seq.get(),
         };
-        self.recent.insert(seq, name);
-        let change = if let Some(span) = before {
-            span.take(mark, end, event.project.as_deref())
-        } else {
-            let mut span = Span {
-                session: id.clone(),
-                first: mark,
-                sign: None,
-                end: None,
-                project: None,
-                seq_last: seq,
-            };
-            span.take(mark, end, event.project.as_deref());
-            self.by_session.insert(id, span.clone());
-            Some(Change { before: None, after: span })
-        };
+        span.take(mark, end, event.project.as_deref());
+        self.by_session.insert(id.into_owned(), span.clone());
         self.bound();
-        Ok(change)
+        Ok(Some(Change { before: None, after: span }))
     }
 
     fn bound(&mut self) {
-        if self.by_session.len() > SPANS_KEPT_MAX
-            && let Some((_, id)) = self.recent.pop_first()
-        {
-            self.by_session.remove(&id);
-            self.forgotten += 1;
+        if self.by_session.len() <= SPANS_KEPT_MAX {
+            return;
         }
+        let mut seqs: Vec<u64> = self.by_session.values().map(|span| span.seq_last).collect();
+        let (_, until, _) = seqs.select_nth_unstable(SPANS_LEAVING - 1);
+        let until = *until;
+        self.by_session.retain(|_, span| span.seq_last > until);
+        self.forgotten += SPANS_LEAVING as u64;
     }
 }
 

@@ -59,25 +59,54 @@ fn gaps_pass_every_filter_and_are_clipped_to_the_range() {
     assert_eq!(replay.next().unwrap(), None);
 }
 
-/// A kind that is not wanted costs no event, and hides none that is broken.
+/// Of a kind that is not wanted nothing but the kind is read; what names no kind at all is told to everybody.
 #[test]
-fn kinds_that_are_not_wanted_are_counted_and_their_faults_are_told() {
+fn kinds_that_are_not_wanted_are_counted_and_not_looked_into() {
     let (store, log) = ten();
     let mut broken = event(11).encode();
     *broken.last_mut().unwrap() = b'!';
-    let ticket = log.append(&[&broken], Level::Disk, None, second(11)).unwrap();
-    ticket.wait().unwrap();
+    for record in [broken.as_slice(), b""] {
+        log.append(&[record], Level::Disk, None, second(11)).unwrap().wait().unwrap();
+    }
+    let told = |replay: &mut Replay| match replay.next().unwrap() {
+        Some(Item::Undecodable(record)) => (record.seq.get(), record.kind()),
+        met => panic!("{met:?}"),
+    };
     let none = |kind: Option<Kind>| kind.is_none();
     let mut replay = store.replay(Seq::new(4)).of_kinds(none);
-    let met = replay.next().unwrap();
-    assert!(
-        matches!(met, Some(Item::Undecodable(Undecodable { seq, .. })) if seq == Seq::new(11)),
-        "{met:?}"
-    );
-    assert_eq!((replay.next().unwrap(), replay.passed()), (None, 7));
+    assert_eq!(told(&mut replay), (12, None));
+    assert_eq!((replay.next().unwrap(), replay.passed()), (None, 8));
     let notifications = |kind: Option<Kind>| kind == Some(Kind::NotificationRaised);
-    assert_eq!(seqs(store.replay(Seq::new(4)).of_kinds(notifications)), (4..=11).collect::<Vec<u64>>());
+    let mut replay = store.replay(Seq::new(11)).of_kinds(notifications);
+    assert_eq!(told(&mut replay), (11, Some(Some(Kind::NotificationRaised))));
+    assert_eq!(seqs(store.replay(Seq::new(4)).of_kinds(notifications)), (4..=12).collect::<Vec<u64>>());
     assert_eq!(store.session("session-a").unwrap().len(), 10, "what is no event is of no session");
+}
+
+/// Memory is used again and nothing of what was in it is left, whatever follows upon what.
+#[test]
+fn an_item_over_another_is_as_one_alone() {
+    let (store, log) = ten();
+    let mut full =
+        event(20).with_agent("agent").with_project("project").with_causation(uuid::Uuid::from_u128(7));
+    full.cut.push(crate::event::Cut { pointer: "/a".into(), bytes: 9 });
+    full.ext.push(crate::event::Ext { tag: 9, bytes: vec![1] });
+    let bare = Event { session: None, ..event(21) };
+    let mut newer = event(22).encode();
+    newer[0] += 1;
+    for record in [full.encode(), bare.encode(), newer, full.encode(), b"".to_vec(), bare.encode()] {
+        log.append(&[&record], Level::Disk, None, second(11)).unwrap().wait().unwrap();
+    }
+    log.damage(Seq::new(3));
+    let (mut alone, mut over, mut item) = (store.replay(Seq::FIRST), store.replay(Seq::FIRST), Item::blank());
+    let mut met = 0;
+    while let Some(expected) = alone.next().unwrap() {
+        assert!(over.next_over(&mut item).unwrap());
+        assert_eq!(item, expected);
+        met += 1;
+    }
+    assert!(!over.next_over(&mut item).unwrap());
+    assert_eq!(met, 16);
 }
 
 #[test]
