@@ -18,6 +18,7 @@ mod words;
 pub use snippet::Snippet;
 use words::Term;
 
+use super::fields::end_of_string;
 use super::{FieldError, Json};
 
 /// The longest query, in bytes: what is longer was pasted by mistake.
@@ -78,11 +79,12 @@ impl Query {
         self.wanted.iter().any(|term| term.may_be_in(payload))
     }
 
-    /// How often a payload holds each of what is wanted, in the order of the query, and whether it is found.
-    pub fn count(&self, payload: &Json) -> Counts {
+    /// How often a payload, the text of a compact JSON object, holds each of what is wanted, in the order of the query, and whether it
+    /// is found. Nothing is parsed but strings with escapes.
+    pub fn count(&self, payload: &str) -> Counts {
         let mut counts = Counts { each: vec![0; self.wanted.len()], found: false };
         let mut refused = false;
-        each_string(payload, &mut |text| {
+        strings(payload, &mut |text| {
             for (term, count) in self.wanted.iter().zip(&mut counts.each) {
                 *count += term.count(text);
             }
@@ -121,6 +123,25 @@ fn each_string<'a>(value: &'a Json, see: &mut impl FnMut(&'a str)) {
         Json::Array(items) => items.iter().for_each(|item| each_string(item, see)),
         Json::Object(fields) => fields.values().for_each(|value| each_string(value, see)),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+/// Calls `see` with every string of a compact object that is a value, in order.
+fn strings(payload: &str, see: &mut impl FnMut(&str)) {
+    let mut at = 0;
+    while let Some(quote) = payload.get(at..).and_then(|rest| memchr::memchr(b'"', rest.as_bytes())) {
+        let begin = at + quote + 1;
+        let Some(end) = end_of_string(payload.as_bytes(), begin) else { return };
+        at = end + 1;
+        if payload.as_bytes().get(at) == Some(&b':') {
+            continue; // The name of a field.
+        }
+        let text = &payload[begin..end];
+        if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+            see(text);
+        } else if let Ok(text) = serde_json::from_str::<String>(&payload[begin - 1..=end]) {
+            see(&text);
+        }
     }
 }
 

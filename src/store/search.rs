@@ -105,9 +105,10 @@ fn run(log: &Arc<dyn Log>, search: &Search) -> Result<Found> {
     let mut reader: Option<Box<dyn LogReader>> = None;
     for seq in looked.candidates.seqs() {
         let reader = reader.get_or_insert_with(|| log.read(seq));
-        if let Some(event) = event_at(&mut **reader, seq)? {
-            let counts = search.query.count(&event.event.payload.to_json());
-            best.offer(scorer.score(&counts.each, event.event.payload.as_str().len()), seq);
+        if let Some(score) =
+            at(&mut **reader, seq, |payload| scorer.score(&search.query.count(payload).each, payload.len()))?
+        {
+            best.offer(score, seq);
         }
     }
     let mut found = looked.found;
@@ -170,23 +171,29 @@ impl Looked {
                 self.count(event.payload.len());
                 return;
             }
+            if let Ok(payload) = event.payload_text() {
+                self.payload(&search.query, seq, payload);
+                return;
+            }
         }
         match Item::decode(seq, recorded, bytes) {
-            Item::Event(stored) if search.filter.matches(&stored) => self.event(&search.query, &stored),
+            Item::Event(stored) if search.filter.matches(&stored) => {
+                self.payload(&search.query, seq, stored.event.payload.as_str());
+            }
             Item::Event(_) | Item::Gap(_) => {}
             Item::Undecodable(_) => self.found.undecodable.push(seq),
         }
     }
 
-    fn event(&mut self, query: &Query, stored: &StoredEvent) {
-        self.count(stored.event.payload.as_str().len());
-        let counts = query.count(&stored.event.payload.to_json());
+    fn payload(&mut self, query: &Query, seq: Seq, payload: &str) {
+        self.count(payload.len());
+        let counts = query.count(payload);
         for (holding, count) in self.holding.iter_mut().zip(&counts.each) {
             *holding += u64::from(*count > 0);
         }
         if counts.found {
             self.found.matched += 1;
-            self.candidates.insert(stored.seq);
+            self.candidates.insert(seq);
         }
     }
 
@@ -196,17 +203,19 @@ impl Looked {
     }
 }
 
-/// The event at `seq`, by a reader that stands before it or anywhere.
-fn event_at(reader: &mut dyn LogReader, seq: Seq) -> Result<Option<StoredEvent>> {
+/// What `look` makes of the payload of the event at `seq`, by a reader that stands before it or anywhere.
+fn at<T>(reader: &mut dyn LogReader, seq: Seq, look: impl Fn(&str) -> T) -> Result<Option<T>> {
     let position = reader.position();
     if position > seq || seq.get() - position.get() > READ_OVER_MAX {
         reader.seek(seq);
     }
     while reader.position() <= seq {
         match reader.next()? {
-            Some(LogItem::Record { seq: found, recorded, payload }) if found == seq => {
-                let Item::Event(event) = Item::decode(found, recorded, payload) else { return Ok(None) };
-                return Ok(Some(event));
+            // It was found to be an event, and its payload text, when it was read first.
+            Some(LogItem::Record { seq: found, payload, .. }) if found == seq => {
+                let event = EventRef::decode(payload).ok();
+                let text = event.and_then(|event| std::str::from_utf8(event.payload).ok());
+                return Ok(text.map(look));
             }
             Some(_) => {}
             None => return Ok(None),

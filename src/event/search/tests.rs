@@ -11,7 +11,7 @@ fn query(text: &str) -> Query {
 
 fn finds(text: &str, payload: &Json) -> bool {
     let query = query(text);
-    let found = query.count(payload).found;
+    let found = query.count(&payload.to_string()).found;
     assert!(query.may_be_in(payload.to_string().as_bytes()) || !found, "the quick look refuses a hit");
     found
 }
@@ -57,7 +57,7 @@ fn any_punctuation_is_legal_and_finds_nothing_alone() {
     for text in ["!!!", "\"", "()[]{}*?\\", "OR:^~", "- -", "\"\" \"", "' OR 1=1 --", "日本\"-"] {
         let query = query(text);
         assert_eq!(query.is_empty(), !text.contains(char::is_alphanumeric), "{text}");
-        assert!(!query.count(&json!("nothing of it")).found);
+        assert!(!query.count("\"nothing of it\"").found);
     }
 }
 
@@ -144,7 +144,7 @@ proptest! {
     fn no_query_and_no_text_is_too_strange(text in ".{0,80}", payload in ".{0,80}") {
         if let Ok(query) = Query::parse("q", &text) {
             let payload = json!([payload]);
-            let counts = query.count(&payload);
+            let counts = query.count(&payload.to_string());
             let snippet = query.snippet(&payload);
             prop_assert_eq!(snippet.marks.is_empty(), counts.each.iter().all(|n| *n == 0));
         }
