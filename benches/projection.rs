@@ -4,7 +4,7 @@
 //! events, or as many as `MNEMOSYNE_BENCH_EVENTS` says, in three rounds, or
 //! `MNEMOSYNE_BENCH_ROUNDS`; with 0 only the states at random seqs are timed. Then, in one run, in turn and as medians: the limits; decoding; each projection
 //! folded from the first event on; all of them in one pass; the state at random seqs from the snapshots that such a pass leaves; and ranked
-//! search beside a plain scan of the same records.
+//! search beside a plain scan of the same records. `MNEMOSYNE_BENCH_SIZE` chooses one of the two journals, `256 B` or `real`.
 #![allow(unreachable_pub, reason = "a bench is a program, and it reports")]
 
 #[path = "support/traffic.rs"]
@@ -13,6 +13,7 @@ mod traffic;
 use std::hint::black_box;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ const EVENTS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
 const LOOKS: usize = 100;
 const BLOCK: usize = 1 << 20;
+const SIZE: &str = "MNEMOSYNE_BENCH_SIZE";
 
 type Fault = Box<dyn std::error::Error>;
 
@@ -41,16 +43,22 @@ fn main() -> Result<(), Fault> {
     let rounds = std::env::var("MNEMOSYNE_BENCH_ROUNDS").ok().map(|text| text.parse()).transpose()?;
     let (events, rounds, looks) =
         if full { (asked.unwrap_or(EVENTS), rounds.unwrap_or(ROUNDS), LOOKS) } else { (3_000, 1, 3) };
-    let only = std::env::var("MNEMOSYNE_BENCH_SIZE").ok();
-    let mut out = std::io::stdout().lock();
-    for (name, size) in [("256 B", Size::Even(256)), ("real", Size::Real)] {
-        if only.as_deref().is_none_or(|only| only == name) {
-            let home = tempfile::tempdir()?;
-            let bench = Bench::new(home.path(), events, size)?;
-            bench.run(name, rounds, looks, &mut out)?;
+    let sizes = [("256 B", Size::Even(256)), ("real", Size::Real)];
+    let Ok(only) = std::env::var(SIZE) else {
+        // A process for each: memory that one journal took and gave back would hide what the next one takes.
+        for (name, _) in sizes {
+            let mut again = Command::new(std::env::current_exe()?);
+            let status = again.args(std::env::args_os().skip(1)).env(SIZE, name).status()?;
+            if !status.success() {
+                return Err(format!("the bench of {name} ended with {status}").into());
+            }
         }
-    }
-    Ok(())
+        return Ok(());
+    };
+    let found = sizes.into_iter().find(|(name, _)| *name == only);
+    let (name, size) = found.ok_or_else(|| format!("{SIZE} is `256 B` or `real`"))?;
+    let home = tempfile::tempdir()?;
+    Bench::new(home.path(), events, size)?.run(name, rounds, looks, &mut std::io::stdout().lock())
 }
 
 struct Bench {
@@ -75,11 +83,10 @@ impl Bench {
     fn run(&self, name: &str, rounds: usize, looks: usize, out: &mut impl Write) -> Result<(), Fault> {
         let mean = self.bytes / self.events;
         writeln!(out, "{} events of {name}, {mean} bytes each", self.events)?;
-        if rounds > 0 {
-            self.folds(rounds, out)?;
-        }
+        // First, while nothing was given back that would hide what the states take.
         self.looks(looks, out)?;
         if rounds > 0 {
+            self.folds(rounds, out)?;
             self.searches(rounds, out)?;
         }
         writeln!(out)?;
