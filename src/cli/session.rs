@@ -85,7 +85,7 @@ fn print(
         context.out.line(&fact("failure", &style.paint(Role::Bad, &text), style))?;
     }
     for agent in &detail.agents {
-        context.out.line(&fact("subagent", &agent_words(agent), style))?;
+        context.out.line(&fact("subagent", &agent_words(agent, &detail.viewer), style))?;
     }
     let mut day = String::new();
     for item in &timeline.items {
@@ -233,7 +233,7 @@ fn tokens_words(session: &SessionView) -> String {
     )
 }
 
-pub(super) fn agent_words(agent: &AgentView) -> String {
+pub(super) fn agent_words(agent: &AgentView, viewer: &Viewer) -> String {
     let kind = agent.agent_type.as_deref().unwrap_or("of unknown type");
     let name = format!("{} ({})", display::fit(&agent.agent_id, 40), display::fit(kind, 40));
     let failed = (agent.tools_failed > 0).then(|| format!("{} failed", display::count(agent.tools_failed)));
@@ -241,7 +241,9 @@ pub(super) fn agent_words(agent: &AgentView) -> String {
     let inferred = if agent.parent_origin == Some(Known::Inferred) { ", as it seems" } else { "" };
     let parent =
         agent.parent.as_ref().map(|parent| format!("made by {}{inferred}", display::fit(parent, 40)));
-    let running = agent.open.then(|| "running".to_owned());
+    let dead = viewer.presumes_agent(&agent.agent_id);
+    let running =
+        agent.open.then(|| if dead { "presumed dead with its session" } else { "running" }.to_owned());
     let calls = Some(display::counted(agent.tool_calls, "call"));
     let words: Vec<_> = [calls, failed, tokens, parent, running].into_iter().flatten().collect();
     format!("{name}: {}", words.join(", "))

@@ -10,7 +10,7 @@ use crate::projection::sessions::files::Lines;
 use crate::projection::sessions::timeline::{Builder, CallItem, Item, Patch, Timeline};
 use crate::projection::sessions::turns::{ContextSeries, Turn};
 use crate::projection::sessions::view::{AgentView, FailureView, FileView, SessionDetail};
-use crate::projection::sessions::viewer::Cost;
+use crate::projection::sessions::viewer::{Cost, Viewer};
 
 /// Which parts to show; without any, `session` shows the timeline.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -90,7 +90,7 @@ pub(super) fn print(
         section(&mut lines, "failures", detail.failures.iter().map(|failure| failure_line(failure, style)));
     }
     if parts.tree {
-        section(&mut lines, "subagents", tree(&detail.agents));
+        section(&mut lines, "subagents", tree(&detail.agents, &detail.viewer));
     }
     if parts.tokens {
         section(&mut lines, "tokens", token_lines(detail, style));
@@ -236,17 +236,18 @@ fn failure_line(failure: &FailureView, style: Style) -> String {
 }
 
 /// Subagents, each under its parent.
-fn tree(agents: &[AgentView]) -> Vec<String> {
+fn tree(agents: &[AgentView], viewer: &Viewer) -> Vec<String> {
     fn under(
         parent: Option<&str>,
         depth: usize,
         children: &mut BTreeMap<Option<String>, Vec<&AgentView>>,
+        viewer: &Viewer,
         lines: &mut Vec<String>,
     ) {
         // Taken out: whoever names itself or its child as its parent is printed once.
         for agent in children.remove(&parent.map(str::to_owned)).unwrap_or_default() {
-            lines.push(format!("{}{}", "  ".repeat(depth.min(16)), agent_words(agent)));
-            under(Some(&agent.agent_id), depth + 1, children, lines);
+            lines.push(format!("{}{}", "  ".repeat(depth.min(16)), agent_words(agent, viewer)));
+            under(Some(&agent.agent_id), depth + 1, children, viewer, lines);
         }
     }
     let mut children: BTreeMap<Option<String>, Vec<&AgentView>> = BTreeMap::new();
@@ -254,10 +255,10 @@ fn tree(agents: &[AgentView]) -> Vec<String> {
         children.entry(agent.parent.clone()).or_default().push(agent);
     }
     let mut lines = Vec::new();
-    under(None, 0, &mut children, &mut lines);
+    under(None, 0, &mut children, viewer, &mut lines);
     // Those whose parent is not kept.
     while let Some(parent) = children.keys().next().cloned() {
-        under(parent.as_deref(), 0, &mut children, &mut lines);
+        under(parent.as_deref(), 0, &mut children, viewer, &mut lines);
     }
     lines
 }

@@ -57,7 +57,7 @@ fn agents_and_runs_are_shown_to_people_as_such() {
     server.stop();
     let agents = world.ok(["state", "agents"]).stdout;
     assert!(agents.contains("session  \"s-1\"") || agents.contains("session  s-1"), "{agents}");
-    assert!(agents.contains("presumed_dead  false") && !agents.contains("by_sign"), "{agents}");
+    assert!(agents.contains("presumed_dead  false") && !agents.contains("ends_kept"), "{agents}");
     assert!(
         agents.lines().any(|line| line.trim_start().starts_with("last  ") && line.contains(", seq 1")),
         "{agents}"
@@ -66,7 +66,36 @@ fn agents_and_runs_are_shown_to_people_as_such() {
     assert!(runs.contains("the work") && runs.contains("max_concurrent  2"), "{runs}");
     assert!(!runs.contains("by_start"), "{runs}");
     // As JSON it stays the state.
-    assert!(world.ok(["state", "agents", "--json"]).json()["state"]["by_sign"].is_array());
+    assert!(world.ok(["state", "agents", "--json"]).json()["state"]["ends"].is_object());
+}
+
+/// For people `state health` and `state commands` are figures in words, the latest hours and days, not histograms and registers.
+#[test]
+fn health_and_commands_are_shown_to_people_as_figures() {
+    let world = world(1);
+    let server = world.server();
+    let run = "0190a5c2-7d1e-7000-8000-0000000000cc";
+    let body = json!([
+        {"kind": "tool_call_failed", "session": "s-1", "payload":
+            {"tool": "Bash", "tool_use_id": "t1", "error": "Exit code 1", "interrupted": false}},
+        {"kind": "cli_command_started", "correlation": run, "payload": {"command": "deploy", "args": []}},
+        {"kind": "cli_command_completed", "correlation": run,
+            "payload": {"command": "deploy", "duration_ms": 1_200, "result_summary": ""}},
+    ]);
+    let answer = server.post("/events/emit", &body.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    server.stop();
+    let health = world.ok(["state", "health"]).stdout;
+    assert!(health.contains("tool_calls  1 ended, 1 failed (100.00 %)"), "{health}");
+    assert!(health.contains("hours") && health.contains("starts  1"), "{health}");
+    assert!(!health.contains("older_until") && !health.contains("ended 1, failed 1"), "{health}");
+    let commands = world.ok(["state", "commands"]).stdout;
+    assert!(commands.contains("deploy") && commands.contains("failure_rate_bp  0"), "{commands}");
+    assert!(commands.contains("runs 1, failed 0, sessions "), "{commands}");
+    assert!(!commands.contains("by_correlation") && !commands.contains("buckets"), "{commands}");
+    // As JSON they stay the states.
+    assert!(world.ok(["state", "health", "--json"]).json()["state"]["hours"].is_object());
+    assert!(world.ok(["state", "commands", "--json"]).json()["state"]["spans"].is_object());
 }
 
 /// One flipped bit on the disk costs one event, and every state says so from there on: from the command line, over HTTP, at a seq

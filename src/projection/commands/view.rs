@@ -1,9 +1,12 @@
 //! What people and programs read of the figures. One form for `stats`, `GET /stats` and the page.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::figures::{CommandFigures, CommandTable, Seqs, SessionFigures};
-use crate::event::Seq;
+use crate::event::{Json, Seq};
+use crate::projection::Fold;
+use crate::projection::calendar::Merge as _;
 use crate::projection::histogram::{DurationSummary, basis_points};
 
 /// From which event to which something was counted, in JSON: null where nothing was.
@@ -135,4 +138,36 @@ impl SessionsView {
             seqs: figures.seqs.into(),
         }
     }
+}
+
+/// Days that people are shown, the latest ones.
+const DAYS_SHOWN: usize = 14;
+
+/// The view for people: each command and the sessions over all time, and the latest days in a line each.
+pub(super) fn shown(fold: &Fold<super::CommandsProjection>) -> serde_json::Result<Json> {
+    let state = fold.state();
+    let named = commands(&state.commands).into_iter().map(|row| {
+        let mut fields = serde_json::to_value(&row)?;
+        if let Json::Object(fields) = &mut fields {
+            fields.retain(|name, value| name != "command" && !value.is_null());
+        }
+        Ok((row.command, fields))
+    });
+    let days: Vec<_> = state.days.kept.iter().filter(|(_, day)| !day.is_empty()).collect();
+    let earlier = days.len().saturating_sub(DAYS_SHOWN);
+    let days = days[earlier..].iter().map(|(day, figures)| {
+        let sum = |of: fn(&CommandFigures) -> u64| figures.commands.0.values().map(of).sum::<u64>();
+        let (runs, failed) = (sum(|it| it.runs), sum(|it| it.failed + it.failed_inferred));
+        (day.to_string(), json!({"runs": runs, "failed": failed, "sessions": figures.sessions.sessions}))
+    });
+    let days: serde_json::Map<_, _> = days.collect();
+    let mut shown = json!({
+        "commands": named.collect::<serde_json::Result<serde_json::Map<_, _>>>()?,
+        "sessions": SessionsView::of(&state.sessions),
+        "days": days,
+    });
+    if earlier > 0 {
+        shown["days_before_these"] = earlier.into();
+    }
+    Ok(shown)
 }

@@ -22,8 +22,8 @@ use self::rates::Rates;
 use super::calendar::{Period as _, Periods, UtcHour};
 use super::mark::{keep_earlier, keep_later};
 use super::sessions::text::{clip, id_key};
-use super::{Latest, Mark, Projection};
-use crate::event::{Category, Event, Kind, StoredEvent, payload};
+use super::{Fold, Latest, Mark, Projection};
+use crate::event::{Category, Event, Json, Kind, StoredEvent, Timestamp, payload};
 
 /// Results of `doctor` kept for the trend.
 pub const RESULTS_KEPT_MAX: usize = 64;
@@ -160,6 +160,10 @@ impl Projection for HealthProjection {
     const NAME: &'static str = "health";
     const SCHEMA: u32 = 1;
     type State = Health;
+
+    fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
+        Some(view::shown(fold))
+    }
 
     fn wants(kind: Option<Kind>) -> bool {
         kind.is_some_and(|kind| {

@@ -1,10 +1,11 @@
 //! What people and programs read of the health projection.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::rates::{Rate, Rates};
 use super::{Check, CheckResult, Health, ServerRun};
-use crate::event::{Seq, Timestamp};
+use crate::event::{Json, Seq, Timestamp};
 use crate::projection::calendar::UtcHour;
 use crate::projection::sessions::view::At;
 use crate::projection::{Fold, Latest};
@@ -226,6 +227,48 @@ pub fn health(fold: &Fold<super::HealthProjection>) -> HealthView {
         inbox_backlog_max: state.inbox.backlog_max,
         servers: servers(state),
     }
+}
+
+/// Hours that people are shown, the latest ones.
+const HOURS_SHOWN: usize = 24;
+
+/// The view for people: rates in words, the latest hours in which anything ended, and nothing of what never was.
+pub(super) fn shown(fold: &Fold<super::HealthProjection>) -> serde_json::Result<Json> {
+    let view = health(fold);
+    let hours: Vec<_> = view.hours.iter().filter(|hour| rates_shown(hour.rates) != json!({})).collect();
+    let earlier = hours.len().saturating_sub(HOURS_SHOWN);
+    let hours = hours[earlier..].iter().map(|hour| {
+        let name = hour.hour.map_or_else(|| "before".to_owned(), |hour| hour.to_string());
+        (name, rates_shown(hour.rates))
+    });
+    let mut shown = json!({
+        "doctor": view.doctor,
+        "rates": rates_shown(view.rates),
+        "hours": hours.collect::<serde_json::Map<_, _>>(),
+        "hours_before_these": earlier,
+        "store": view.store,
+        "seqs_damaged": view.seqs_damaged,
+        "inbox_last": view.inbox_last,
+        "inbox_backlog_max": view.inbox_backlog_max,
+        "servers": view.servers,
+    });
+    if let Json::Object(fields) = &mut shown {
+        fields.retain(|name, value| !value.is_null() && (name != "hours_before_these" || earlier > 0));
+    }
+    Ok(shown)
+}
+
+/// Each rate with something in it, in words.
+fn rates_shown(rates: RatesView) -> Json {
+    let RatesView { tool_calls, turns, commands, webhooks } = rates;
+    let named =
+        [("tool_calls", tool_calls), ("turns", turns), ("commands", commands), ("webhooks", webhooks)];
+    let words = named.into_iter().filter_map(|(name, rate)| {
+        let bp = rate.failed_bp?;
+        let words = format!("{} ended, {} failed ({}.{:02} %)", rate.ended, rate.failed, bp / 100, bp % 100);
+        Some((name.to_owned(), Json::from(words)))
+    });
+    Json::Object(words.collect())
 }
 
 fn doctor(state: &Health) -> Option<DoctorView> {

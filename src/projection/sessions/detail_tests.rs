@@ -60,7 +60,7 @@ fn timeline(events: &[StoredEvent], id: &str, session: &Session) -> Timeline {
 pub(super) fn timeline_agrees(events: &[StoredEvent]) {
     let mut fold = crate::projection::Fold::<SessionsProjection>::default();
     events.iter().for_each(|event| fold.apply(event));
-    for (id, session) in &fold.state().sessions {
+    for (id, session) in &fold.state().recent {
         let detail = view::detail(id, session, fold.seq(), &looking(Timestamp::EPOCH));
         let timeline = timeline(events, id, session);
         assert_eq!(timeline.files, detail.files);
@@ -379,7 +379,7 @@ fn a_session_of_a_hundred_thousand_events_has_a_bounded_state_and_exact_counts()
     }
     assert!(stream.events.len() > 100_000);
     let fold = stream.fold();
-    let session = &fold.state().sessions["s"];
+    let session = &fold.state().recent["s"];
     let bytes = postcard::to_stdvec(session).unwrap().len();
     assert!(bytes < 256 * 1024, "{bytes} bytes of state");
     let turns = u64::from(TURNS);
@@ -392,4 +392,24 @@ fn a_session_of_a_hundred_thousand_events_has_a_bounded_state_and_exact_counts()
     let failures: u64 = session.failures.values().map(|failure| failure.count).sum();
     assert_eq!(failures + session.failures_other, turns);
     assert_eq!(session.tokens.output, 3 * turns);
+}
+
+/// A subagent that nobody saw stop does not run on in a session that is presumed dead; while the session may live, it may.
+#[test]
+fn an_open_subagent_is_presumed_dead_with_its_session_and_not_before() {
+    let mut stream = Stream::default();
+    stream.main(0, prompt("p"));
+    stream.push(1, "s", Some("stopped"), subagent("stopped", true));
+    stream.push(2, "s", Some("stopped"), subagent("stopped", false));
+    stream.push(3, "s", Some("open"), subagent("open", true));
+    let detail = |micros: i64| {
+        let looking = looking(Timestamp::from_micros(micros));
+        view::detail("s", &stream.session(), Seq::new(4), &looking)
+    };
+    let (soon, late) = (detail(4_000), detail(i64::MAX));
+    assert!(!soon.viewer.presumes_agent("open") && soon.viewer.agents_presumed_dead.is_empty());
+    assert_eq!(late.viewer.agents_presumed_dead, ["open"]);
+    assert_eq!(late.agents, soon.agents, "what the events say stays");
+    let text = serde_json::to_value(&late.viewer).unwrap();
+    assert_eq!(serde_json::from_value::<Viewer>(text).unwrap(), late.viewer);
 }

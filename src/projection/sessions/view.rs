@@ -468,20 +468,21 @@ pub fn detail(id: &str, session: &Session, seq: Seq, looking: &Looking<'_>) -> S
             example: None,
         });
     }
+    let agents: Vec<_> = agents
+        .into_iter()
+        .map(|(id, agent)| AgentView::of(id, agent, session, makers.remove(id.as_str())))
+        .collect();
     SessionDetail {
         version: VERSION,
         seq,
-        agents: agents
-            .into_iter()
-            .map(|(id, agent)| AgentView::of(id, agent, session, makers.remove(id.as_str())))
-            .collect(),
+        viewer: Viewer::of_one(looking, &view, session, &agents),
+        agents,
         failures,
         calls: calls.into_iter().map(|(id, call)| CallView::of(id, call)).collect(),
         calls_kept_max: CALLS_KEPT_MAX as u64,
         files: files_of(&session.files),
         files_lost: session.files.lost,
         files_kept_max: FILES_KEPT_MAX as u64,
-        viewer: Viewer::of(looking, [(&view, session)]),
         session: view,
     }
 }

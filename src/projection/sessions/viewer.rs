@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::state::{ModelUsage, Phase, Session};
-use super::view::SessionView;
+use super::view::{AgentView, SessionView};
 use crate::clock::ProcessStamp;
 use crate::config::prices::{Price, Prices};
 use crate::event::Timestamp;
@@ -68,6 +68,9 @@ pub struct Viewer {
     pub presumed_dead: Vec<String>,
     /// Of these, the ones whose agent's process is gone; the others have been silent for long.
     pub process_gone: Vec<String>,
+    /// Subagents of a session shown by itself that have not stopped, and cannot run any more if it is dead: inferred as that is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents_presumed_dead: Vec<String>,
     /// What the shown sessions cost, where the user has configured prices.
     pub costs: Vec<Cost>,
 }
@@ -81,6 +84,7 @@ impl Viewer {
             now: looking.now,
             presumed_dead: Vec::new(),
             process_gone: Vec::new(),
+            agents_presumed_dead: Vec::new(),
             costs: Vec::new(),
         };
         for (view, session) in shown {
@@ -92,6 +96,26 @@ impl Viewer {
             viewer.costs.extend(Cost::of(&view.id, session, looking.prices));
         }
         viewer
+    }
+
+    /// The same of one session and its subagents.
+    pub(super) fn of_one(
+        looking: &Looking<'_>,
+        view: &SessionView,
+        session: &Session,
+        agents: &[AgentView],
+    ) -> Viewer {
+        let mut viewer = Viewer::of(looking, [(view, session)]);
+        if viewer.presumes(&view.id).is_some() {
+            let open = agents.iter().filter(|agent| agent.open);
+            viewer.agents_presumed_dead.extend(open.map(|agent| agent.agent_id.clone()));
+        }
+        viewer
+    }
+
+    /// Whether a subagent of the shown session is presumed dead with it.
+    pub fn presumes_agent(&self, id: &str) -> bool {
+        self.agents_presumed_dead.iter().any(|dead| dead == id)
     }
 
     /// Why a shown session is presumed dead, if it is.
