@@ -46,7 +46,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if context.out.is_json() {
         context.out.json(&list)?;
     } else {
-        print(context, &list, &folded.fold.state().sessions.keys().cloned().collect())?;
+        print(context, &list, &folded.fold.state().all().map(|(id, _)| id.into_owned()).collect())?;
     }
     Ok(outcome(context, &folded.progress, display::counted(list.total, "session")))
 }

@@ -57,6 +57,7 @@ pub mod why;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::event::{Json, Kind, StoredEvent, Timestamp};
+use snapshot::Part;
 
 pub use any::{AnyFold, Definition, StateView};
 pub use fold::{Fold, StateHash};
@@ -109,6 +110,18 @@ pub trait Projection: 'static {
     /// Whether an event can change the state at all, told from its envelope. A search over states passes over those that cannot.
     fn concerns(event: &StoredEvent) -> bool {
         Self::wants(event.event.kind.known())
+    }
+
+    /// The parts of a state that never change once they are made, in an order that [`Projection::fill_parts`] keeps to.
+    fn parts(state: &Self::State) -> Vec<Part> {
+        let _ = state;
+        Vec::new()
+    }
+
+    /// Gives each part of a state that was read its bytes, by `fill`; false where one cannot be had, or they make no state.
+    fn fill_parts(state: &mut Self::State, fill: &mut dyn FnMut(&mut Part) -> bool) -> bool {
+        let _ = (state, fill);
+        true
     }
 
     /// Carries the state of an older schema over, from its postcard bytes. Asked only for a base: a snapshot of an older schema

@@ -214,10 +214,15 @@ fn advance<P: Projection>(
 ) -> Result<()> {
     let from = fold.seq().next();
     let mut replay = source.replay(from).through(reach).of_kinds(P::wants);
-    while fold.seq() < reach
-        && let Some(item) = replay.next()?
-    {
+    let mut item = Item::blank();
+    while fold.seq() < reach && replay.next_over(&mut item)? {
         progress.count(&item);
+        // What was passed over before it is not missing.
+        match &item {
+            Item::Gap(gap) => fold.pass(gap.from.prev()),
+            Item::Undecodable(record) => fold.pass(record.seq.prev()),
+            Item::Event(_) => {}
+        }
         fold.take(&item);
     }
     progress.events += replay.passed();
@@ -324,8 +329,8 @@ impl<P: Projection> Runner<P> {
     /// When the journal cannot be read. What was taken in stands; a later call goes on from there.
     pub fn catch_up(&self, source: &(impl Source + ?Sized)) -> Result<Progress> {
         let mut replay = source.replay(self.seq().next());
-        let mut progress = Progress::default();
-        while let Some(batch) = next_batch(&mut replay, &mut progress)? {
+        let (mut progress, mut batch) = (Progress::default(), Vec::new());
+        while next_batch(&mut replay, &mut progress, &mut batch)? {
             self.take_in(&batch);
         }
         Ok(progress)
@@ -414,23 +419,33 @@ impl<P: Projection> Runner<P> {
         if events == 0 {
             return Ok(None);
         }
-        let bytes = self.read(|fold| snapshot::encode(fold, files.journal()))?;
+        let (bytes, parts) = self.read(|fold| snapshot::encode_apart(fold, files.journal()))?;
         self.saved_bytes.store(bytes.len() as u64, Ordering::Relaxed);
+        files.save_parts::<P>(&parts)?;
         files.save::<P>(&bytes)?;
         Ok(Some(Taken { events, duration: started.elapsed() }))
     }
 }
 
-/// The next events of a replay, at most [`BATCH_EVENTS_MAX`]; none at its end.
-pub(super) fn next_batch(replay: &mut Replay, progress: &mut Progress) -> Result<Option<Vec<Item>>> {
-    let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
-    while batch.len() < BATCH_EVENTS_MAX
-        && let Some(item) = replay.next()?
-    {
-        progress.count(&item);
-        batch.push(item);
+/// The next events of a replay, at most [`BATCH_EVENTS_MAX`], in the memory of those before; false at its end.
+pub(super) fn next_batch(
+    replay: &mut Replay,
+    progress: &mut Progress,
+    batch: &mut Vec<Item>,
+) -> Result<bool> {
+    let mut length = 0;
+    while length < BATCH_EVENTS_MAX {
+        if length == batch.len() {
+            batch.push(Item::blank());
+        }
+        if !replay.next_over(&mut batch[length])? {
+            break;
+        }
+        progress.count(&batch[length]);
+        length += 1;
     }
-    Ok((!batch.is_empty()).then_some(batch))
+    batch.truncate(length);
+    Ok(length > 0)
 }
 
 /// Whether an event counts toward the next snapshot.

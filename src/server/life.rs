@@ -129,8 +129,8 @@ impl<'a> Watch<'a> {
         let (now, host) = (app.settings.clock.now(), &app.settings.source.host);
         app.projections.sessions.read(|fold| {
             let mut open = Open::default();
-            for (id, session) in &fold.state().sessions {
-                open.take(id, session, host, now, |process| {
+            for (id, session) in fold.state().open() {
+                open.take(&id, &session, host, now, |process| {
                     waited_for.contains_key(&process) || process.is_alive()
                 });
             }

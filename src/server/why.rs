@@ -35,7 +35,7 @@ pub(super) async fn answer(app: &Arc<App>, seq: Seq, depth: u32) -> Result<Respo
     let explained = blocking(move || {
         let extent = |id: &str| {
             reading.projections.sessions.read(|fold| {
-                let session = fold.state().sessions.get(id).filter(|session| !session.returned)?;
+                let session = fold.state().get(id).filter(|session| !session.returned)?;
                 Some(Extent { first: Seq::new(session.seq_first), last: Seq::new(session.seq_last) })
             })
         };

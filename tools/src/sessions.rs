@@ -42,23 +42,23 @@ pub(crate) fn run(args: &SessionsArgs, out: &mut Out) -> Result<(), Failure> {
         }
         Ok(Flow::On)
     })?;
-    let mut sessions: Vec<_> = fold.state().sessions.iter().collect();
+    let mut sessions: Vec<_> = fold.state().all().collect();
     sessions.sort_by_key(|(_, session)| Reverse(session.last));
     let sessions: Vec<SessionView> =
-        sessions.into_iter().map(|(id, session)| SessionView::of(id, session)).collect();
+        sessions.into_iter().map(|(id, session)| SessionView::of(&id, &session)).collect();
     if out.is_json() {
         return out.json(&json!({
             "version": 1,
             "seq": fold.seq(),
             "missing": fold.missing(),
-            "departed": fold.state().departed.len(),
+            "departed": fold.state().departed(),
             "sessions": sessions,
         }));
     }
     if fold.missing() > 0 {
         out.note(&format!("{} cannot be read and do not count here", text::counted(fold.missing(), "event")));
     }
-    let departed = fold.state().departed.len() as u64;
+    let departed = fold.state().departed();
     if departed > 0 {
         out.note(&format!(
             "{} more, seen long ago, are beyond what is kept",

@@ -309,5 +309,5 @@ fn sessions(look: &Look<'_>) -> Result<(BTreeSet<String>, bool), Error> {
         .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
     let (fold, _) = state_at::<SessionsProjection>(&view, files.as_ref(), Seq::MAX)?;
     let state = fold.state();
-    Ok((state.sessions.keys().cloned().collect(), !state.departed.is_empty()))
+    Ok((state.all().map(|(id, _)| id.into_owned()).collect(), state.departed() > 0))
 }

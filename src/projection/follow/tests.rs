@@ -50,7 +50,7 @@ async fn a_follower_serves_what_was_acknowledged_and_ends_with_the_store() {
     for n in 10..60 {
         let emitted = store.emit(vec![prompt(n)], Level::Disk, None).unwrap().await.unwrap();
         assert!(runner.reached(emitted.seqs[0], Duration::from_secs(20)).await, "event {n} was not folded");
-        let counted: u64 = runner.read(|fold| fold.state().sessions.values().map(|s| s.counts.prompts).sum());
+        let counted: u64 = runner.read(|fold| fold.state().all().map(|(_, s)| s.counts.prompts).sum());
         assert_eq!(counted, n + 1);
     }
     store.close().unwrap();

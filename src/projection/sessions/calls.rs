@@ -9,7 +9,7 @@ use super::state::{
     AGENTS_KEPT_MAX, Agent, CALLS_KEPT_ENDED_MAX, CALLS_KEPT_MAX, Call, FILES_KEPT_MAX, Failure,
     KEPT_WITHOUT_DETAIL_MAX, Outcome, Phase, SIGNATURES_KEPT_MAX, Session, WAITS_KEPT_MAX, Wait,
 };
-use super::text::{clip, fingerprint, id_key};
+use super::text::{bounded_id, clip, fingerprint, id_key};
 use super::times::Sums;
 use crate::projection::mark::keep_earlier;
 use crate::projection::{Latest, Mark};
@@ -182,6 +182,9 @@ impl Session {
     /// Joins requests to the calls that they were asked for. A request is answered once its call has ended: that the
     /// user said yes is told by nobody until then.
     fn answer_waits(&mut self) {
+        if self.waits.is_empty() {
+            return;
+        }
         let Session { calls, waits, .. } = self;
         let (mut before, mut after) = (Sums::default(), Sums::default());
         waits.retain(|wait| {
@@ -208,12 +211,13 @@ impl Session {
     }
 
     pub(super) fn agent(&mut self, id: &str, mark: Mark) -> &mut Agent {
-        let key = id_key(id);
-        if !self.agents.contains_key(&key) {
+        let id = bounded_id(id);
+        if !self.agents.contains_key(&*id) {
             self.counts.agents += 1;
             self.keep_agents(AGENTS_KEPT_MAX - 1);
+            self.agents.insert(id.clone().into_owned(), Agent::new(fingerprint(&id), mark));
         }
-        let agent = self.agents.entry(key).or_insert_with(|| Agent::new(mark));
+        let agent = self.agents.entry(id.into_owned()).or_insert_with(|| Agent::new(0, mark));
         agent.first = agent.first.min(mark);
         agent.last = agent.last.max(mark);
         agent
@@ -231,6 +235,10 @@ impl Session {
 
     /// Leaves little more than counts of a session that others have pushed out of the recent ones.
     pub(super) fn drop_detail(&mut self) {
+        if self.calls.values().any(Call::is_whole) {
+            self.conclude_makers();
+            self.calls.retain(|_, call| !call.is_whole());
+        }
         self.keep_calls(KEPT_WITHOUT_DETAIL_MAX);
         self.keep_waits(KEPT_WITHOUT_DETAIL_MAX);
         self.keep_agents(KEPT_WITHOUT_DETAIL_MAX);
@@ -238,6 +246,9 @@ impl Session {
     }
 
     fn bound_calls(&mut self) {
+        if self.calls.len() <= CALLS_KEPT_ENDED_MAX {
+            return;
+        }
         let kept = if self.phase() == Phase::Ended { CALLS_KEPT_ENDED_MAX } else { CALLS_KEPT_MAX };
         self.keep_calls(kept);
     }

@@ -9,9 +9,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::CallOutput;
+use super::output_of;
 use super::state::{Call, Outcome};
 use super::text::bounded;
 use crate::event::{Cut, Event};
@@ -39,14 +38,14 @@ impl Deed {
 }
 
 /// The file that the input of a file tool names.
-pub(in crate::projection) fn path_of_input(input: &RawValue) -> Option<String> {
+pub(in crate::projection) fn path_of_input(input: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Input {
         #[serde(alias = "notebook_path")]
         file_path: String,
     }
     // Inputs have no fixed shape: one without a path names no file.
-    let Input { file_path } = serde_json::from_str(input.get()).ok()?;
+    let Input { file_path } = serde_json::from_str(input).ok()?;
     Some(path_key(&file_path)).filter(|path| !path.is_empty())
 }
 
@@ -97,8 +96,7 @@ pub(super) struct Change {
 impl Change {
     /// Reads the answer of a call that wrote. An answer of another shape says nothing.
     pub(super) fn of(event: &Event) -> Change {
-        let output: Option<CallOutput<'_>> = event.payload.read().ok();
-        let answer: Option<Answer> = output.and_then(|output| serde_json::from_str(output.output.get()).ok());
+        let answer: Option<Answer> = output_of(event).and_then(|output| serde_json::from_str(output).ok());
         let Answer { path, patch, sort, content } = answer.unwrap_or_default();
         let created = sort.as_deref() == Some("create");
         let patch = patch.filter(|patch| is_whole(&event.cut, "structuredPatch") || patch.is_empty());

@@ -1,5 +1,7 @@
 //! The list of sessions, and finding one by the beginning of its id.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::SessionsProjection;
@@ -11,6 +13,9 @@ use crate::projection::Fold;
 
 /// Sessions in a list unless another number is asked for.
 pub const LIST_LIMIT_DEFAULT: u64 = 50;
+
+/// Of several sessions that begin alike so many are named.
+const AMBIGUOUS_TOLD_MAX: usize = 5;
 
 /// What to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,21 +114,13 @@ pub struct SessionList {
 /// The list, as it is looked at.
 pub fn list(fold: &Fold<SessionsProjection>, query: &ListQuery, looking: &Looking<'_>) -> SessionList {
     let state = fold.state();
-    let all = state.sessions.iter();
-    let mut found: Vec<_> = all.filter(|(id, session)| query.wants(id, session, looking)).collect();
+    let mut found: Vec<_> = state.all().filter(|(id, session)| query.wants(id, session, looking)).collect();
     found.sort_by_key(|(_, session)| std::cmp::Reverse(session.last));
     let total = found.len() as u64;
     found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     let sessions: Vec<_> = found.iter().map(|(id, session)| SessionView::of(id, session)).collect();
-    let viewer = Viewer::of(looking, sessions.iter().zip(found.into_iter().map(|(_, session)| session)));
-    SessionList {
-        version: VERSION,
-        seq: fold.seq(),
-        total,
-        departed: state.departed.len() as u64,
-        sessions,
-        viewer,
-    }
+    let viewer = Viewer::of(looking, sessions.iter().zip(found.iter().map(|(_, session)| &**session)));
+    SessionList { version: VERSION, seq: fold.seq(), total, departed: state.departed(), sessions, viewer }
 }
 
 /// Why an id or a prefix named no session.
@@ -136,21 +133,18 @@ pub enum Unresolved {
 }
 
 /// The session that `given` names: its whole id, or the beginning of it that no other id shares.
-pub fn resolve<'a>(state: &'a Sessions, given: &str) -> Result<(&'a str, &'a Session), Unresolved> {
-    if let Some((id, session)) = state.sessions.get_key_value(given) {
-        return Ok((id, session));
+pub fn resolve<'a>(state: &'a Sessions, given: &str) -> Result<(String, Cow<'a, Session>), Unresolved> {
+    if let Some(session) = state.get(given) {
+        return Ok((given.to_owned(), session));
     }
     if given.is_empty() {
         return Err(Unresolved::Unknown);
     }
-    let from = state.sessions.range::<str, _>((std::ops::Bound::Included(given), std::ops::Bound::Unbounded));
-    let mut matching = from.take_while(|(id, _)| id.starts_with(given));
-    match (matching.next(), matching.next()) {
-        (None, _) => Err(Unresolved::Unknown),
-        (Some((id, session)), None) => Ok((id, session)),
-        (Some((first, _)), Some((second, _))) => {
-            let rest = matching.take(3).map(|(id, _)| id.clone());
-            Err(Unresolved::Ambiguous([first.clone(), second.clone()].into_iter().chain(rest).collect()))
-        }
+    let mut matching: Vec<_> = state.all().filter(|(id, _)| id.starts_with(given)).collect();
+    matching.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if matching.len() > 1 {
+        let first = matching.into_iter().take(AMBIGUOUS_TOLD_MAX);
+        return Err(Unresolved::Ambiguous(first.map(|(id, _)| id.into_owned()).collect()));
     }
+    matching.pop().map(|(id, session)| (id.into_owned(), session)).ok_or(Unresolved::Unknown)
 }

@@ -37,10 +37,8 @@ pub enum InState {
 pub fn in_state(state: &Sessions, seq: Seq, given: &str) -> InState {
     match resolve(state, given) {
         Ok((_, session)) if session.returned => InState::AskJournal,
-        Ok((id, session)) => {
-            InState::Found(Box::new(Found { id: id.to_owned(), session: session.clone(), seq }))
-        }
-        Err(Unresolved::Unknown) if !state.departed.is_empty() => InState::AskJournal,
+        Ok((id, session)) => InState::Found(Box::new(Found { id, session: session.into_owned(), seq })),
+        Err(Unresolved::Unknown) if state.departed() > 0 => InState::AskJournal,
         Err(why) => InState::Unresolved(why),
     }
 }
@@ -61,7 +59,7 @@ pub fn in_journal(source: &impl Source, seq: Seq, given: &str) -> Result<Result<
             SessionsProjection::apply(&mut state, &stored);
         }
     }
-    Ok(resolve(&state, given).map(|(id, session)| Found { id: id.to_owned(), session: session.clone(), seq }))
+    Ok(resolve(&state, given).map(|(id, session)| Found { id, session: session.into_owned(), seq }))
 }
 
 /// What happened in a session that was found, read back from the journal by `builder`; and what could not be read.

@@ -24,12 +24,20 @@
 //! [`state`]: of calls the open and the latest are kept, fewer once a session has ended; what is older is read back
 //! from the journal ([`timeline`]). Whatever leaves early is counted (`tools_lost`,
 //! `waits_lost`, `subagents_lost`, `forgotten`, `departed`).
+//!
+//! **The state at any seq** is wanted at once, so little of it may have to be decoded. The sessions seen most recently are kept as they
+//! are; the others lie in an archive as bytes, in pages that are sealed when they are full (`archive`, `pages`). Snapshots
+//! name sealed pages by their hashes and share one copy of each.
 
+mod archive;
 mod calls;
+mod departed;
 pub mod files;
+mod known;
 mod list;
 pub mod look;
 pub mod makers;
+mod pages;
 pub mod state;
 pub(in crate::projection) mod text;
 pub mod timeline;
@@ -42,7 +50,7 @@ pub mod viewer;
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
 use serde_json::value::RawValue;
 
 use self::calls::{Ending, Told};
@@ -52,35 +60,44 @@ use self::state::{
     CALLS_KEPT_ENDED_MAX, End, Messages, Outcome, Phase, Process, SESSIONS_DETAILED_MAX, SESSIONS_KEPT_MAX,
     Session, Sessions, Wait,
 };
-use self::text::{clip, fingerprint, id_key, signature};
+use self::text::{clip, fingerprint, id_key, likeness, set_clipped, signature};
 use self::times::asks_user;
 use super::mark::{keep_earlier, keep_later};
+use super::snapshot::Part;
 use super::{Latest, Mark, Projection};
-use crate::event::{Category, Event, Json, Kind, StoredEvent, payload};
+use crate::event::{Category, Event, FieldText, Json, Kind, PayloadText, StoredEvent, payload};
 
 /// The projection's name and rules; its state is [`Sessions`].
 pub enum SessionsProjection {}
 
 impl Projection for SessionsProjection {
     const NAME: &'static str = "sessions";
-    const SCHEMA: u32 = 3;
+    const SCHEMA: u32 = 4;
     type State = Sessions;
 
     fn session_json(state: &Sessions, session: &str) -> serde_json::Result<Json> {
-        serde_json::to_value(state.sessions.get(session))
+        serde_json::to_value(state.get(session))
+    }
+
+    fn parts(state: &Sessions) -> Vec<Part> {
+        state.parts().cloned().collect()
+    }
+
+    fn fill_parts(state: &mut Sessions, fill: &mut dyn FnMut(&mut Part) -> bool) -> bool {
+        state.fill_parts(fill)
     }
 
     fn apply(state: &mut Sessions, stored: &StoredEvent) {
         let Some(id) = stored.event.session.as_deref() else { return };
         let mark = Mark::of(stored);
         state.touch(id, mark);
-        let Sessions { sessions, messages, unread, .. } = state;
-        let Some(session) = sessions.get_mut(id) else { return };
-        let now = Now { event: &stored.event, mark, session_id: id };
+        let Sessions { recent, messages, unread, .. } = state;
+        let Some(session) = recent.get_mut(id) else { return };
+        (session.events, session.seq_last) = (session.events + 1, mark.seq().get());
+        let now = Now { event: &stored.event, mark };
         if session.take(&now, messages).is_err() {
             *unread += 1;
         }
-        state.bound();
     }
 
     fn concerns(stored: &StoredEvent) -> bool {
@@ -98,7 +115,6 @@ pub(in crate::projection) fn is_of_agent(kind: Kind) -> bool {
 struct Now<'a> {
     event: &'a Event,
     mark: Mark,
-    session_id: &'a str,
 }
 
 impl Now<'_> {
@@ -111,14 +127,14 @@ impl Now<'_> {
     }
 
     /// A question to the user that stands as of this event.
-    fn wait(&self, tool: &str, tool_use_id: Option<&str>, input: &RawValue) -> Wait {
+    fn wait(&self, tool: &str, tool_use_id: Option<&str>, input: &str) -> Wait {
         Wait {
             asked: self.mark,
             tool: clip(tool),
             agent: self.agent().map(id_key),
             tool_use_id: tool_use_id.map(id_key),
             question: question_of(self.event, input),
-            input: fingerprint(input.get()),
+            input: likeness(input),
         }
     }
 
@@ -158,10 +174,54 @@ struct CallCompleted<'a> {
     duration_ms: Option<u64>,
 }
 
-#[derive(Deserialize)]
-struct CallOutput<'a> {
-    #[serde(borrow)]
-    output: &'a RawValue,
+impl<'a> CallCompleted<'a> {
+    fn of(payload: &'a PayloadText) -> Result<CallCompleted<'a>, serde_json::Error> {
+        let (mut tool, mut tool_use_id, mut duration_ms) = (None, None, None);
+        for (name, field) in payload.fields() {
+            match name {
+                "tool" => tool = Some(text(field)?),
+                "tool_use_id" => tool_use_id = Some(text(field)?),
+                "duration_ms" => duration_ms = field.read()?,
+                _ => {}
+            }
+        }
+        Ok(CallCompleted { tool: there(tool)?, tool_use_id: there(tool_use_id)?, duration_ms })
+    }
+}
+
+/// The start of a call, its input as JSON text.
+struct Started<'a> {
+    tool: Cow<'a, str>,
+    tool_use_id: Cow<'a, str>,
+    input: &'a str,
+}
+
+impl<'a> Started<'a> {
+    fn of(payload: &'a PayloadText) -> Result<Started<'a>, serde_json::Error> {
+        let (mut tool, mut tool_use_id, mut input) = (None, None, None);
+        for (name, field) in payload.fields() {
+            match name {
+                "tool" => tool = Some(text(field)?),
+                "tool_use_id" => tool_use_id = Some(text(field)?),
+                "input" => input = Some(field.as_json()),
+                _ => {}
+            }
+        }
+        Ok(Started { tool: there(tool)?, tool_use_id: there(tool_use_id)?, input: there(input)? })
+    }
+}
+
+fn text(field: FieldText<'_>) -> Result<Cow<'_, str>, serde_json::Error> {
+    field.text().ok_or_else(|| serde_json::Error::custom("a field that is to be text is not"))
+}
+
+fn there<T>(field: Option<T>) -> Result<T, serde_json::Error> {
+    field.ok_or_else(|| serde_json::Error::custom("a field is missing"))
+}
+
+/// What the end of a call gave back, as JSON text.
+fn output_of(event: &Event) -> Option<&str> {
+    event.payload.fields().find(|(name, _)| *name == "output").map(|(_, output)| output.as_json())
 }
 
 /// What a call that ran a subagent gives back, as far as it is read here.
@@ -173,9 +233,8 @@ struct MadeAgent {
 
 /// The subagent that the end of a call names.
 pub(in crate::projection) fn agent_made(event: &Event) -> Option<String> {
-    let CallOutput { output } = event.payload.read().ok()?;
     // Outputs have no fixed shape: one that names no subagent is none that cannot be read.
-    let made: MadeAgent = serde_json::from_str(output.get()).ok()?;
+    let made: MadeAgent = serde_json::from_str(output_of(event)?).ok()?;
     Some(made.agent_id).filter(|id| !id.is_empty())
 }
 
@@ -189,7 +248,7 @@ struct PermissionAsked<'a> {
 }
 
 /// What a question asks: its own words, else what the tool would be given.
-fn question_of(event: &Event, input: &RawValue) -> String {
+fn question_of(event: &Event, input: &str) -> String {
     #[derive(Deserialize)]
     struct Asked {
         questions: Vec<Question>,
@@ -198,7 +257,7 @@ fn question_of(event: &Event, input: &RawValue) -> String {
     struct Question {
         question: String,
     }
-    let asked: Option<Asked> = serde_json::from_str(input.get()).ok();
+    let asked: Option<Asked> = serde_json::from_str(input).ok();
     if let Some(first) = asked.and_then(|asked| asked.questions.into_iter().next()) {
         return clip(&first.question);
     }
@@ -232,6 +291,22 @@ struct Spoken<'a> {
     _text: IgnoredAny,
 }
 
+impl<'a> Spoken<'a> {
+    fn of(payload: &'a PayloadText) -> Result<Spoken<'a>, serde_json::Error> {
+        let (mut model, mut usage, mut id, mut said) = (None, None, None, None);
+        for (name, field) in payload.fields() {
+            match name {
+                "model" => model = Some(text(field)?),
+                "usage" => usage = field.read()?,
+                "message_id" => id = Some(text(field)?),
+                "text" => said = Some(IgnoredAny),
+                _ => {}
+            }
+        }
+        Ok(Spoken { model: there(model)?, usage, id: there(id)?, _text: there(said)? })
+    }
+}
+
 impl Session {
     /// Takes one event in. An error means that its payload could not be read.
     fn take(&mut self, now: &Now<'_>, messages: &mut Messages) -> Result<(), serde_json::Error> {
@@ -239,7 +314,7 @@ impl Session {
         self.seen(now.mark, kind.is_some());
         let Some(kind) = kind else { return Ok(()) };
         if let Some(project) = &now.event.project {
-            Latest::set(&mut self.project, now.mark, clip(project));
+            set_clipped(&mut self.project, now.mark, project);
         }
         if kind.category() == Category::Agent
             && let Some(agent) = now.agent()
@@ -255,17 +330,17 @@ impl Session {
             }
             Kind::PromptSubmitted => self.prompted(now, &payload.read()?),
             Kind::ToolCallStarted => {
-                let call: CallStarted<'_> = payload.read()?;
+                let call = Started::of(payload)?;
                 let path = Deed::of(&call.tool).and_then(|_| path_of_input(call.input));
                 let told = now.told(&call.tool, &call.tool_use_id);
-                self.call_started(&told, fingerprint(call.input.get()), path);
+                self.call_started(&told, likeness(call.input), path);
                 if asks_user(&call.tool) {
                     self.asked(now.wait(&call.tool, Some(&call.tool_use_id), call.input));
                 }
                 self.decide(now, Phase::Working);
             }
             Kind::ToolCallCompleted => {
-                let call: CallCompleted<'_> = payload.read()?;
+                let call = CallCompleted::of(payload)?;
                 let told = now.told(&call.tool, &call.tool_use_id);
                 let change = (Deed::of(&call.tool) == Some(Deed::Write)).then(|| Change::of(now.event));
                 let ending = Ending::of(Outcome::Completed, call.duration_ms);
@@ -287,11 +362,11 @@ impl Session {
             Kind::PermissionRequested => {
                 let wait: PermissionAsked<'_> = payload.read()?;
                 self.counts.permissions_requested += 1;
-                self.asked(now.wait(&wait.tool, wait.tool_use_id.as_deref(), wait.input));
+                self.asked(now.wait(&wait.tool, wait.tool_use_id.as_deref(), wait.input.get()));
                 self.decide(now, Phase::Working);
             }
             Kind::PermissionDenied => self.denied(now, payload.read()?),
-            Kind::AgentMessage => self.message(now, &payload.read()?, messages),
+            Kind::AgentMessage => self.message(now, &Spoken::of(payload)?, messages),
             Kind::TurnCompleted | Kind::TurnFailed => self.turn_over(now, kind),
             Kind::SubagentStarted => {
                 let started: payload::SubagentStarted = payload.read()?;
@@ -441,44 +516,37 @@ impl Session {
 }
 
 impl Sessions {
-    /// Finds or makes the session and notes that it was seen at `mark`.
+    /// Sees to it that the session is among the recent ones.
     fn touch(&mut self, id: &str, mark: Mark) {
-        let seq = mark.seq().get();
-        let name = match self.sessions.get(id) {
-            Some(session) => {
-                let before = session.seq_last;
-                self.detailed.remove(&before).or_else(|| self.summarised.remove(&before))
-            }
-            None => None,
-        };
-        self.detailed.insert(seq, name.unwrap_or_else(|| id.to_owned()));
-        if !self.sessions.contains_key(id) {
-            let returned = self.departed.remove(&fingerprint(id));
-            self.sessions.insert(id.to_owned(), Session::new(mark, returned));
+        if self.recent.contains_key(id) {
+            return;
         }
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.events += 1;
-            session.seq_last = seq;
-        }
+        let key = fingerprint(id);
+        let known = self.archive.take(key, id);
+        let mut session = known.unwrap_or_else(|| Session::new(key, mark, self.departed.take(key)));
+        session.seq_last = mark.seq().get();
+        self.recent.insert(id.to_owned(), session);
+        self.bound();
     }
 
-    /// Lets detail and sessions beyond the bounds leave, the least recently seen first.
+    /// Lets detail and sessions beyond the bounds leave, the least recently seen first. Asked only when a session came.
     fn bound(&mut self) {
-        while self.detailed.len() > SESSIONS_DETAILED_MAX {
-            let Some((seq, id)) = self.detailed.pop_first() else { break };
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.drop_detail();
-            }
-            self.summarised.insert(seq, id);
+        while self.recent.len() > SESSIONS_DETAILED_MAX {
+            let quietest = self.recent.iter().min_by_key(|(_, session)| session.seq_last);
+            let Some(id) = quietest.map(|(id, _)| id.clone()) else { break };
+            let Some(mut session) = self.recent.remove(&id) else { break };
+            session.drop_detail();
+            self.archive.put(session.key, &id, &session);
         }
-        while self.sessions.len() > SESSIONS_KEPT_MAX {
-            let Some((_, id)) = self.summarised.pop_first() else { break };
-            self.sessions.remove(&id);
-            self.departed.insert(fingerprint(&id));
+        while self.len() > SESSIONS_KEPT_MAX {
+            let Some(key) = self.archive.forget_oldest() else { break };
+            self.departed.put(key);
         }
     }
 }
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod detail_tests;
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What is known of every session, and the bounds of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::archive::Archive;
+use super::departed::Departed;
 use super::files::{Files, Touch};
 use super::makers::{Concluded, Maker};
 use crate::clock::ProcessStamp;
@@ -12,15 +14,15 @@ use crate::projection::{Latest, Mark};
 pub use super::times::{Ran, Split};
 pub use super::usage::{Context, Messages, ModelUsage, Tokens};
 
-/// Sessions that the live state knows; the one seen least recently leaves first. About 1 KiB each.
+/// Sessions that the state knows; the one seen least recently leaves first. About half a KiB each.
 pub const SESSIONS_KEPT_MAX: usize = 16_384;
-/// Sessions whose tool calls are kept, the most recently seen ones.
+/// Sessions that are kept with their tool calls, the most recently seen ones; the others lie packed in an archive.
 pub const SESSIONS_DETAILED_MAX: usize = 64;
 /// Tool calls kept of a session: all that are open and the latest of the others.
 pub const CALLS_KEPT_MAX: usize = 256;
 /// Tool calls kept of a session that has ended.
 pub const CALLS_KEPT_ENDED_MAX: usize = 16;
-/// Of tool calls, requests, files and subagents alike, how many a session keeps once it is not among the recent ones.
+/// Of open tool calls, requests, files and subagents alike, how many a session keeps once it is not among the recent ones.
 pub const KEPT_WITHOUT_DETAIL_MAX: usize = 16;
 /// Permission requests of a session kept while nobody has answered them.
 pub const WAITS_KEPT_MAX: usize = 64;
@@ -32,32 +34,33 @@ pub const SIGNATURES_KEPT_MAX: usize = 64;
 pub const FILES_KEPT_MAX: usize = 256;
 /// Models told apart in a session; later ones are counted together.
 pub const MODELS_KEPT_MAX: usize = 16;
-/// Model messages remembered to count their tokens once. Lines of one message lie close together, copies of a
-/// resumed or forked session within one import.
+/// Model messages remembered to count their tokens once: copies in a resumed or forked session lie within one import.
 pub const MESSAGES_REMEMBERED_MAX: usize = 65_536;
+/// Of these, the latest ones, whose usage can still change: lines of one message lie close together.
+pub const MESSAGES_CHANGEABLE_MAX: usize = 1_024;
 /// Longest text taken into the state, in characters: a prompt's beginning, a signature, a name.
 pub const TEXT_CHARS_MAX: usize = 120;
 
 /// The state of the sessions projection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions {
-    /// Every session that the state still knows, by id.
-    pub sessions: BTreeMap<String, Session>,
-    /// Sessions that left the state: counted, and read back from the journal when asked for.
-    pub departed: BTreeSet<u64>,
+    /// The sessions seen most recently, by id, with their detail.
+    pub recent: BTreeMap<String, Session>,
+    /// The others that the state knows.
+    pub(super) archive: Archive,
+    /// Those beyond: counted, and read back from the journal when asked for.
+    pub(super) departed: Departed,
     /// Model messages seen, for counting tokens once.
     pub messages: Messages,
     /// Events of a known kind whose payload could not be read; they count in `events` only.
     pub unread: u64,
-    /// Last seq to session, of the sessions with detail.
-    pub(super) detailed: BTreeMap<u64, String>,
-    /// Last seq to session, of the sessions without.
-    pub(super) summarised: BTreeMap<u64, String>,
 }
 
 /// One agent session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
+    /// A fingerprint of its id.
+    pub(super) key: u64,
     /// The earliest and the latest event of its agent, by time; of all that name it while there is none of its agent.
     pub first: Mark,
     /// See `first`.
@@ -302,6 +305,8 @@ pub struct Wait {
 /// One subagent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
+    /// A fingerprint of its id.
+    pub(super) key: u64,
     /// Its earliest and its latest event.
     pub first: Mark,
     /// See `first`.
@@ -333,8 +338,9 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(mark: Mark) -> Agent {
+    pub(super) fn new(key: u64, mark: Mark) -> Agent {
         Agent {
+            key,
             first: mark,
             last: mark,
             kind: None,
@@ -359,9 +365,10 @@ impl Agent {
 }
 
 impl Session {
-    pub(super) fn new(mark: Mark, returned: bool) -> Session {
+    pub(super) fn new(key: u64, mark: Mark, returned: bool) -> Session {
         let seq = mark.seq().get();
         Session {
+            key,
             first: mark,
             last: mark,
             seq_first: seq,

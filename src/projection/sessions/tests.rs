@@ -49,7 +49,7 @@ impl Stream {
     }
 
     pub(super) fn session(&self) -> Session {
-        self.fold().state().sessions["s"].clone()
+        self.fold().state().recent["s"].clone()
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -267,7 +267,7 @@ fn tokens_of_a_message_count_once_and_as_its_last_line_says() {
     assert_eq!((session.tokens_known(), session.counts.messages), (Some(tokens), 2));
     stream.push(9, "fork", None, said("m2", 5));
     let fold = stream.fold();
-    let fork = &fold.state().sessions["fork"];
+    let fork = &fold.state().recent["fork"];
     assert_eq!((fork.tokens_known(), fork.counts.messages_copied), (None, 1));
 }
 
@@ -379,7 +379,7 @@ fn what_cannot_be_read_is_counted_and_harms_nothing() {
     stream.events[1].event.payload = crate::event::PayloadText::empty();
     let fold = stream.fold();
     assert_eq!(fold.state().unread, 1);
-    let session = &fold.state().sessions["s"];
+    let session = &fold.state().recent["s"];
     assert_eq!((session.events, session.counts.tool_calls), (2, 1));
 }
 
@@ -410,12 +410,12 @@ fn sessions_beyond_the_bound_leave_and_are_told_of_and_come_back_marked() {
         stream.push(1, &name(n), None, prompt("p"));
     }
     let fold = stream.fold();
-    assert_eq!((fold.state().sessions.len(), fold.state().departed.len()), (SESSIONS_KEPT_MAX, 3));
+    assert_eq!((fold.state().len(), fold.state().departed()), (SESSIONS_KEPT_MAX, 3));
     assert!(resolve(fold.state(), &name(0)).is_err());
     stream.push(2, &name(0), None, prompt("p"));
     let fold = stream.fold();
-    assert!(fold.state().sessions[&name(0)].returned);
-    assert_eq!(fold.state().departed.len(), 3, "one came back and another left");
+    assert!(fold.state().get(&name(0)).unwrap().returned);
+    assert_eq!(fold.state().departed(), 3, "one came back and another left");
 }
 
 #[test]
@@ -603,7 +603,7 @@ fn truths(events: &[StoredEvent]) -> Value {
         fold.apply(event);
     }
     let now = looking(Timestamp::EPOCH);
-    let sessions = fold.state().sessions.iter();
+    let sessions = fold.state().recent.iter();
     let details: Vec<_> = sessions.map(|(id, session)| view::detail(id, session, fold.seq(), &now)).collect();
     let mut value = serde_json::to_value(details).unwrap();
     strip(&mut value);

@@ -1,12 +1,19 @@
 //! Short, bounded text for the state: names, beginnings of prompts, signatures of failures.
 
+use std::borrow::Cow;
+
 use super::state::TEXT_CHARS_MAX;
+use crate::projection::{Latest, Mark};
 
 /// Ids longer than this are replaced by their hash: no agent makes such, and the state stays bounded.
 const ID_BYTES_MAX: usize = 128;
 
 /// The first [`TEXT_CHARS_MAX`] characters of `text`, white space runs made one space.
 pub(in crate::projection) fn clip(text: &str) -> String {
+    // Names, which is most of what comes here, are as they are.
+    if text.len() <= TEXT_CHARS_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let mut out = String::new();
     let (mut chars, mut gap) = (0, false);
     for c in text.trim().chars() {
@@ -28,9 +35,14 @@ pub(in crate::projection) fn clip(text: &str) -> String {
     out
 }
 
-/// An id as a key of the state.
+/// An id as a key of the state, to be kept.
 pub(in crate::projection) fn id_key(id: &str) -> String {
-    bounded(id, ID_BYTES_MAX)
+    bounded_id(id).into_owned()
+}
+
+/// An id as a key of the state, to look for.
+pub(in crate::projection) fn bounded_id(id: &str) -> Cow<'_, str> {
+    if id.len() <= ID_BYTES_MAX { Cow::Borrowed(id) } else { Cow::Owned(bounded(id, ID_BYTES_MAX)) }
 }
 
 /// `text` if it has at most `bytes_max` bytes, else its hash.
@@ -40,6 +52,20 @@ pub(super) fn bounded(text: &str, bytes_max: usize) -> String {
     } else {
         format!("blake3:{}", blake3::hash(text.as_bytes()).to_hex())
     }
+}
+
+/// Sets a register to clipped text, as [`Latest::set`] does; the same text as before costs nothing.
+pub(in crate::projection) fn set_clipped(register: &mut Option<Latest<String>>, mark: Mark, text: &str) {
+    match register {
+        Some(held) if mark <= held.mark => {}
+        Some(held) if held.value == text => held.mark = mark,
+        register => *register = Some(Latest { mark, value: clip(text) }),
+    }
+}
+
+/// Tells texts apart that are compared within one session, quickly: their length and their CRC-32.
+pub(super) fn likeness(text: &str) -> u64 {
+    (text.len() as u64) << 32 | u64::from(crc32fast::hash(text.as_bytes()))
 }
 
 /// The first 8 bytes of the BLAKE3 of `text`.

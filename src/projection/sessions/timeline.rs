@@ -203,7 +203,7 @@ impl Builder {
                 call.started = Some(mark);
                 call.caller.clone_from(&event.agent);
                 call.input = fingerprint(started.input.get());
-                call.path = Deed::of(&started.tool).and_then(|_| path_of_input(started.input));
+                call.path = Deed::of(&started.tool).and_then(|_| path_of_input(started.input.get()));
                 call.tool = started.tool.into_owned();
             }
             Kind::ToolCallCompleted => {

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{MESSAGES_REMEMBERED_MAX, MODELS_KEPT_MAX, Phase, Session};
-use super::text::{clip, fingerprint};
+use super::pages::Pages;
+use super::state::{MESSAGES_CHANGEABLE_MAX, MESSAGES_REMEMBERED_MAX, MODELS_KEPT_MAX, Phase, Session};
+use super::text::{clip, fingerprint, set_clipped};
 use super::{Now, Spoken};
 use crate::event::payload;
+use crate::projection::snapshot::Part;
 use crate::projection::{Latest, Mark};
 
 /// Tokens as the agent's provider reported them.
@@ -88,11 +90,12 @@ impl Context {
     }
 }
 
-/// A window of model messages.
+/// A window of model messages: the latest with all that was told of them, the others by their session alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
     seen: BTreeMap<u64, Seen>,
     order: VecDeque<u64>,
+    older: Older,
     /// Messages that left the window. A line of one of these would be counted again.
     pub forgotten: u64,
 }
@@ -112,20 +115,84 @@ struct Spent {
     model: u64,
 }
 
+/// Messages whose usage stands, in the order in which they came: u64 LE of the message, u64 LE of its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Older {
+    pages: Pages,
+    /// The session of each: told by the pages.
+    #[serde(skip)]
+    sessions: BTreeMap<u64, u64>,
+}
+
+const OLDER_BYTES: usize = 16;
+const OLDER_KEPT_MAX: usize = MESSAGES_REMEMBERED_MAX - MESSAGES_CHANGEABLE_MAX;
+
+impl Older {
+    /// Adds one; says how many left for it.
+    fn put(&mut self, key: u64, session: u64) -> u64 {
+        let mut record = [0; OLDER_BYTES];
+        record[..8].copy_from_slice(&key.to_le_bytes());
+        record[8..].copy_from_slice(&session.to_le_bytes());
+        self.pages.add(&record);
+        self.sessions.insert(key, session);
+        let before = self.sessions.len();
+        if before > OLDER_KEPT_MAX {
+            if let Some((_, oldest)) = self.pages.each().next() {
+                for (key, _) in Older::of(oldest) {
+                    self.sessions.remove(&key);
+                }
+            }
+            self.pages.drop_oldest();
+        }
+        (before - self.sessions.len()) as u64
+    }
+
+    fn of(page: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+        let number = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (records, _) = page.as_chunks::<OLDER_BYTES>();
+        records.iter().map(move |record| (number(&record[..8]), number(&record[8..])))
+    }
+}
+
 impl Messages {
+    /// How many are remembered.
+    pub fn remembered(&self) -> u64 {
+        (self.seen.len() + self.older.sessions.len()) as u64
+    }
+
+    /// The session that an older message belongs to.
+    fn older(&self, key: u64) -> Option<u64> {
+        self.older.sessions.get(&key).copied()
+    }
+
     /// What is remembered of a message, which is new where it was not, or not any more.
     fn seen(&mut self, key: u64, (session, agent): (u64, u64)) -> (&mut Seen, bool) {
         let is_new = !self.seen.contains_key(&key);
         if is_new {
-            if self.order.len() >= MESSAGES_REMEMBERED_MAX
+            if self.order.len() >= MESSAGES_CHANGEABLE_MAX
                 && let Some(oldest) = self.order.pop_front()
+                && let Some(left) = self.seen.remove(&oldest)
             {
-                self.seen.remove(&oldest);
-                self.forgotten += 1;
+                self.forgotten += self.older.put(oldest, left.session);
             }
             self.order.push_back(key);
         }
         (self.seen.entry(key).or_insert(Seen { session, agent, usage: None }), is_new)
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.older.pages.parts()
+    }
+
+    pub(super) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        self.older.pages.parts_mut()
+    }
+
+    /// Finds the older ones in their pages, once these are filled.
+    pub(super) fn filled(&mut self) -> bool {
+        let pages = &self.older.pages;
+        self.older.sessions = pages.each().flat_map(|(_, page)| Older::of(page)).collect();
+        pages.each().all(|(_, page)| page.len() % OLDER_BYTES == 0)
     }
 }
 
@@ -135,17 +202,24 @@ impl Session {
     pub(super) fn message(&mut self, now: &Now<'_>, line: &Spoken<'_>, messages: &mut Messages) {
         self.decide(now, Phase::Working);
         if now.by_main_agent() {
-            Latest::set(&mut self.model, now.mark, clip(&line.model));
+            set_clipped(&mut self.model, now.mark, &line.model);
         }
-        let here = (fingerprint(now.session_id), now.agent().map_or(0, fingerprint));
-        let (seen, is_new) = messages.seen(fingerprint(&line.id), here);
+        let agent = now.agent().map_or(0, |agent| self.agent(agent, now.mark).key);
+        let (here, key) = ((self.key, agent), fingerprint(&line.id));
+        if let Some(session) = messages.older(key) {
+            // What it cost stands: a line of it that comes so late is a copy, or repeats what is known.
+            self.counts.messages_copied += u64::from(session != here.0);
+            return;
+        }
+        let model = self.model_key(&line.model);
+        let (seen, is_new) = messages.seen(key, here);
         if (seen.session, seen.agent) != here {
             self.counts.messages_copied += u64::from(seen.session != here.0);
             return;
         }
         let before = seen.usage.as_ref().map(|usage| usage.value);
         if let Some(usage) = &line.usage {
-            let spent = Spent { tokens: usage.into(), model: fingerprint(&line.model) };
+            let spent = Spent { tokens: usage.into(), model };
             Latest::set(&mut seen.usage, now.mark, spent);
         }
         let after = seen.usage.as_ref().map(|usage| usage.value);
@@ -173,6 +247,12 @@ impl Session {
             agent.messages_with_usage += u64::from(before.is_none() && after.is_some());
             agent.tokens.replace(old, new);
         }
+    }
+
+    /// A fingerprint of a model's name, made anew only where it has no entry yet.
+    fn model_key(&self, name: &str) -> u64 {
+        let known = self.usage.iter().find(|(_, usage)| !name.is_empty() && usage.model == name);
+        known.map_or_else(|| fingerprint(name), |(key, _)| *key)
     }
 
     /// The entry of a model. One that was made stays, so that what goes in under a key comes out under it.

@@ -8,19 +8,22 @@
 //! rungs of a projection, nor more than [`RUNG_BYTES_MAX`] of them. A rung is a second name of a file that was saved
 //! anyway: it costs no second write.
 //!
+//! Parts that snapshots share ([`Part`]) lie beside them, `NAME.<64 digits of the hash>.part`, each written and flushed before the first
+//! snapshot that names it. One that no snapshot names any more is removed when rungs are.
+//!
 //! A file is chosen by the seq that it claims and then believed by its checksums alone: a wrong claim costs a read. All
 //! of them are derived; the state without them is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::durable::{self, Step};
-use super::{HEADER_BYTES, Head, Refusal, Refused, claimed_seq, decode};
+use super::{HEADER_BYTES, Head, Part, Refusal, Refused, claimed_parts, claimed_seq, decode_apart};
 use crate::event::Seq;
 use crate::projection::runner::SNAPSHOT_EVERY;
-use crate::projection::{Fold, Projection};
+use crate::projection::{Fold, Projection, StateHash};
 
 const SLOTS: [u8; 2] = [0, 1];
 /// Most rungs of a projection: in ten million events they lie as close as snapshots are taken.
@@ -28,6 +31,10 @@ pub const RUNGS_MAX: u64 = 512;
 /// Most bytes in the rungs of a projection; the latest two snapshots are beside this.
 pub const RUNG_BYTES_MAX: u64 = 256 << 20;
 const SEQ_DIGITS: usize = 20;
+/// What the name of a part ends in.
+const PART: &str = "part";
+/// More than the names of a snapshot's parts take.
+const HEAD_BYTES_MAX: u64 = 1 << 20;
 
 /// How many seqs lie between two rungs of a journal of this length.
 pub const fn stride(tail: Seq) -> u64 {
@@ -148,7 +155,56 @@ impl Files {
 
     fn read<P: Projection>(&self, path: &Path, durable: Seq) -> Result<Option<Fold<P>>, Refused> {
         let bytes = durable::read(path).map_err(|_| Refused::Damaged)?;
-        bytes.map(|bytes| decode::<P>(&bytes, self.journal, durable)).transpose()
+        let mut load = |hash: &StateHash| self.part::<P>(hash);
+        bytes.map(|bytes| decode_apart::<P>(&bytes, self.journal, durable, &mut load)).transpose()
+    }
+
+    fn part_path<P: Projection>(&self, hash: &StateHash) -> PathBuf {
+        self.dir.join(format!("{}.{hash}.{PART}", P::NAME))
+    }
+
+    /// The bytes of a part. A file that holds others is removed, so that the next save writes it again: whoever cannot is told of
+    /// a damaged snapshot all the same.
+    fn part<P: Projection>(&self, hash: &StateHash) -> Option<Vec<u8>> {
+        let path = self.part_path::<P>(hash);
+        let bytes = durable::read(&path).ok().flatten()?;
+        if StateHash::of_bytes(&bytes) == *hash {
+            return Some(bytes);
+        }
+        let _ = durable::remove_if_there(&path);
+        None
+    }
+
+    /// Saves the parts that are not there yet: before the bytes that name them.
+    pub fn save_parts<P: Projection>(&self, parts: &[Part]) -> io::Result<()> {
+        for part in parts {
+            let path = self.part_path::<P>(part.hash());
+            let there = fs::metadata(&path).is_ok_and(|file| file.len() == part.bytes().len() as u64);
+            if !there {
+                durable::replace_in_steps(&path, None, part.bytes(), &mut |_| Ok(()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the parts that no snapshot names.
+    fn forget_parts<P: Projection>(&self) -> io::Result<()> {
+        let snapshots = self.rungs::<P>().into_values().map(|rung| rung.path);
+        let mut named = BTreeSet::new();
+        for path in snapshots.chain(SLOTS.map(|slot| self.path::<P>(slot))) {
+            // One that cannot be read names nothing that could be used.
+            let Ok(Some(bytes)) = durable::read_beginning(&path, HEAD_BYTES_MAX) else { continue };
+            named.extend(claimed_parts(&bytes).iter().map(|hash| self.part_path::<P>(hash)));
+        }
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let of_projection = name.to_str().and_then(|name| name.strip_prefix(P::NAME)?.strip_prefix('.'));
+            let is_part = of_projection.and_then(|rest| rest.strip_suffix(PART)).is_some();
+            if is_part && !named.contains(&entry.path()) {
+                durable::remove_if_there(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Saves the bytes of a snapshot over the older of the two files, and as a rung if its stretch has none yet. Makes the
@@ -175,6 +231,7 @@ impl Files {
     /// Removes rungs until they are as sparse as `stride` says and within their bytes. The first of each stretch stays.
     fn thin<P: Projection>(&self, mut stride: u64) -> io::Result<()> {
         let mut rungs = self.rungs::<P>();
+        let before = rungs.len();
         loop {
             let mut stretch = None;
             for (seq, rung) in std::mem::take(&mut rungs) {
@@ -187,7 +244,7 @@ impl Files {
             }
             let bytes: u64 = rungs.values().map(|rung| rung.bytes).sum();
             if bytes <= RUNG_BYTES_MAX || rungs.len() <= 1 {
-                return Ok(());
+                return if rungs.len() < before { self.forget_parts::<P>() } else { Ok(()) };
             }
             stride *= 2;
         }
@@ -198,12 +255,14 @@ impl Files {
     /// # Errors
     /// When one cannot be removed.
     pub fn forget_before<P: Projection>(&self, first: Seq) -> io::Result<()> {
+        let mut removed = false;
         for (seq, rung) in self.rungs::<P>() {
             if seq.next() < first {
                 durable::remove_if_there(&rung.path)?;
+                removed = true;
             }
         }
-        Ok(())
+        if removed || first == Seq::MAX { self.forget_parts::<P>() } else { Ok(()) }
     }
 
     /// Removes all of a projection.

@@ -11,12 +11,16 @@
 //!     72      8  u64 LE  length of the name, n
 //!     80      8  u64 LE  length of the state, m
 //!     88      8  u64 LE  seqs that could not be read and are not in the state; from layout 2 on
-//!     96      n  name of the projection, UTF-8
-//!   96+n      m  state, postcard
-//! 96+n+m     32  BLAKE3 of everything above
+//!     96      8  u64 LE  number of parts, p; from layout 3 on
+//!    104      8  u64 LE  length of the parts where they follow, q; 0 where they lie in files of their own; from layout 3 on
+//!    112      n  name of the projection, UTF-8
+//!         p*32  hash of each part: BLAKE3 of its bytes
+//!             m  state, postcard
+//!             q  parts, each a u64 LE of its length and its bytes
+//!            32  BLAKE3 of everything above
 //! ```
 //!
-//! Layout 1 has no count of what could not be read; it is read as none.
+//! Layout 1 has no count of what could not be read; it is read as none. Before layout 3 there are no parts ([`Part`]).
 //!
 //! A snapshot is believed only when every byte is as it was written and when it is of this projection, schema and
 //! journal and not ahead of the journal. A refusal is a value, not an error: the state is then folded anew.
@@ -24,6 +28,7 @@
 //! Where the bytes lie is the business of [`files`]. A redaction of the journal must remove them: they hold what the events said.
 
 pub mod files;
+mod part;
 
 use std::path::PathBuf;
 
@@ -31,14 +36,20 @@ use super::{Fold, Projection, StateHash};
 use crate::event::Seq;
 
 pub use files::{Files, Found, Span};
+pub use part::{Part, bytes};
 
 const MAGIC: [u8; 8] = *b"mnemsnap";
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// The first one; its files are read.
 const LAYOUT_OLDEST: u32 = 1;
-const HEADER_BYTES: usize = 96;
+/// The first one with parts.
+const LAYOUT_PARTS: u32 = 3;
+const HEADER_BYTES: usize = 112;
+const HASH_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 32;
 const SEQ_AT: std::ops::Range<usize> = 32..40;
+const NAME_LENGTH_AT: usize = 72;
+const PARTS_AT: usize = 96;
 
 /// Why a snapshot was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,11 +85,33 @@ pub struct Refusal {
     pub why: Refused,
 }
 
-/// The bytes of a fold.
+/// The bytes of a fold, its parts in them.
 pub fn encode<P: Projection>(fold: &Fold<P>, journal: [u8; 16]) -> Result<Vec<u8>, postcard::Error> {
-    let state = postcard::to_stdvec(fold.state())?;
+    let mut following = Vec::new();
+    for part in P::parts(fold.state()) {
+        following.extend_from_slice(&(part.bytes().len() as u64).to_le_bytes());
+        following.extend_from_slice(part.bytes());
+    }
+    encode_with(fold, journal, &following)
+}
+
+/// The bytes of a fold without its parts, and these.
+pub fn encode_apart<P: Projection>(
+    fold: &Fold<P>,
+    journal: [u8; 16],
+) -> Result<(Vec<u8>, Vec<Part>), postcard::Error> {
+    Ok((encode_with(fold, journal, &[])?, P::parts(fold.state())))
+}
+
+fn encode_with<P: Projection>(
+    fold: &Fold<P>,
+    journal: [u8; 16],
+    following: &[u8],
+) -> Result<Vec<u8>, postcard::Error> {
+    let (state, parts) = (postcard::to_stdvec(fold.state())?, P::parts(fold.state()));
     let name = P::NAME.as_bytes();
-    let mut out = Vec::with_capacity(HEADER_BYTES + name.len() + state.len() + CHECKSUM_BYTES);
+    let bytes = HEADER_BYTES + name.len() + parts.len() * HASH_BYTES + state.len() + following.len();
+    let mut out = Vec::with_capacity(bytes + CHECKSUM_BYTES);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&LAYOUT.to_le_bytes());
     out.extend_from_slice(&P::SCHEMA.to_le_bytes());
@@ -88,21 +121,35 @@ pub fn encode<P: Projection>(fold: &Fold<P>, journal: [u8; 16]) -> Result<Vec<u8
     out.extend_from_slice(&(name.len() as u64).to_le_bytes());
     out.extend_from_slice(&(state.len() as u64).to_le_bytes());
     out.extend_from_slice(&fold.missing().to_le_bytes());
+    out.extend_from_slice(&(parts.len() as u64).to_le_bytes());
+    out.extend_from_slice(&(following.len() as u64).to_le_bytes());
     out.extend_from_slice(name);
+    parts.iter().for_each(|part| out.extend_from_slice(part.hash().as_bytes()));
     out.extend_from_slice(&state);
+    out.extend_from_slice(following);
     let checksum = blake3::hash(&out);
     out.extend_from_slice(checksum.as_bytes());
     Ok(out)
 }
 
-/// The fold in `bytes`, if they can be believed for this journal up to `newest`.
+/// The fold in `bytes`, if they can be believed for this journal up to `newest`. Its parts must be in them.
 pub fn decode<P: Projection>(bytes: &[u8], journal: [u8; 16], newest: Seq) -> Result<Fold<P>, Refused> {
+    decode_apart(bytes, journal, newest, &mut |_| None)
+}
+
+/// As [`decode`]; parts that are not in the bytes are what `load` gives for their hash.
+pub fn decode_apart<P: Projection>(
+    bytes: &[u8],
+    journal: [u8; 16],
+    newest: Seq,
+    load: &mut dyn FnMut(&StateHash) -> Option<Vec<u8>>,
+) -> Result<Fold<P>, Refused> {
     let head = Head::read(bytes)?;
     head.check::<P>(journal, newest)?;
     if head.schema != P::SCHEMA {
         return Err(Refused::OtherSchema);
     }
-    head.fold()
+    head.fold(load)
 }
 
 /// As [`decode`], of primary bytes: a state of an older schema is carried over where the projection knows how.
@@ -114,10 +161,23 @@ pub(super) fn decode_primary<P: Projection>(
     let head = Head::read(bytes)?;
     head.check::<P>(journal, newest)?;
     if head.schema == P::SCHEMA {
-        return head.fold();
+        return head.fold(&mut |_| None);
     }
     let state = P::migrate(head.schema, head.state).ok_or(Refused::OtherSchema)?;
     Ok(Fold::restore(state, head.seq, head.missing))
+}
+
+/// The parts that a snapshot claims to need, by its first bytes. Good for keeping their files, and for nothing else.
+fn claimed_parts(bytes: &[u8]) -> Vec<StateHash> {
+    let number = |at: usize| {
+        let bytes = bytes.get(at..)?.first_chunk()?;
+        usize::try_from(u64::from_le_bytes(*bytes)).ok()
+    };
+    let hashes = || bytes.get(HEADER_BYTES.checked_add(number(NAME_LENGTH_AT)?)?..);
+    let is_ours = bytes.starts_with(&MAGIC) && bytes.get(8..12) == Some(&LAYOUT.to_le_bytes());
+    let (count, hashes) = (number(PARTS_AT).unwrap_or(0), hashes().filter(|_| is_ours).unwrap_or_default());
+    let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
+    hashes.iter().take(count).map(|hash| StateHash::from_bytes(*hash)).collect()
 }
 
 /// What the bytes of a snapshot say of themselves, once their checksum has been found right.
@@ -164,6 +224,8 @@ struct Head<'a> {
     missing: u64,
     name: &'a [u8],
     state: &'a [u8],
+    /// The parts that follow.
+    parts: &'a [u8],
 }
 
 impl<'a> Head<'a> {
@@ -184,8 +246,23 @@ impl<'a> Head<'a> {
         if self.seq > newest { Err(Refused::Ahead) } else { Ok(()) }
     }
 
-    fn fold<P: Projection>(&self) -> Result<Fold<P>, Refused> {
-        let state = postcard::from_bytes(self.state).map_err(|_| Refused::Damaged)?;
+    fn fold<P: Projection>(
+        &self,
+        load: &mut dyn FnMut(&StateHash) -> Option<Vec<u8>>,
+    ) -> Result<Fold<P>, Refused> {
+        let mut state = postcard::from_bytes(self.state).map_err(|_| Refused::Damaged)?;
+        let mut following = self.parts;
+        let mut fill = |part: &mut Part| {
+            if following.is_empty() {
+                return load(part.hash()).is_some_and(|bytes| part.fill(&bytes));
+            }
+            let length = take(&mut following).map(u64::from_le_bytes);
+            let bytes = length.and_then(|length| take_slice(&mut following, length));
+            bytes.is_ok_and(|bytes| part.fill(bytes))
+        };
+        if !P::fill_parts(&mut state, &mut fill) {
+            return Err(Refused::Damaged);
+        }
         let fold = Fold::restore(state, self.seq, self.missing);
         // A state type that changed without a new schema can decode to something else: it does not hash the same.
         if fold.hash().ok() == Some(self.hash) { Ok(fold) } else { Err(Refused::OtherSchema) }
@@ -206,12 +283,20 @@ impl<'a> Head<'a> {
         let name_bytes = u64::from_le_bytes(take(&mut rest)?);
         let state_bytes = u64::from_le_bytes(take(&mut rest)?);
         let missing = if layout == LAYOUT_OLDEST { 0 } else { u64::from_le_bytes(take(&mut rest)?) };
+        let (parts_count, parts_bytes) = if layout < LAYOUT_PARTS {
+            (0, 0)
+        } else {
+            (u64::from_le_bytes(take(&mut rest)?), u64::from_le_bytes(take(&mut rest)?))
+        };
         let name = take_slice(&mut rest, name_bytes)?;
+        let hashes_bytes = parts_count.checked_mul(HASH_BYTES as u64).ok_or(Refused::Damaged)?;
+        take_slice(&mut rest, hashes_bytes)?;
         let state = take_slice(&mut rest, state_bytes)?;
+        let parts = take_slice(&mut rest, parts_bytes)?;
         if magic != MAGIC || !rest.is_empty() {
             return Err(Refused::Damaged);
         }
-        Ok(Head { layout, schema, journal, seq, hash, missing, name, state })
+        Ok(Head { layout, schema, journal, seq, hash, missing, name, state, parts })
     }
 }
 

@@ -90,7 +90,7 @@ fn the_last_line_of_a_message_counts_once_and_copies_do_not() {
     // The list of sessions says the same.
     let fold = stream.fold::<SessionsProjection>();
     let mut sum = Tokens::default();
-    fold.state().sessions.values().for_each(|session| sum.replace(Tokens::default(), session.tokens));
+    fold.state().all().for_each(|(_, session)| sum.replace(Tokens::default(), session.tokens));
     assert_eq!(sum.total(), 20 + 57 + 200 + 2);
 }
 

@@ -163,7 +163,7 @@ fn fact(stored: &StoredEvent, of_session: bool) -> Fact {
     match kind {
         Some(Kind::ToolCallStarted) => {
             if let Ok(started) = event.payload.read::<CallStarted<'_>>() {
-                fact.path = Deed::of(&started.tool).and_then(|_| path_of_input(started.input));
+                fact.path = Deed::of(&started.tool).and_then(|_| path_of_input(started.input.get()));
                 fact.tool_use_id = Some(started.tool_use_id.into_owned());
                 fact.tool = Some(started.tool.into_owned());
             }

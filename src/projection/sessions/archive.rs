@@ -1,0 +1,164 @@
+//! Sessions that are not among the recent ones: as bytes, in pages.
+//!
+//! A session comes here without most of its detail when others were seen after it, and leaves when it is seen again, or when too many
+//! came after it. So the pages are in the order in which sessions were last seen, and the oldest entry is the one to forget. An entry whose
+//! session was seen again stays where it is and counts no more.
+//!
+//! ```text
+//! offset  bytes  field of an entry
+//!      0      4  u32 LE  bytes that follow
+//!      4      8  u64 LE  fingerprint of the id
+//!     12      1  1 if the session is not over
+//!     13         id and session, postcard
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::pages::{Pages, Place};
+use super::state::{Phase, Session};
+use crate::projection::snapshot::Part;
+
+const LENGTH_BYTES: usize = 4;
+const HEAD_BYTES: usize = 13;
+
+/// The sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Archive {
+    pages: Pages,
+    /// Where the oldest entry begins that may count.
+    front: u32,
+    /// Entries whose sessions were seen again.
+    void: BTreeSet<Place>,
+    /// Where each session is, by the fingerprint of its id: told by the pages.
+    #[serde(skip)]
+    places: BTreeMap<u64, Place>,
+}
+
+/// One entry, its session still bytes.
+struct Entry<'a> {
+    key: u64,
+    open: bool,
+    packed: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// The first in `bytes`, and how many bytes it takes.
+    fn first(bytes: &'a [u8]) -> Option<(Entry<'a>, u32)> {
+        let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
+        let length = u32::from_le_bytes(*length);
+        let entry = rest.get(..usize::try_from(length).ok()?)?;
+        let (key, entry) = entry.split_first_chunk()?;
+        let (open, packed) = entry.split_first()?;
+        let entry = Entry { key: u64::from_le_bytes(*key), open: *open != 0, packed };
+        Some((entry, length.checked_add(u32::try_from(LENGTH_BYTES).ok()?)?))
+    }
+
+    fn session(&self) -> Option<(String, Session)> {
+        postcard::from_bytes(self.packed).ok()
+    }
+}
+
+impl Archive {
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Puts a session in. Gives it back where it has no bytes, or too many to be a session.
+    pub(super) fn put(&mut self, key: u64, id: &str, session: &Session) {
+        let mut entry = vec![0; HEAD_BYTES];
+        entry[LENGTH_BYTES..HEAD_BYTES - 1].copy_from_slice(&key.to_le_bytes());
+        entry[HEAD_BYTES - 1] = u8::from(session.phase() != Phase::Ended);
+        #[expect(
+            clippy::expect_used,
+            reason = "numbers, texts, lists and maps of known length always have bytes"
+        )]
+        let mut entry = postcard::to_extend(&(id, session), entry).expect("a session can always be written");
+        let length = u32::try_from(entry.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
+        entry[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+        let place = self.pages.add(&entry);
+        self.places.insert(key, place);
+    }
+
+    /// Takes the session of this id out.
+    pub(super) fn take(&mut self, key: u64, id: &str) -> Option<Session> {
+        let session = self.get(key, id)?;
+        self.void.extend(self.places.remove(&key));
+        Some(session)
+    }
+
+    /// The session of this id.
+    pub(super) fn get(&self, key: u64, id: &str) -> Option<Session> {
+        let (entry, _) = Entry::first(self.pages.at(*self.places.get(&key)?)?)?;
+        entry.session().filter(|(found, _)| found == id).map(|(_, session)| session)
+    }
+
+    /// Forgets the one that was seen least recently; gives back the fingerprint of its id.
+    pub(super) fn forget_oldest(&mut self) -> Option<u64> {
+        while !self.places.is_empty() {
+            let place = Place { page: self.pages.oldest(), at: self.front };
+            let Some((entry, bytes)) = self.pages.at(place).and_then(Entry::first) else {
+                // The end of the page.
+                self.pages.drop_oldest();
+                self.front = 0;
+                continue;
+            };
+            let key = entry.key;
+            self.front += bytes;
+            if !self.void.remove(&place) {
+                self.places.remove(&key);
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// All of them, unpacked; the order is that of fingerprints.
+    pub(super) fn all(&self) -> impl Iterator<Item = (String, Session)> {
+        self.entries().filter_map(|entry| entry.session())
+    }
+
+    /// Those that are not over.
+    pub(super) fn open(&self) -> impl Iterator<Item = (String, Session)> {
+        self.entries().filter(|entry| entry.open).filter_map(|entry| entry.session())
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.places.values().filter_map(|place| Some(Entry::first(self.pages.at(*place)?)?.0))
+    }
+
+    /// What never changes.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.pages.parts()
+    }
+
+    /// The same, to be filled; then [`Archive::filled`].
+    pub(super) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        self.pages.parts_mut()
+    }
+
+    /// Finds the entries in the pages. False if these are none of an archive.
+    pub(super) fn filled(&mut self) -> bool {
+        self.places.clear();
+        let (oldest, front) = (self.pages.oldest(), self.front);
+        for (page, bytes) in self.pages.each() {
+            let mut at = if page == oldest { front } else { 0 };
+            let Some(mut rest) = usize::try_from(at).ok().and_then(|at| bytes.get(at..)) else {
+                return false;
+            };
+            while !rest.is_empty() {
+                let Some((entry, length)) = Entry::first(rest) else { return false };
+                let place = Place { page, at };
+                if !self.void.contains(&place) {
+                    self.places.insert(entry.key, place);
+                }
+                let Some(next) = usize::try_from(length).ok().and_then(|length| rest.get(length..)) else {
+                    return false;
+                };
+                (at, rest) = (at + length, next);
+            }
+        }
+        true
+    }
+}

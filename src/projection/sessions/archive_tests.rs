@@ -1,0 +1,198 @@
+//! Sessions beyond the recent ones: nothing that counts is lost on the way into the archive and back, in a snapshot or out of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::state::*;
+use super::tests::*;
+use super::*;
+use crate::event::Seq;
+use crate::projection::snapshot::{self, Files, Refused, Span};
+use crate::projection::{AnyFold as _, Fold};
+
+const JOURNAL: [u8; 16] = [7; 16];
+
+fn name(n: usize) -> String {
+    format!("session-{n:06}")
+}
+
+/// Visits sessions so that each is left and seen again: the recent ones often, the old ones now and then.
+fn visits(sessions: usize, events: usize) -> Stream {
+    let mut stream = Stream::default();
+    let mut dice = 7_usize;
+    for n in 0..events {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let newest = 1 + n * sessions / events;
+        let of = (dice >> 33) % newest;
+        let session = name(if (dice >> 20) % 4 == 0 { of } else { newest - 1 - of % 8.min(newest) });
+        let (ms, id) = (i64::try_from(n).unwrap(), format!("t{n}"));
+        match (dice >> 40) % 5 {
+            0 => stream.push(ms, &session, None, prompt(&format!("prompt {n}"))),
+            1 => stream.push(ms, &session, None, call(&id)),
+            2 => stream.push(ms, &session, None, done(&format!("t{}", n.saturating_sub(3)), None)),
+            3 => stream.push(ms, &session, Some("helper"), said(&format!("m{}", n / 3), 5)),
+            _ => stream.push(ms, &session, None, ended("other")),
+        };
+    }
+    stream
+}
+
+fn fold_of(events: &[StoredEvent]) -> Fold<SessionsProjection> {
+    let mut fold = Fold::default();
+    events.iter().for_each(|event| fold.apply(event));
+    fold
+}
+
+#[test]
+fn counts_are_whole_whether_a_session_lies_in_the_archive_or_came_back() {
+    let stream = visits(500, 6_000);
+    let fold = fold_of(&stream.events);
+    let state = fold.state();
+    assert_eq!((state.recent.len(), state.len(), state.departed()), (SESSIONS_DETAILED_MAX, 500, 0));
+    for n in 0..500 {
+        let of: Vec<_> =
+            stream.events.iter().filter(|stored| stored.event.session == Some(name(n))).collect();
+        let session = state.get(&name(n)).unwrap();
+        let prompts = of.iter().filter(|stored| stored.event.kind == Kind::PromptSubmitted).count();
+        assert_eq!((session.events, session.counts.prompts), (of.len() as u64, prompts as u64));
+        assert_eq!(Some(session.seq_last), of.last().map(|stored| stored.seq.get()));
+        assert!(!session.returned);
+    }
+    let open: Vec<_> = state.open().map(|(id, _)| id.into_owned()).collect();
+    let all = state.all().filter(|(_, session)| session.phase() != Phase::Ended);
+    let all: Vec<_> = all.map(|(id, _)| id.into_owned()).collect();
+    assert_eq!(open, all);
+    assert!(open.len() > 100, "most of them are in the archive");
+}
+
+#[test]
+fn a_snapshot_with_an_archive_and_the_rest_equal_the_fold() {
+    let stream = visits(2_000, 12_000);
+    let whole = fold_of(&stream.events);
+    assert!(whole.state().parts().count() > 3);
+    let mut running = Fold::<SessionsProjection>::default();
+    for event in &stream.events {
+        running.apply(event);
+        if event.seq.get() % 1_999 != 0 {
+            continue;
+        }
+        let bytes = snapshot::encode(&running, JOURNAL).unwrap();
+        let mut restored = snapshot::decode::<SessionsProjection>(&bytes, JOURNAL, event.seq).unwrap();
+        assert_eq!(restored.state(), running.state());
+        let rest = stream.events.iter().skip_while(|later| later.seq <= event.seq);
+        rest.for_each(|event| restored.apply(event));
+        assert_eq!(restored.hash().unwrap(), whole.hash().unwrap(), "from {}", event.seq);
+        assert_eq!(restored.state(), whole.state());
+    }
+}
+
+struct Saved {
+    dir: tempfile::TempDir,
+    files: Files,
+}
+
+impl Saved {
+    fn new() -> Saved {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path(), JOURNAL);
+        Saved { dir, files }
+    }
+
+    fn save(&self, fold: &Fold<SessionsProjection>) {
+        let (bytes, parts) = snapshot::encode_apart(fold, JOURNAL).unwrap();
+        self.files.save_parts::<SessionsProjection>(&parts).unwrap();
+        self.files.save::<SessionsProjection>(&bytes).unwrap();
+    }
+
+    fn parts(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut parts: Vec<_> =
+            entries.filter(|path| path.extension().is_some_and(|extension| extension == "part")).collect();
+        parts.sort();
+        parts
+    }
+
+    fn newest(&self) -> (Option<Seq>, Vec<Refused>) {
+        let found = self.files.newest::<SessionsProjection>(Span::up_to(Seq::MAX));
+        (found.fold.map(|fold| fold.seq()), found.refused.into_iter().map(|refusal| refusal.why).collect())
+    }
+}
+
+#[test]
+fn snapshots_share_their_parts_and_damage_of_one_is_told_and_mended() {
+    let stream = visits(2_000, 12_000);
+    let (early, late) = (fold_of(&stream.events[..11_000]), fold_of(&stream.events));
+    let saved = Saved::new();
+    saved.save(&early);
+    let first = saved.parts();
+    saved.save(&late);
+    let both = saved.parts();
+    assert!(first.iter().all(|part| both.contains(part)), "nothing sealed is written twice");
+    assert_eq!(both.len(), late.state().parts().count());
+    let found = saved.files.newest::<SessionsProjection>(Span::up_to(Seq::MAX)).fold.unwrap();
+    assert_eq!((found.state(), found.hash().unwrap()), (late.state(), late.hash().unwrap()));
+
+    let last = both.iter().find(|part| !first.contains(part)).unwrap();
+    let mut bytes = fs::read(last).unwrap();
+    bytes[100] ^= 1;
+    fs::write(last, &bytes).unwrap();
+    assert_eq!(saved.newest(), (Some(Seq::new(11_000)), vec![Refused::Damaged]));
+    fs::remove_file(&first[0]).unwrap();
+    assert_eq!(saved.newest(), (None, vec![Refused::Damaged; 3]), "the rung of the first is the same file");
+    saved.save(&late);
+    assert_eq!(saved.newest().0, Some(late.seq()));
+}
+
+/// Parts come first: a crash before the snapshot that names them leaves the one before.
+#[test]
+fn a_crash_between_the_parts_and_their_snapshot_leaves_the_one_before() {
+    let stream = visits(2_000, 12_000);
+    let (early, late) = (fold_of(&stream.events[..11_000]), fold_of(&stream.events));
+    let saved = Saved::new();
+    saved.save(&early);
+    let (_, parts) = snapshot::encode_apart(&late, JOURNAL).unwrap();
+    for written in 0..=parts.len() {
+        saved.files.save_parts::<SessionsProjection>(&parts[..written]).unwrap();
+        assert_eq!(saved.newest(), (Some(early.seq()), vec![]));
+    }
+    saved.save(&late);
+    assert_eq!(saved.newest(), (Some(late.seq()), vec![]));
+}
+
+#[test]
+fn parts_go_with_the_last_snapshot_that_names_them() {
+    let stream = visits(2_000, 12_000);
+    let saved = Saved::new();
+    saved.save(&fold_of(&stream.events));
+    assert!(!saved.parts().is_empty());
+    saved.files.forget::<SessionsProjection>().unwrap();
+    assert_eq!(saved.parts(), [] as [PathBuf; 0]);
+}
+
+/// What a person is shown is every session by its id, and a state read from that shows the same.
+#[test]
+fn the_json_of_a_state_has_the_archive_in_it() {
+    let fold = fold_of(&visits(200, 900).events);
+    let json = fold.state_json().unwrap();
+    let shown: Json = serde_json::from_str(json.get()).unwrap();
+    assert_eq!(shown["sessions"].as_object().unwrap().len(), 200);
+    let told: Sessions = serde_json::from_str(json.get()).unwrap();
+    assert_eq!(serde_json::to_value(&told).unwrap()["sessions"], shown["sessions"]);
+}
+
+#[test]
+fn a_message_counts_once_however_many_came_between() {
+    let mut stream = Stream::default();
+    let messages = MESSAGES_CHANGEABLE_MAX + 2;
+    for n in 0..messages {
+        stream.push(1, "s", None, said(&format!("m{n}"), 1));
+    }
+    stream.push(2, "s", None, said("m0", 9));
+    stream.push(3, "fork", None, said("m0", 9));
+    stream.push(4, "s", None, said(&format!("m{}", messages - 1), 9));
+    let fold = stream.fold();
+    let (session, fork) = (&fold.state().recent["s"], &fold.state().recent["fork"]);
+    assert_eq!((session.counts.messages, session.counts.messages_copied), (messages as u64, 0));
+    assert_eq!(session.tokens.output, messages as u64 + 8, "the last one can still change");
+    assert_eq!((fork.counts.messages, fork.counts.messages_copied), (0, 1));
+}

@@ -1,0 +1,110 @@
+//! All the sessions that the state knows, wherever they lie in it; and the state's own two forms.
+//!
+//! As bytes, what lies in pages is named by their hashes. As JSON the state is what a person asks for: each session under its id, whether it
+//! lies in the archive or not, and the rest as counts. A state read from JSON shows the same and is not folded on.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::archive::Archive;
+use super::departed::Departed;
+use super::state::{Messages, Phase, Session, Sessions};
+use super::text::fingerprint;
+use crate::projection::snapshot::Part;
+
+impl Sessions {
+    /// The session of this id.
+    pub fn get(&self, id: &str) -> Option<Cow<'_, Session>> {
+        let recent = self.recent.get(id).map(Cow::Borrowed);
+        recent.or_else(|| self.archive.get(fingerprint(id), id).map(Cow::Owned))
+    }
+
+    /// All of them, in no order that means anything.
+    pub fn all(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, Session>)> {
+        let recent =
+            self.recent.iter().map(|(id, session)| (Cow::Borrowed(id.as_str()), Cow::Borrowed(session)));
+        recent.chain(self.archive.all().map(|(id, session)| (Cow::Owned(id), Cow::Owned(session))))
+    }
+
+    /// Those that are not over.
+    pub fn open(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, Session>)> {
+        let recent = self.recent.iter().filter(|(_, session)| session.phase() != Phase::Ended);
+        let recent = recent.map(|(id, session)| (Cow::Borrowed(id.as_str()), Cow::Borrowed(session)));
+        recent.chain(self.archive.open().map(|(id, session)| (Cow::Owned(id), Cow::Owned(session))))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.recent.len() + self.archive.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many more were seen long ago and are in the journal alone.
+    pub fn departed(&self) -> u64 {
+        self.departed.len()
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.archive.parts().chain(self.departed.parts()).chain(self.messages.parts())
+    }
+
+    pub(super) fn fill_parts(&mut self, fill: &mut dyn FnMut(&mut Part) -> bool) -> bool {
+        let (archive, departed) = (self.archive.parts_mut(), self.departed.parts_mut());
+        archive.chain(departed).chain(self.messages.parts_mut()).all(fill)
+            && self.archive.filled()
+            && self.departed.filled()
+            && self.messages.filled()
+    }
+}
+
+/// The bytes.
+#[derive(Serialize, Deserialize)]
+struct Bytes<R, A, D, M> {
+    recent: R,
+    archive: A,
+    departed: D,
+    messages: M,
+    unread: u64,
+}
+
+/// The JSON.
+#[derive(Serialize, Deserialize)]
+struct Shown<'a> {
+    sessions: BTreeMap<Cow<'a, str>, Cow<'a, Session>>,
+    departed: u64,
+    messages: u64,
+    unread: u64,
+}
+
+impl Serialize for Sessions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Sessions { recent, archive, departed, messages, unread } = self;
+        if serializer.is_human_readable() {
+            let (departed, messages) = (self.departed(), messages.remembered());
+            return Shown { sessions: self.all().collect(), departed, messages, unread: *unread }
+                .serialize(serializer);
+        }
+        Bytes { recent, archive, departed, messages, unread: *unread }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sessions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Sessions, D::Error> {
+        if deserializer.is_human_readable() {
+            let Shown { sessions, unread, .. } = Shown::deserialize(deserializer)?;
+            let owned =
+                |(id, session): (Cow<'_, str>, Cow<'_, Session>)| (id.into_owned(), session.into_owned());
+            let recent = sessions.into_iter().map(owned).collect();
+            return Ok(Sessions { recent, unread, ..Sessions::default() });
+        }
+        let Bytes { recent, archive, departed, messages, unread } =
+            Bytes::<BTreeMap<String, Session>, Archive, Departed, Messages>::deserialize(deserializer)?;
+        Ok(Sessions { recent, archive, departed, messages, unread })
+    }
+}

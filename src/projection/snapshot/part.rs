@@ -1,0 +1,99 @@
+//! Parts of a state that never change once they are made: what a state has much of, and all of its snapshots have in common.
+//!
+//! In the bytes of a state a part is its hash, so that neither they nor the hash of the state grow with it. A snapshot names the parts
+//! that its state needs. On disk each lies in a file of its own, shared by all snapshots that name it; where bytes must stand for
+//! themselves, as in a base, they follow the state.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::projection::StateHash;
+
+/// A part.
+#[derive(Clone, Debug)]
+pub struct Part {
+    hash: StateHash,
+    bytes: Arc<[u8]>,
+}
+
+impl Part {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Part {
+        Part { hash: StateHash::of_bytes(bytes), bytes: bytes.into() }
+    }
+
+    /// BLAKE3 of its bytes.
+    pub fn hash(&self) -> &StateHash {
+        &self.hash
+    }
+
+    /// Its bytes; none while it was named and not filled.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Gets its bytes, if these are they.
+    #[must_use]
+    pub fn fill(&mut self, bytes: &[u8]) -> bool {
+        let is_it = StateHash::of_bytes(bytes) == self.hash;
+        if is_it {
+            self.bytes = bytes.into();
+        }
+        is_it
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Part) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Part {}
+
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.hash.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Part, D::Error> {
+        Ok(Part { hash: StateHash::deserialize(deserializer)?, bytes: Arc::from([]) })
+    }
+}
+
+/// Bytes in a state, written as bytes and not one by one.
+pub mod bytes {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// As the serializer.
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// As the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
