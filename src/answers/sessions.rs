@@ -136,7 +136,7 @@ impl Whole<'_> {
 /// [`Error::NotFound`] when there is no such event.
 pub fn why(folded: &Folded, notes: &Notes, seq: Seq, depth: u32) -> Result<Why, Error> {
     let extent = |id: &str| {
-        let session = folded.fold.state().sessions.get(id).filter(|session| !session.returned)?;
+        let session = folded.fold.state().get(id).filter(|session| !session.returned)?;
         Some(Extent { first: Seq::new(session.seq_first), last: Seq::new(session.seq_last) })
     };
     why::explain(&folded.view, seq, depth, extent, &|seq| notes.of(seq).to_vec())

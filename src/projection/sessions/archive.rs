@@ -2,7 +2,7 @@
 //!
 //! A session comes here without most of its detail when others were seen after it, and leaves when it is seen again, or when too many
 //! came after it. So the pages are in the order in which sessions were last seen, and the oldest entry is the one to forget. An entry whose
-//! session was seen again stays where it is and counts no more.
+//! session was seen again stays where it is and counts no more; when most entries are such, the others are written anew.
 //!
 //! ```text
 //! offset  bytes  field of an entry
@@ -22,6 +22,8 @@ use crate::projection::snapshot::Part;
 
 const LENGTH_BYTES: usize = 4;
 const HEAD_BYTES: usize = 13;
+/// So many entries more than those that count may lie there without counting.
+const VOID_MAX: usize = 1_024;
 
 /// The sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ impl Archive {
         self.places.len()
     }
 
-    /// Puts a session in. Gives it back where it has no bytes, or too many to be a session.
+    /// Puts a session in.
     pub(super) fn put(&mut self, key: u64, id: &str, session: &Session) {
         let mut entry = vec![0; HEAD_BYTES];
         entry[LENGTH_BYTES..HEAD_BYTES - 1].copy_from_slice(&key.to_le_bytes());
@@ -85,7 +87,28 @@ impl Archive {
     pub(super) fn take(&mut self, key: u64, id: &str) -> Option<Session> {
         let session = self.get(key, id)?;
         self.void.extend(self.places.remove(&key));
+        if self.void.len() > self.places.len() + VOID_MAX {
+            self.compact();
+        }
         Some(session)
+    }
+
+    /// Writes the entries that count into pages of their own, in their order: sessions that take turns would fill the archive otherwise.
+    fn compact(&mut self) {
+        let mut places: Vec<(Place, u64)> = self.places.iter().map(|(key, place)| (*place, *key)).collect();
+        places.sort_unstable();
+        let old = std::mem::take(&mut self.pages);
+        (self.front, self.void) = (0, BTreeSet::new());
+        for (place, key) in places {
+            let found = old.at(place).and_then(|bytes| {
+                let (_, length) = Entry::first(bytes)?;
+                bytes.get(..usize::try_from(length).ok()?)
+            });
+            match found {
+                Some(entry) => _ = self.places.insert(key, self.pages.add(entry)),
+                None => _ = self.places.remove(&key),
+            }
+        }
     }
 
     /// The session of this id.

@@ -28,7 +28,7 @@ use crate::projection::{Fold, Projection, StateHash};
 const SLOTS: [u8; 2] = [0, 1];
 /// Most rungs of a projection: in ten million events they lie as close as snapshots are taken.
 pub const RUNGS_MAX: u64 = 512;
-/// Most bytes in the rungs of a projection; the latest two snapshots are beside this.
+/// Most bytes in the rungs of a projection and the parts of its snapshots; the latest two snapshots are beside this.
 pub const RUNG_BYTES_MAX: u64 = 256 << 20;
 const SEQ_DIGITS: usize = 20;
 /// What the name of a part ends in.
@@ -196,15 +196,18 @@ impl Files {
             let Ok(Some(bytes)) = durable::read_beginning(&path, HEAD_BYTES_MAX) else { continue };
             named.extend(claimed_parts(&bytes).iter().map(|hash| self.part_path::<P>(hash)));
         }
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let of_projection = name.to_str().and_then(|name| name.strip_prefix(P::NAME)?.strip_prefix('.'));
-            let is_part = of_projection.and_then(|rest| rest.strip_suffix(PART)).is_some();
-            if is_part && !named.contains(&entry.path()) {
-                durable::remove_if_there(&entry.path())?;
-            }
-        }
-        Ok(())
+        let unnamed = self.parts::<P>().into_iter().filter(|path| !named.contains(path));
+        unnamed.into_iter().try_for_each(|path| durable::remove_if_there(&path))
+    }
+
+    fn parts<P: Projection>(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let is_part = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let rest = name.and_then(|name| name.strip_prefix(P::NAME)?.strip_prefix('.'));
+            rest.and_then(|rest| rest.strip_suffix(PART)).is_some()
+        };
+        entries.map(|entry| entry.path()).filter(is_part).collect()
     }
 
     /// Saves the bytes of a snapshot over the older of the two files, and as a rung if its stretch has none yet. Makes the
@@ -231,9 +234,8 @@ impl Files {
     /// Removes rungs until they are as sparse as `stride` says and within their bytes. The first of each stretch stays.
     fn thin<P: Projection>(&self, mut stride: u64) -> io::Result<()> {
         let mut rungs = self.rungs::<P>();
-        let before = rungs.len();
         loop {
-            let mut stretch = None;
+            let (mut stretch, before) = (None, rungs.len());
             for (seq, rung) in std::mem::take(&mut rungs) {
                 if stretch == Some(seq.get() / stride) {
                     durable::remove_if_there(&rung.path)?;
@@ -242,9 +244,13 @@ impl Files {
                     rungs.insert(seq, rung);
                 }
             }
-            let bytes: u64 = rungs.values().map(|rung| rung.bytes).sum();
+            if rungs.len() < before {
+                self.forget_parts::<P>()?;
+            }
+            let parts = self.parts::<P>().into_iter().filter_map(|path| fs::metadata(path).ok());
+            let bytes: u64 = rungs.values().map(|rung| rung.bytes).chain(parts.map(|file| file.len())).sum();
             if bytes <= RUNG_BYTES_MAX || rungs.len() <= 1 {
-                return if rungs.len() < before { self.forget_parts::<P>() } else { Ok(()) };
+                return Ok(());
             }
             stride *= 2;
         }
