@@ -27,6 +27,7 @@ pub(super) const BY_NAME: [u8; PLACES] = {
 };
 
 /// The place of a name, whatever it is: from its length, its first eight bytes and its last eight.
+#[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
 pub(super) const fn of(name: &[u8]) -> usize {
     let (first, last) = match (name.first_chunk(), name.last_chunk()) {
         (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),

@@ -162,7 +162,7 @@ impl Projection for HealthProjection {
     type State = Health;
 
     fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
-        Some(view::shown(fold))
+        Some(Ok(view::shown(fold)))
     }
 
     fn wants(kind: Option<Kind>) -> bool {

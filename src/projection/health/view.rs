@@ -233,7 +233,7 @@ pub fn health(fold: &Fold<super::HealthProjection>) -> HealthView {
 const HOURS_SHOWN: usize = 24;
 
 /// The view for people: rates in words, the latest hours in which anything ended, and nothing of what never was.
-pub(super) fn shown(fold: &Fold<super::HealthProjection>) -> serde_json::Result<Json> {
+pub(super) fn shown(fold: &Fold<super::HealthProjection>) -> Json {
     let view = health(fold);
     let hours: Vec<_> = view.hours.iter().filter(|hour| rates_shown(hour.rates) != json!({})).collect();
     let earlier = hours.len().saturating_sub(HOURS_SHOWN);
@@ -255,7 +255,7 @@ pub(super) fn shown(fold: &Fold<super::HealthProjection>) -> serde_json::Result<
     if let Json::Object(fields) = &mut shown {
         fields.retain(|name, value| !value.is_null() && (name != "hours_before_these" || earlier > 0));
     }
-    Ok(shown)
+    shown
 }
 
 /// Each rate with something in it, in words.

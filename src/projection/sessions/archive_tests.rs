@@ -24,7 +24,7 @@ fn visits(sessions: usize, events: usize) -> Stream {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let newest = 1 + n * sessions / events;
         let of = (dice >> 33) % newest;
-        let session = name(if (dice >> 20) % 4 == 0 { of } else { newest - 1 - of % 8.min(newest) });
+        let session = name(if (dice >> 20).is_multiple_of(4) { of } else { newest - 1 - of % 8.min(newest) });
         let (ms, id) = (i64::try_from(n).unwrap(), format!("t{n}"));
         match (dice >> 40) % 5 {
             0 => stream.push(ms, &session, None, prompt(&format!("prompt {n}"))),
@@ -75,7 +75,7 @@ fn a_snapshot_with_an_archive_and_the_rest_equal_the_fold() {
     let mut running = Fold::<SessionsProjection>::default();
     for event in &stream.events {
         running.apply(event);
-        if event.seq.get() % 1_999 != 0 {
+        if !event.seq.get().is_multiple_of(1_999) {
             continue;
         }
         let bytes = snapshot::encode(&running, JOURNAL).unwrap();

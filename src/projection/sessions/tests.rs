@@ -425,7 +425,7 @@ fn a_session_is_found_by_the_beginning_of_its_id_if_no_other_shares_it() {
         stream.push(0, id, None, prompt("p"));
     }
     let fold = stream.fold();
-    let find = |given: &str| resolve(fold.state(), given).map(|(id, _)| id.to_owned());
+    let find = |given: &str| resolve(fold.state(), given).map(|(id, _)| id);
     assert_eq!(find("x"), Ok("xyz".to_owned()));
     assert_eq!(find("abc"), Ok("abc".to_owned()), "a whole id wins over a beginning");
     assert_eq!(find("abc-"), Err(view::Unresolved::Ambiguous(vec!["abc-1".into(), "abc-2".into()])));
@@ -512,7 +512,7 @@ fn the_hash_of_a_small_stream_is_pinned() {
     stream.main(9, failed("t1", "Exit code 1")).main(10, said("m1", 7));
     stream.push(11, "s", Some("a1"), subagent("a1", true));
     stream.main(12, turn()).main(13, ended("logout"));
-    assert_eq!(SessionsProjection::SCHEMA, 3, "a new schema needs a new hash");
+    assert_eq!(SessionsProjection::SCHEMA, 4, "a new schema needs a new hash");
     let hash = stream.fold().hash().unwrap().to_string();
     assert_eq!(hash, "11619871a763ad7a19917099d941b7491e6b7cbcbfa0a73660e8e2367b9987d8");
 }

@@ -192,7 +192,7 @@ impl Messages {
     pub(super) fn filled(&mut self) -> bool {
         let pages = &self.older.pages;
         self.older.sessions = pages.each().flat_map(|(_, page)| Older::of(page)).collect();
-        pages.each().all(|(_, page)| page.len() % OLDER_BYTES == 0)
+        pages.each().all(|(_, page)| page.len().is_multiple_of(OLDER_BYTES))
     }
 }
 

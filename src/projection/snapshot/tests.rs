@@ -103,16 +103,19 @@ fn what_could_not_be_read_is_remembered() {
 }
 
 #[test]
-fn a_file_of_the_first_layout_is_read() {
-    let bytes = bytes_of(&prompts(3));
-    let mut first = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
-    first.drain(HEADER_BYTES - 8..HEADER_BYTES);
-    first[8..12].copy_from_slice(&1_u32.to_le_bytes());
-    first.extend_from_slice(blake3::hash(&first).as_bytes());
-    let fold = decode::<SessionsProjection>(&first, JOURNAL, Seq::new(3)).unwrap();
-    assert_eq!((fold.seq(), fold.missing()), (Seq::new(3), 0));
-    assert_eq!(fold.hash().unwrap(), prompts(3).hash().unwrap());
-    assert_eq!(label(&first).unwrap().hash, fold.hash().unwrap());
+fn files_of_the_first_layouts_are_read() {
+    // The first one has no count of what is missing, and neither of them has parts.
+    for (layout, header_bytes) in [(1_u32, 88), (2, 96)] {
+        let bytes = bytes_of(&prompts(3));
+        let mut older = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
+        older.drain(header_bytes..HEADER_BYTES);
+        older[8..12].copy_from_slice(&layout.to_le_bytes());
+        older.extend_from_slice(blake3::hash(&older).as_bytes());
+        let fold = decode::<SessionsProjection>(&older, JOURNAL, Seq::new(3)).unwrap();
+        assert_eq!((fold.seq(), fold.missing()), (Seq::new(3), 0));
+        assert_eq!(fold.hash().unwrap(), prompts(3).hash().unwrap());
+        assert_eq!(label(&older).unwrap().hash, fold.hash().unwrap());
+    }
 }
 
 #[test]
