@@ -91,7 +91,8 @@ fn health_and_commands_are_shown_to_people_as_figures() {
     assert!(!health.contains("older_until") && !health.contains("ended 1, failed 1"), "{health}");
     let commands = world.ok(["state", "commands"]).stdout;
     assert!(commands.contains("deploy") && commands.contains("failure_rate_bp  0"), "{commands}");
-    assert!(commands.contains("runs 1, failed 0, sessions "), "{commands}");
+    // The server is a command, too.
+    assert!(commands.contains("runs 2, failed 0, sessions 1"), "{commands}");
     assert!(!commands.contains("by_correlation") && !commands.contains("buckets"), "{commands}");
     // As JSON they stay the states.
     assert!(world.ok(["state", "health", "--json"]).json()["state"]["hours"].is_object());
