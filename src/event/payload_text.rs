@@ -60,11 +60,7 @@ impl PayloadText {
 
     /// From a value that came out of [`json::parse`], which refuses what is too deep.
     pub(super) fn from_parsed(value: &Json) -> Result<PayloadText, JsonFault> {
-        if value.is_object() {
-            Ok(PayloadText(value.to_string()))
-        } else {
-            Err(JsonFault::NotAnObject)
-        }
+        if value.is_object() { Ok(PayloadText(value.to_string())) } else { Err(JsonFault::NotAnObject) }
     }
 
     /// From a payload struct.
