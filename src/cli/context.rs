@@ -155,6 +155,11 @@ impl Context {
         files
     }
 
+    /// The project here, whose files may be anybody's; none in the user's home, where all are the user's own.
+    pub fn foreign_project(&self) -> Option<&Path> {
+        Some(self.project()).filter(|project| self.env.home() != Some(project))
+    }
+
     /// The file that names the MCP servers of the project here.
     pub fn mcp_servers(&self) -> PathBuf {
         self.project().join(registration::SERVERS_FILE)

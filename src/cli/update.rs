@@ -94,10 +94,11 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
 fn in_use(context: &Context) -> Result<Vec<InUse>, Error> {
     let this = detach::this_program()?.to_string_lossy().into_owned();
     let mut found = vec![InUse { what: "this program", place: this, version: Some(VERSION.to_owned()) }];
-    let registered: BTreeMap<_, _> = registration::registrations(&context.claude_settings())
-        .into_iter()
-        .map(|one| (one.program, one.version))
-        .collect();
+    let registered: BTreeMap<_, _> =
+        registration::registrations(&context.claude_settings(), context.foreign_project())
+            .into_iter()
+            .map(|one| (one.program, one.version))
+            .collect();
     found.extend(registered.into_iter().map(|(program, version)| InUse {
         what: "hooks",
         place: program.to_string_lossy().into_owned(),

@@ -251,6 +251,35 @@ const ROWS: &[Row] = &[
     }),
 ];
 
+/// Whoever can commit settings to a project must not have a program of the project run by who looks at it; the user's own settings may
+/// name any.
+#[test]
+fn a_program_that_a_projects_settings_plant_in_it_is_not_run() {
+    let world = healthy();
+    let project = world.home().join("project");
+    for directory in [".git", "tools"] {
+        std::fs::create_dir_all(project.join(directory)).expect("made");
+    }
+    let program = project.join("tools/mnemosyne");
+    let ran = project.join("ran");
+    let text = format!("#!/bin/sh\necho ran >> '{}'\necho mnemosyne 0.0.1\n", ran.display());
+    std::fs::write(&program, text).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("made executable");
+    let look = |command: &[&str]| Running::start(world.command(command).current_dir(&project)).wait();
+    register(&project.join(".claude/settings.json"), &program);
+    for command in [&["doctor", "--json"][..], &["update"]] {
+        look(command);
+        assert!(!ran.exists(), "{command:?} ran it");
+    }
+    let told = verdicts(&look(&["doctor", "--json"]));
+    assert_eq!(told["hook_programs"], "warn", "{told:?}");
+    // The control: what the user's own settings name is asked.
+    std::fs::remove_dir_all(project.join(".claude")).expect("removed");
+    register(&world.home().join(".claude/settings.json"), &program);
+    look(&["update"]);
+    assert!(ran.exists());
+}
+
 #[test]
 fn each_check_sees_its_own_trouble_and_what_can_be_repaired_is() {
     let whole = healthy();

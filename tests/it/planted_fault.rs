@@ -133,9 +133,13 @@ fn the_planted_fault_is_named() {
     assert!(cut.stderr.contains(&more) && !cut.stdout.contains("ls -l target"), "{cut}");
     let server = world.server();
     let asked = |query: &str| server.get(&format!("/diff?{query}"));
-    let shown = world.ok(["diff", GOOD, BAD, "--json"]).json();
-    assert_eq!(asked(&format!("a={}&b={}", &GOOD[..4], &BAD[..4])).json(), shown);
-    assert_eq!((&shown["order"], &shown["changed"]), (&diff["order"], &diff["changed"]));
+    // The server's own events move what the last seq is.
+    let but_the_seq = |mut shown: Value| {
+        shown["seq"] = Value::Null;
+        shown
+    };
+    let answered = asked(&format!("a={}&b={}", &GOOD[..4], &BAD[..4])).json();
+    assert_eq!(but_the_seq(answered), but_the_seq(diff.clone()));
     for (query, code) in [
         ("a=g", "invalid_parameter"),
         ("a=x&b=nobody", "not_found"),

@@ -28,6 +28,8 @@ pub struct Registration {
     pub program: PathBuf,
     /// The arguments, `hook` among them.
     pub args: Vec<String>,
+    /// Whether it lies in the project whose settings name it, and whose files may be anybody's: such a one is not asked anything.
+    pub inside: bool,
     /// Whether a file of that path is there; for a bare name, whether the program could be asked.
     pub exists: bool,
     /// The version that the program says it is.
@@ -35,22 +37,26 @@ pub struct Registration {
 }
 
 /// What these settings files register for this program, in the order of the files. Each program is run once, with
-/// `--version`.
-pub fn registrations(files: &[PathBuf]) -> Vec<Registration> {
+/// `--version`, unless it lies in `project` and a file of that names it.
+pub fn registrations(files: &[PathBuf], project: Option<&Path>) -> Vec<Registration> {
     let mut versions: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
     let mut found = Vec::new();
     for file in files {
         let Some(settings) = read(file) else { continue };
+        let project = project.filter(|project| file.starts_with(project));
         for (hook, handler) in ours_in(&settings) {
             let mut words = words_of(handler);
             let program = PathBuf::from(words.remove(0).trim_matches(['"', '\'']));
-            let version = versions.entry(program.clone()).or_insert_with(|| version::of(&program)).clone();
+            let inside = project.is_some_and(|project| is_inside(&program, project));
+            let ask = || if inside { None } else { version::of(&program) };
+            let version = versions.entry(program.clone()).or_insert_with(ask).clone();
             let exists = program.is_file() || version.is_some();
             found.push(Registration {
                 file: file.clone(),
                 hook: hook.clone(),
                 program,
                 args: words,
+                inside,
                 exists,
                 version,
             });
@@ -81,11 +87,14 @@ pub fn server(file: &Path) -> Option<Serving> {
     let ours =
         servers.get("mcpServers")?.get(settings::SERVER).filter(|ours| settings::is_our_server(ours))?;
     let program = PathBuf::from(words_of(ours).into_iter().next()?);
-    let is_path = program.components().count() > 1;
-    let inside =
-        is_path && (program.is_relative() || file.parent().is_some_and(|top| program.starts_with(top)));
+    let inside = file.parent().is_some_and(|top| is_inside(&program, top));
     let version = if inside { None } else { version::of(&program) };
     Some(Serving { exists: program.is_file() || version.is_some(), inside, program, version })
+}
+
+/// Whether a program that is named by its path lies below `top`. Where a path leads from here is not looked at: it may lead there.
+fn is_inside(program: &Path, top: &Path) -> bool {
+    program.components().count() > 1 && (program.is_relative() || program.starts_with(top))
 }
 
 /// Whether a settings file registers any hook for this program.
@@ -200,13 +209,14 @@ mod tests {
         }"#;
         std::fs::write(&file, text).unwrap();
         assert!(is_registered(std::slice::from_ref(&file), "Stop"));
-        let found = registrations(&[dir.path().join("none.json"), file.clone()]);
+        let found = registrations(&[dir.path().join("none.json"), file.clone()], Some(dir.path()));
         let program = PathBuf::from("/nowhere/mnemosyne");
         let expected = Registration {
             file,
             hook: "Stop".into(),
             program,
             args: vec!["hook".into()],
+            inside: false,
             exists: false,
             version: None,
         };

@@ -31,7 +31,7 @@ const SLOW: Duration = Duration::from_millis(20);
 
 /// What the settings that count here register.
 fn registrations(look: &Look<'_>) -> Vec<Registration> {
-    registration::registrations(&look.context.claude_settings())
+    registration::registrations(&look.context.claude_settings(), look.context.foreign_project())
 }
 
 pub(super) fn hooks(look: &Look<'_>) -> Found {
@@ -64,6 +64,17 @@ pub(super) fn programs(look: &Look<'_>) -> Found {
         programs.entry(found.program.clone()).or_insert(found);
     }
     let shown = |program: &Path| program.display().to_string();
+    let planted: Vec<String> =
+        programs.values().filter(|it| it.inside).map(|it| shown(&it.program)).collect();
+    if !planted.is_empty() {
+        return Ok(Finding::warn(
+            format!(
+                "{} registered that lies in the project, and was not run: anybody's commit could put it there",
+                first_of(&planted, "program")
+            ),
+            REGISTER,
+        ));
+    }
     let absent: Vec<String> =
         programs.values().filter(|it| !it.exists).map(|it| shown(&it.program)).collect();
     if !absent.is_empty() {
@@ -150,7 +161,7 @@ pub(super) fn double(look: &Look<'_>) -> Found {
 /// What calls have cost in use, as they measured themselves; and what one costs here and now, beside a program that does nothing,
 /// which also shows that it ends as an agent wants it.
 pub(super) fn cost(look: &Look<'_>) -> Found {
-    let registered = registrations(look).into_iter().find(|it| it.exists);
+    let registered = registrations(look).into_iter().find(|it| it.exists && !it.inside);
     let (program, is_registered) = match registered {
         Some(found) => (found.program, true),
         None => (detach::this_program()?, false),

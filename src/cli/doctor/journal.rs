@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn a_segment_that_was_damaged_at_its_last_look_fails() {
         let seen = |problems: u64| -> BTreeMap<Seq, Seen> {
-            let seen = serde_json::json!({"looked": 5, "whole": 1, "lost": [], "problems": problems});
+            let seen =
+                serde_json::json!({"looked": 5, "whole": 1, "lost": [], "hurt": [], "problems": problems});
             [(Seq::FIRST, serde_json::from_value(seen).unwrap())].into()
         };
         let now = Timestamp::from_micros(10_000_000);
