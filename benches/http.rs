@@ -1,7 +1,9 @@
 //! Durable emits over HTTP, in requests a second and in time a request, with the same clients in the same process:
 //!
 //! - over a journal whose flush takes a fixed 200 us, beside a plain axum handler that answers a POST with a constant;
-//! - over a journal on the real disk, beside Redis, where it is installed: XADD of the same text with `appendfsync always`.
+//! - over a journal on the real disk, beside Redis, where it is installed: XADD of the same text with `appendfsync always`; and beside
+//!   `PostgreSQL`, where it is installed: INSERT of the same text, each a transaction of its own;
+//! - over journals of ten thousand, a million and `GROWN_EVENTS` (ten million) events, a flush of fixed 200 us: `grown`.
 //!
 //! What is compared takes turns, so that whatever else the machine does falls on all. Of each figure the median of the rounds is told, of
 //! each ratio the median of the ratios within a round. The processor time is that of servers and clients together. Words
@@ -10,6 +12,8 @@
 
 #[path = "support/net.rs"]
 mod net;
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "support/redis.rs"]
 mod redis;
 mod support;
@@ -18,9 +22,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use net::{
-    Served, ask_again_and_again, cpu, in_earnest, is_asked_for, is_whole, median, percentile, request,
+    Asked, Served, ask_again_and_again, cpu, in_earnest, is_asked_for, is_whole, median, percentile, request,
     runtime,
 };
+use postgres::Postgres;
 use redis::{Redis, command, is_string};
 use tokio::runtime::Runtime;
 
@@ -51,8 +56,9 @@ fn hello(runtime: &Runtime) -> SocketAddr {
 struct Contender {
     name: &'static str,
     addr: SocketAddr,
-    request: Vec<u8>,
-    is_answer: fn(&[u8]) -> bool,
+    /// What a connection begins with.
+    opening: Option<Asked>,
+    asked: Asked,
     /// Its own process, if it has one.
     pid: Option<u32>,
     rounds: Vec<Round>,
@@ -70,12 +76,14 @@ struct Round {
 impl Contender {
     fn http(name: &'static str, addr: SocketAddr, token: &str) -> Contender {
         let request = request(addr, token, "POST /events/emit", &body());
-        Contender { name, addr, request, is_answer: is_whole, pid: None, rounds: Vec::new() }
+        let asked = Asked { request, is_answer: is_whole };
+        Contender { name, addr, opening: None, asked, pid: None, rounds: Vec::new() }
     }
 
     fn turn(&mut self, runtime: &Runtime, connections: usize, length: Duration) {
         let (before, began) = (cpu(self.pid), Instant::now());
-        let ask = |_| ask_again_and_again(self.addr, self.request.clone(), self.is_answer, began + length);
+        let ask =
+            |_| ask_again_and_again(self.addr, self.opening.clone(), self.asked.clone(), began + length);
         let asking: Vec<_> = (0..connections).map(ask).map(|asking| runtime.spawn(asking)).collect();
         let answers = asking.into_iter().flat_map(|asked| runtime.block_on(asked).expect("answers"));
         let mut each: Vec<Duration> = answers.collect();
@@ -123,6 +131,10 @@ fn compare(runtime: &Runtime, title: &str, mut contenders: Vec<Contender>, flush
                 micros(|round| round.p99),
                 contender.figure(|round| round.cpu),
             );
+            for other in contenders.iter().skip(1).filter(|other| other.name != contender.name) {
+                let ratio = contender.ratio(other, |own, other| own.per_second / other.per_second);
+                eprintln!("  {:34} {ratio:.2} of {}", "", other.name);
+            }
             if flush > 0.0 && connections == 1 {
                 let ratio = contender
                     .ratio(first, |own, other| own.p50.as_secs_f64() / (other.p50.as_secs_f64() + flush));
@@ -154,19 +166,41 @@ fn main() {
         ];
         compare(&runtime, "POST durable, flush of fixed 200 us", contenders, flush);
     }
-    if is_asked_for("disk")
-        && let Some(redis) = Redis::start()
-    {
+    if is_asked_for("grown") {
+        let most = std::env::var("GROWN_EVENTS").map_or(Ok(10_000_000), |text| text.parse());
+        let most = if in_earnest() { most.expect("GROWN_EVENTS is a number") } else { 20_000 };
+        let sizes =
+            [("emit, 10 thousand events", 10_000), ("emit, a million", 1_000_000), ("emit, the most", most)];
+        let sizes = sizes.into_iter().filter(|(_, events)| *events <= most);
+        let served: Vec<_> = sizes.map(|(name, events)| (name, Served::grown(&runtime, events))).collect();
+        let contenders =
+            served.iter().map(|(name, served)| Contender::http(name, served.addr, &served.token)).collect();
+        compare(&runtime, &format!("POST durable into journals of up to {most} events"), contenders, flush);
+    }
+    if is_asked_for("disk") {
         let served = Served::on_disk(&runtime);
-        let xadd = Contender {
+        let (redis, postgres) = (Redis::start(), Postgres::start());
+        let mut contenders = Vec::new();
+        contenders.extend(redis.as_ref().map(|redis| Contender {
             name: "Redis XADD, appendfsync always",
             addr: redis.addr,
-            request: command(&["XADD", "bench", "*", "event", &body()]),
-            is_answer: is_string,
+            opening: None,
+            asked: Asked {
+                request: command(&["XADD", "bench", "*", "event", &body()]),
+                is_answer: is_string,
+            },
             pid: Some(redis.pid()),
             rounds: Vec::new(),
-        };
-        let contenders = vec![xadd, Contender::http("emit", served.addr, &served.token)];
+        }));
+        contenders.extend(postgres.as_ref().map(|postgres| Contender {
+            name: "PostgreSQL INSERT",
+            addr: postgres.addr,
+            opening: Some(Asked { request: postgres::opening(), is_answer: postgres::is_opened }),
+            asked: Asked { request: postgres::insert(&body()), is_answer: postgres::is_inserted },
+            pid: Some(postgres.pid()),
+            rounds: Vec::new(),
+        }));
+        contenders.push(Contender::http("emit", served.addr, &served.token));
         compare(&runtime, "durable on the real disk", contenders, || Duration::ZERO);
     }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mnemosyne::clock::{SystemClock, this_source};
+use mnemosyne::event::{Event, Json, Timestamp, payload};
 use mnemosyne::server::{Guard, Settings, Token, serve};
 use mnemosyne::store::Store;
 use mnemosyne::store::log::LocalLog;
-use mnemosyne_journal::{Disk, RealDisk};
+use mnemosyne_journal::{Disk, Level, RealDisk};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use crate::support::FixedFlush;
 
@@ -33,6 +35,24 @@ impl Served {
     /// A flush is one of the disk that holds the system's temporary directory.
     pub fn on_disk(runtime: &Runtime) -> Served {
         Served::on(runtime, |dir| Arc::new(RealDisk::new(dir)))
+    }
+
+    /// As [`Served::start`], over a journal of so many small events, all of which its projections have seen.
+    pub fn grown(runtime: &Runtime, events: u64) -> Served {
+        let served = Served::on(runtime, |dir| {
+            fill_with_events(dir, events);
+            Arc::new(FixedFlush::sleeping(dir))
+        });
+        // Nobody else in this process does anything meanwhile.
+        let mut before = cpu(None);
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            let now = cpu(None);
+            if now.saturating_sub(before) < Duration::from_millis(50) {
+                return served;
+            }
+            before = now;
+        }
     }
 
     fn on(runtime: &Runtime, disk: impl FnOnce(&Path) -> Arc<dyn Disk>) -> Served {
@@ -56,6 +76,25 @@ impl Served {
     }
 }
 
+/// A journal of so many events, each with an id of its own, closed in order.
+fn fill_with_events(dir: &Path, events: u64) {
+    const BATCH: u64 = 1_000;
+    let journal = crate::support::open(Arc::new(RealDisk::new(dir)), true);
+    let payload = payload::Custom { name: "bench".into(), data: Json::from(0) };
+    let (id, time) = (Uuid::from_u128(u128::MAX / 3), Timestamp::from_micros(crate::support::NOW.get()));
+    let encoded = Event::new(id, time, "bench", this_source("bench"), payload).encode();
+    let at = memchr::memmem::find(&encoded, id.as_bytes()).expect("its id");
+    let mut batch = vec![encoded; usize::try_from(BATCH).expect("small")];
+    for first in (0..events).step_by(usize::try_from(BATCH).expect("small")) {
+        for (number, event) in (first..).zip(&mut batch) {
+            event[at..at + 8].copy_from_slice(&number.to_be_bytes());
+        }
+        let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        let _ticket = journal.submit(&batch, crate::support::NOW, Level::Os, None).expect("submitted");
+    }
+    journal.close().expect("closed");
+}
+
 /// As many workers as there are cores.
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime")
@@ -76,30 +115,45 @@ pub async fn connect(addr: SocketAddr) -> TcpStream {
     socket
 }
 
-/// Sends the same request over one connection until `deadline`, each after the answer to the one before; how long each took.
+/// What is sent, and how its answer is known to be whole.
+#[derive(Clone)]
+pub struct Asked {
+    pub request: Vec<u8>,
+    pub is_answer: fn(&[u8]) -> bool,
+}
+
+/// Opens a connection, with `opening` as its first request if there is one, and sends the same request until `deadline`, each after
+/// the answer to the one before; how long each took.
 pub async fn ask_again_and_again(
     addr: SocketAddr,
-    request: Vec<u8>,
-    is_answer: fn(&[u8]) -> bool,
+    opening: Option<Asked>,
+    asked: Asked,
     deadline: Instant,
 ) -> Vec<Duration> {
     let mut socket = connect(addr).await;
     let mut answer = vec![0; 4096];
+    if let Some(opening) = &opening {
+        ask(&mut socket, opening, &mut answer).await;
+    }
     let mut took = Vec::new();
     let mut began = Instant::now();
     while began < deadline {
-        socket.write_all(&request).await.expect("taken");
-        let mut have = 0;
-        while !is_answer(&answer[..have]) {
-            let more = socket.read(&mut answer[have..]).await.expect("readable");
-            assert!(more > 0, "it hung up after {}", String::from_utf8_lossy(&answer[..have]));
-            have += more;
-        }
+        ask(&mut socket, &asked, &mut answer).await;
         let answered = Instant::now();
         took.push(answered - began);
         began = answered;
     }
     took
+}
+
+async fn ask(socket: &mut TcpStream, asked: &Asked, answer: &mut [u8]) {
+    socket.write_all(&asked.request).await.expect("taken");
+    let mut have = 0;
+    while !(asked.is_answer)(&answer[..have]) {
+        let more = socket.read(&mut answer[have..]).await.expect("readable");
+        assert!(more > 0, "it hung up after {}", String::from_utf8_lossy(&answer[..have]));
+        have += more;
+    }
 }
 
 /// Whether `answer` is a whole 200.
@@ -124,16 +178,26 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// User and system time so far of this process and of `beside`.
+/// User and system time so far of this process, of `beside`, and of the children of `beside`: those that ended, and those that live.
 pub fn cpu(beside: Option<u32>) -> Duration {
-    let used = |pid: String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux");
-        let fields: Vec<&str> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-        let ticks: u64 =
-            fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks");
-        Duration::from_millis(ticks * 10)
-    };
-    used("self".into()) + beside.map_or(Duration::ZERO, |pid| used(pid.to_string()))
+    let own: u64 = used("self").expect("Linux")[1..=2].iter().sum();
+    let others = beside.map_or(0, |pid| {
+        let itself: u64 = used(&pid.to_string()).expect("it runs")[1..].iter().sum();
+        let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
+        let numbered = processes.filter_map(|process| process.file_name().into_string().ok());
+        let children =
+            numbered.filter_map(|name| used(&name)).filter(|[parent, ..]| *parent == u64::from(pid));
+        itself + children.map(|[_, user, system, ..]| user + system).sum::<u64>()
+    });
+    Duration::from_millis((own + others) * 10)
+}
+
+/// The parent of a process, and its ticks of user and of system time: its own, and those of its children that ended.
+fn used(pid: &str) -> Option<[u64; 5]> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse().ok();
+    Some([number(1)?, number(11)?, number(12)?, number(13)?, number(14)?])
 }
 
 /// Whether this is the bench itself, and not `cargo test --benches`, which starts it only to see that it runs.

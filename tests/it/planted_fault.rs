@@ -80,6 +80,39 @@ fn seq_of(world: &World, session: &str, kind: &str, holds: &str) -> u64 {
     event.unwrap_or_else(|| panic!("no {kind} with {holds}: {events:?}"))["seq"].as_u64().expect("a seq")
 }
 
+/// What stands between the differences, and the same answer from a server.
+fn the_order_is_told_here_and_over_http(world: &World, diff: &Value, (right_write, wrong_write): (u64, u64)) {
+    let order = diff["order"].as_array().expect("a list");
+    let first = (
+        order[0]["alike"].as_u64(),
+        order[0]["how"].as_str(),
+        order[0]["a"].as_u64(),
+        order[0]["b"].as_u64(),
+    );
+    assert_eq!(first, (Some(1), Some("input"), Some(right_write), Some(wrong_write)), "{diff}");
+    let cut = world.run(["diff", GOOD, BAD, "--limit", "1"]);
+    let more = format!("{} differences more not shown", order.len() - 1);
+    assert!(cut.stderr.contains(&more) && !cut.stdout.contains("ls -l target"), "{cut}");
+    let server = world.server();
+    let asked = |query: &str| server.get(&format!("/diff?{query}"));
+    // The server's own events move what the last seq is.
+    let but_the_seq = |mut shown: Value| {
+        shown["seq"] = Value::Null;
+        shown
+    };
+    let answered = asked(&format!("a={}&b={}", &GOOD[..4], &BAD[..4])).json();
+    assert_eq!(but_the_seq(answered), but_the_seq(diff.clone()));
+    for (query, code) in [
+        ("a=g", "invalid_parameter"),
+        ("a=x&b=nobody", "not_found"),
+        ("a=x&b=x&limit=0", "invalid_parameter"),
+        ("a=x&b=x&c=1", "unknown_parameter"),
+    ] {
+        assert_eq!(asked(query).json()["error"]["code"], code, "{query}");
+    }
+    assert_eq!(server.stop().code, Some(0));
+}
+
 #[test]
 fn the_planted_fault_is_named() {
     let world = recorded();
@@ -120,35 +153,7 @@ fn the_planted_fault_is_named() {
         (&json!(true), &json!([]), &Value::Null)
     );
     assert_eq!(world.run(["diff", GOOD, "nobody"]).code, Some(3));
-    let order = diff["order"].as_array().expect("a list");
-    let first = (
-        order[0]["alike"].as_u64(),
-        order[0]["how"].as_str(),
-        order[0]["a"].as_u64(),
-        order[0]["b"].as_u64(),
-    );
-    assert_eq!(first, (Some(1), Some("input"), Some(right_write), Some(wrong_write)), "{diff}");
-    let cut = world.run(["diff", GOOD, BAD, "--limit", "1"]);
-    let more = format!("{} differences more not shown", order.len() - 1);
-    assert!(cut.stderr.contains(&more) && !cut.stdout.contains("ls -l target"), "{cut}");
-    let server = world.server();
-    let asked = |query: &str| server.get(&format!("/diff?{query}"));
-    // The server's own events move what the last seq is.
-    let but_the_seq = |mut shown: Value| {
-        shown["seq"] = Value::Null;
-        shown
-    };
-    let answered = asked(&format!("a={}&b={}", &GOOD[..4], &BAD[..4])).json();
-    assert_eq!(but_the_seq(answered), but_the_seq(diff.clone()));
-    for (query, code) in [
-        ("a=g", "invalid_parameter"),
-        ("a=x&b=nobody", "not_found"),
-        ("a=x&b=x&limit=0", "invalid_parameter"),
-        ("a=x&b=x&c=1", "unknown_parameter"),
-    ] {
-        assert_eq!(asked(query).json()["error"]["code"], code, "{query}");
-    }
-    assert_eq!(server.stop().code, Some(0));
+    the_order_is_told_here_and_over_http(&world, &diff, (right_write, wrong_write));
 
     // why: from the failure through the read to the planted write, and to the prompt.
     let why = world.ok(["why", &failure.to_string(), "--json"]).json();

@@ -39,21 +39,21 @@ pub(super) struct Archive {
 }
 
 /// One entry, its session still bytes.
-struct Packed<'a> {
+struct Sealed<'a> {
     key: u64,
     open: bool,
     packed: &'a [u8],
 }
 
-impl<'a> Packed<'a> {
+impl<'a> Sealed<'a> {
     /// The first in `bytes`, and how many bytes it takes.
-    fn first(bytes: &'a [u8]) -> Option<(Packed<'a>, u32)> {
+    fn first(bytes: &'a [u8]) -> Option<(Sealed<'a>, u32)> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
         let length = u32::from_le_bytes(*length);
         let entry = rest.get(..usize::try_from(length).ok()?)?;
         let (key, entry) = entry.split_first_chunk()?;
         let (open, packed) = entry.split_first()?;
-        let entry = Packed { key: u64::from_le_bytes(*key), open: *open != 0, packed };
+        let entry = Sealed { key: u64::from_le_bytes(*key), open: *open != 0, packed };
         Some((entry, length.checked_add(u32::try_from(LENGTH_BYTES).ok()?)?))
     }
 
@@ -101,7 +101,7 @@ impl Archive {
         (self.front, self.void) = (0, BTreeSet::new());
         for (place, key) in places {
             let found = old.at(place).and_then(|bytes| {
-                let (_, length) = Packed::first(bytes)?;
+                let (_, length) = Sealed::first(bytes)?;
                 bytes.get(..usize::try_from(length).ok()?)
             });
             match found {
@@ -113,7 +113,7 @@ impl Archive {
 
     /// The session of this id.
     pub(super) fn get(&self, key: u64, id: &str) -> Option<Session> {
-        let (entry, _) = Packed::first(self.pages.at(*self.places.get(&key)?)?)?;
+        let (entry, _) = Sealed::first(self.pages.at(*self.places.get(&key)?)?)?;
         entry.session().filter(|(found, _)| found == id).map(|(_, session)| session)
     }
 
@@ -121,7 +121,7 @@ impl Archive {
     pub(super) fn forget_oldest(&mut self) -> Option<u64> {
         while !self.places.is_empty() {
             let place = Place { page: self.pages.oldest(), at: self.front };
-            let Some((entry, bytes)) = self.pages.at(place).and_then(Packed::first) else {
+            let Some((entry, bytes)) = self.pages.at(place).and_then(Sealed::first) else {
                 // The end of the page.
                 self.pages.drop_oldest();
                 self.front = 0;
@@ -147,8 +147,8 @@ impl Archive {
         self.entries().filter(|entry| entry.open).filter_map(|entry| entry.session())
     }
 
-    fn entries(&self) -> impl Iterator<Item = Packed<'_>> {
-        self.places.values().filter_map(|place| Some(Packed::first(self.pages.at(*place)?)?.0))
+    fn entries(&self) -> impl Iterator<Item = Sealed<'_>> {
+        self.places.values().filter_map(|place| Some(Sealed::first(self.pages.at(*place)?)?.0))
     }
 
     /// What never changes.
@@ -171,7 +171,7 @@ impl Archive {
                 return false;
             };
             while !rest.is_empty() {
-                let Some((entry, length)) = Packed::first(rest) else { return false };
+                let Some((entry, length)) = Sealed::first(rest) else { return false };
                 let place = Place { page, at };
                 if !self.void.contains(&place) {
                     self.places.insert(entry.key, place);
