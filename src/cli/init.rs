@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Args {
-    /// Register the hooks in Claude Code's settings
+    /// Register the hooks and the project's MCP server with Claude Code
     #[arg(long)]
     claude: bool,
     /// For the project around the working directory; the default

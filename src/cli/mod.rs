@@ -122,7 +122,7 @@ macro_rules! command {
 /// Every command that exists, in the order of the help.
 pub const COMMANDS: &[Command] = &[
     command!("init", init, recorded: true, Machine,
-        "Make a data directory, and with --claude register the hooks in Claude Code's settings"),
+        "Make a data directory, and with --claude register hooks and MCP server with Claude Code"),
     command!("demo", demo, recorded: false, Machine,
         "Record a sample session through the real path, and watch it live and again"),
     command!("api-server", api_server, recorded: true, Machine,

@@ -268,7 +268,7 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
 /// Keys that the user has named are taken out of whatever this process records or says.
 fn know_keys(context: &mut Context) {
     match KnownKeys::values(&context.env) {
-        Ok(values) => drop(redact::know(values)),
+        Ok(values) => redact::know(values),
         Err(error) => {
             let why = error.to_string();
             context.out.warn(&format!("the keys that you named are not known, and not taken out: {why}"));

@@ -11,10 +11,10 @@ static KNOWN: OnceLock<Vec<Finder<'static>>> = OnceLock::new();
 /// How often a value may have been quoted.
 const QUOTED_MAX: usize = 2;
 
-/// From now on every redactor of this process takes these values out too. For the start of a process, before it holds an event; only the
-/// first call counts. Whether this was it.
-pub fn know(values: impl IntoIterator<Item = String>) -> bool {
-    KNOWN.set(finders(values)).is_ok()
+/// From now on every redactor of this process takes these values out too. For the start of a process, before it holds an event: only the
+/// first call counts.
+pub fn know(values: impl IntoIterator<Item = String>) {
+    KNOWN.get_or_init(|| finders(values));
 }
 
 fn finders(values: impl IntoIterator<Item = String>) -> Vec<Finder<'static>> {
