@@ -40,7 +40,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     }
     let folded = folded(context)?;
     let found = find(&folded, &session)?;
-    let (timeline, progress) = look::timeline(&folded.view, &found, parts.builder())?;
+    let (found, timeline, progress) = look::timeline(&folded.view, found, parts.builder())?;
     let detail = folded.detail(&found);
     let first = Seq::new(found.session.seq_first);
     let noted = |context: &Context| Noted::beside_lines(first, &folded.view, context);

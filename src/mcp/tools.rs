@@ -216,7 +216,7 @@ fn session(desk: &Desk, ask: asks::Session, _stop: Stop<'_>) -> Result<Answer, E
     let (folded, warnings) = folded(desk)?;
     let found = answers::find(&folded, &ask.session)?;
     let builder = if ask.patches { Builder::with_patches() } else { Builder::default() };
-    let (timeline, progress) = look::timeline(&folded.view, &found, builder)?;
+    let (found, timeline, progress) = look::timeline(&folded.view, found, builder)?;
     told_of(&Whole::of(&folded.detail(&found), &timeline), &progress, warnings)
 }
 

@@ -30,8 +30,9 @@ use super::App;
 use crate::clock::ProcessStamp;
 use crate::error::{Error, Result};
 use crate::event::{Event, Kind, Seq, Timestamp, ids, payload};
-use crate::projection::sessions::state::{End, Phase, Session};
-use crate::projection::{AnyRunner, Latest};
+use crate::projection::AnyRunner;
+use crate::projection::sessions::state::Sessions;
+use crate::projection::sessions::unfinished::Unfinished;
 use crate::store::Level;
 use crate::store::counters::{Books, Way};
 use crate::store::emit::BATCH_EVENTS_MAX;
@@ -129,11 +130,12 @@ impl<'a> Watch<'a> {
         let (now, host) = (app.settings.clock.now(), &app.settings.source.host);
         app.projections.sessions.read(|fold| {
             let mut open = Open::default();
-            for (id, session) in fold.state().open() {
-                open.take(&id, &session, host, now, |process| {
+            for unfinished in fold.state().unfinished() {
+                open.take(&unfinished, host, now, |process| {
                     waited_for.contains_key(&process) || process.is_alive()
                 });
             }
+            open.name_projects(fold.state());
             open
         })
     }
@@ -240,15 +242,14 @@ struct Gone {
 impl Open {
     fn take(
         &mut self,
-        id: &str,
-        session: &Session,
+        session: &Unfinished,
         host: &str,
         now: Timestamp,
         is_alive: impl FnOnce(ProcessStamp) -> bool,
     ) {
-        let Some(sign) = session.sign.filter(|_| session.phase() != Phase::Ended) else { return };
-        let named = session.process.as_ref();
-        let Some(process) = named.and_then(|named| named.value.as_ref()?.on(host)) else {
+        let Unfinished { id, sign, process: named, inferred_end } = session;
+        let process = named.as_ref().and_then(|named| Some((named.mark, named.value.on(host)?)));
+        let Some((told, process)) = process else {
             self.has_unwatched |= self.is_within(sign.time(), UNWATCHED_HOLD, now);
             return;
         };
@@ -256,12 +257,19 @@ impl Open {
             self.running.insert(process);
             return;
         }
-        let was_ended = |end: &Latest<End>| end.value.inferred && named.is_some_and(|it| it.mark < end.mark);
-        if session.end.as_ref().is_some_and(was_ended) && self.is_within(sign.time(), REOPENED_SILENCE, now) {
+        let was_ended = inferred_end.is_some_and(|end| told < end);
+        if was_ended && self.is_within(sign.time(), REOPENED_SILENCE, now) {
             return;
         }
-        let project = session.project.as_ref().map(|project| project.value.clone());
-        self.gone.push(Gone { session: id.to_owned(), project, process, sign: sign.seq() });
+        self.gone.push(Gone { session: id.to_string(), project: None, process, sign: sign.seq() });
+    }
+
+    /// Adds the projects of those that are gone.
+    fn name_projects(&mut self, state: &Sessions) {
+        for gone in &mut self.gone {
+            let session = state.get(&gone.session);
+            gone.project = session.and_then(|session| Some(session.project.as_ref()?.value.clone()));
+        }
     }
 
     /// Whether less than `time` has passed since; if so, there is another look when it has.

@@ -49,8 +49,8 @@ impl Stage {
     fn look(&self, seconds: i64) -> Open {
         let now = Timestamp::from_micros(seconds * SECOND);
         let mut open = Open::default();
-        for (id, session) in self.fold.state().open() {
-            open.take(&id, &session, HOST, now, |process| self.living.contains(&process));
+        for unfinished in self.fold.state().unfinished() {
+            open.take(&unfinished, HOST, now, |process| self.living.contains(&process));
         }
         open
     }

@@ -43,6 +43,8 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal
 async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Result<Response, Refusal> {
     only_journal(&app, &uri)?;
     let found = find(&app, id).await?;
+    let store = app.store.clone();
+    let found = blocking(move || look::with_detail(&store, found)).await??;
     Ok(answer(&app, &view::detail(&found.id, &found.session, found.seq, &looking(&app))))
 }
 
@@ -64,7 +66,7 @@ async fn timeline(
     let builder = if with_patches { Builder::with_patches() } else { Builder::default() };
     let found = find(&app, id).await?;
     let store = app.store.clone();
-    let (timeline, _) = blocking(move || look::timeline(&store, &found, builder)).await??;
+    let (_, timeline, _) = blocking(move || look::timeline(&store, found, builder)).await??;
     Ok(answer(&app, &timeline))
 }
 

@@ -61,6 +61,8 @@ mod diff_real;
 mod http_state;
 /// `diff`, `why`, `bisect` and `annotate` on a pair of sessions with a planted fault.
 mod planted_fault;
+/// A session that others have followed: its detail is read back from the journal.
+mod session_long_ago;
 /// `sessions` and `session`, counted a second time from the payloads; the same through a server.
 mod sessions_traffic;
 /// `state`: any projection, now and as of a seq.

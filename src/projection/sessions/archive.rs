@@ -11,13 +11,18 @@
 //!     12      1  1 if the session is not over
 //!     13         id and session, postcard
 //! ```
+//!
+//! Whoever watches over sessions that are not over asks for them again and again. From the first question on, what matters of those is
+//! kept unpacked ([`Unfinished`]); who never asks pays nothing for it, and it is no part of the state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use super::pages::{Pages, Place};
 use super::state::{Phase, Session};
+use super::unfinished::Unfinished;
 use crate::projection::snapshot::Part;
 
 const LENGTH_BYTES: usize = 4;
@@ -36,7 +41,28 @@ pub(super) struct Archive {
     /// Where each session is, by the fingerprint of its id: told by the pages.
     #[serde(skip)]
     places: BTreeMap<u64, Place>,
+    #[serde(skip)]
+    watched: Watched,
 }
+
+/// What matters of the sessions that are not over, by the fingerprints of their ids, once somebody has asked for it. It follows from the
+/// pages, so two archives that differ in it alone are the same.
+#[derive(Debug, Default)]
+struct Watched(OnceLock<BTreeMap<u64, Unfinished>>);
+
+impl Clone for Watched {
+    fn clone(&self) -> Watched {
+        Watched::default()
+    }
+}
+
+impl PartialEq for Watched {
+    fn eq(&self, _: &Watched) -> bool {
+        true
+    }
+}
+
+impl Eq for Watched {}
 
 /// One entry, its session still bytes.
 struct Sealed<'a> {
@@ -81,16 +107,27 @@ impl Archive {
         entry[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         let place = self.pages.add(&entry);
         self.places.insert(key, place);
+        if let Some(watched) = self.watched.0.get_mut() {
+            Unfinished::of(id, session).map(|unfinished| watched.insert(key, unfinished));
+        }
     }
 
     /// Takes the session of this id out.
     pub(super) fn take(&mut self, key: u64, id: &str) -> Option<Session> {
         let session = self.get(key, id)?;
-        self.void.extend(self.places.remove(&key));
+        let place = self.remove(key);
+        self.void.extend(place);
         if self.void.len() > self.places.len() + VOID_MAX {
             self.compact();
         }
         Some(session)
+    }
+
+    fn remove(&mut self, key: u64) -> Option<Place> {
+        if let Some(watched) = self.watched.0.get_mut() {
+            watched.remove(&key);
+        }
+        self.places.remove(&key)
     }
 
     /// Writes the entries that count into pages of their own, in their order: sessions that take turns would fill the archive otherwise.
@@ -106,7 +143,7 @@ impl Archive {
             });
             match found {
                 Some(entry) => _ = self.places.insert(key, self.pages.add(entry)),
-                None => _ = self.places.remove(&key),
+                None => _ = self.remove(key),
             }
         }
     }
@@ -130,7 +167,7 @@ impl Archive {
             let key = entry.key;
             self.front += bytes;
             if !self.void.remove(&place) {
-                self.places.remove(&key);
+                self.remove(key);
                 return Some(key);
             }
         }
@@ -143,8 +180,13 @@ impl Archive {
     }
 
     /// Those that are not over.
-    pub(super) fn open(&self) -> impl Iterator<Item = (String, Session)> {
-        self.entries().filter(|entry| entry.open).filter_map(|entry| entry.session())
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &Unfinished> {
+        let unpack = |entry: Sealed<'_>| {
+            let (id, session) = entry.session()?;
+            Some((entry.key, Unfinished::of(&id, &session)?))
+        };
+        let open = || self.entries().filter(|entry| entry.open);
+        self.watched.0.get_or_init(|| open().filter_map(unpack).collect()).values()
     }
 
     fn entries(&self) -> impl Iterator<Item = Sealed<'_>> {
@@ -164,6 +206,7 @@ impl Archive {
     /// Finds the entries in the pages. False if these are none of an archive.
     pub(super) fn filled(&mut self) -> bool {
         self.places.clear();
+        self.watched = Watched::default();
         let (oldest, front) = (self.pages.oldest(), self.front);
         for (page, bytes) in self.pages.each() {
             let mut at = if page == oldest { front } else { 0 };

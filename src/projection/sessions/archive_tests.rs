@@ -1,10 +1,13 @@
 //! Sessions beyond the recent ones: nothing that counts is lost on the way into the archive and back, in a snapshot or out of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use super::archive::Archive;
 use super::state::*;
 use super::tests::*;
+use super::unfinished::Unfinished;
 use super::*;
 use crate::event::Seq;
 use crate::projection::snapshot::{self, Files, Refused, Span};
@@ -60,11 +63,46 @@ fn counts_are_whole_whether_a_session_lies_in_the_archive_or_came_back() {
         assert_eq!(Some(session.seq_last), of.last().map(|stored| stored.seq.get()));
         assert!(!session.returned);
     }
-    let open: Vec<_> = state.open().map(|(id, _)| id.into_owned()).collect();
-    let all = state.all().filter(|(_, session)| session.phase() != Phase::Ended);
-    let all: Vec<_> = all.map(|(id, _)| id.into_owned()).collect();
-    assert_eq!(open, all);
-    assert!(open.len() > 100, "most of them are in the archive");
+    assert!(unfinished(state).len() > 100, "most of them are in the archive");
+}
+
+fn unfinished(state: &Sessions) -> BTreeMap<Box<str>, Unfinished> {
+    state.unfinished().map(|unfinished| (unfinished.id.clone(), unfinished.into_owned())).collect()
+}
+
+/// What was unpacked for the first question has to follow the archive: sessions that leave it, come back, end, and are forgotten.
+#[test]
+fn the_unfinished_ones_are_those_of_the_whole_state_whenever_one_asks() {
+    let stream = visits(300, 6_000);
+    let mut fold = Fold::<SessionsProjection>::default();
+    for (n, event) in stream.events.iter().enumerate() {
+        fold.apply(event);
+        if !n.is_multiple_of(97) {
+            continue;
+        }
+        let state = fold.state();
+        let all = state.all().filter_map(|(id, session)| Unfinished::of(&id, &session));
+        let all: BTreeMap<_, _> = all.map(|unfinished| (unfinished.id.clone(), unfinished)).collect();
+        assert_eq!(unfinished(state), all, "after {n}");
+        let bytes = snapshot::encode(&fold, JOURNAL).unwrap();
+        let restored = snapshot::decode::<SessionsProjection>(&bytes, JOURNAL, event.seq).unwrap();
+        assert_eq!(restored.state(), state, "it is no part of the state");
+        assert_eq!(unfinished(restored.state()), all);
+    }
+    // Ended, in the archive, and forgotten there.
+    let mut archive = Archive::default();
+    let stream = visits(40, 400);
+    let fold = fold_of(&stream.events);
+    assert_eq!(archive.unfinished().count(), 0);
+    for (id, session) in fold.state().all() {
+        archive.put(session.key, &id, &session);
+    }
+    let open = fold.state().unfinished().count();
+    assert!(open > 5 && archive.unfinished().count() == open);
+    while archive.forget_oldest().is_some() {
+        let places = archive.all().filter_map(|(id, session)| Unfinished::of(&id, &session)).count();
+        assert_eq!(archive.unfinished().count(), places);
+    }
 }
 
 #[test]

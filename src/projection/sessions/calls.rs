@@ -245,12 +245,50 @@ impl Session {
         self.files.keep(KEPT_WITHOUT_DETAIL_MAX);
     }
 
-    fn bound_calls(&mut self) {
+    pub(super) fn bound_calls(&mut self) {
         if self.calls.len() <= CALLS_KEPT_ENDED_MAX {
             return;
         }
-        let kept = if self.phase() == Phase::Ended { CALLS_KEPT_ENDED_MAX } else { CALLS_KEPT_MAX };
-        self.keep_calls(kept);
+        let is_over = self.phase() == Phase::Ended && !self.keeps_calls;
+        self.keep_calls(if is_over { CALLS_KEPT_ENDED_MAX } else { CALLS_KEPT_MAX });
+    }
+
+    /// Whether calls, files or subagents have left that a session may keep.
+    pub(super) fn lacks_detail(&self) -> bool {
+        // When calls have to leave, a quarter of them may.
+        const CALLS_MIN: u64 = (CALLS_KEPT_MAX - CALLS_KEPT_MAX / 4) as u64;
+        let lacks = |kept: usize, counted: u64, most: u64| (kept as u64) < counted.min(most);
+        let (files, agents) = (&self.files, &self.counts.agents);
+        lacks(self.calls.len(), self.counts.tool_calls, CALLS_MIN)
+            || lacks(self.agents.len(), *agents, AGENTS_KEPT_MAX as u64 - 1)
+            || (files.lost > 0 && files.by_path.len() < FILES_KEPT_MAX)
+    }
+
+    /// Adds the detail of the same session, folded again from what of it can still be read. What was counted stays as it is, but for
+    /// how much is not here.
+    pub(super) fn add_detail(&mut self, read: Session) {
+        let is_whole = read.events == self.events;
+        for (id, call) in read.calls {
+            self.calls.insert(id, call);
+        }
+        for (id, agent) in read.agents {
+            match self.agents.get_mut(&id) {
+                // What was folded as it came knows which messages another session had already counted.
+                Some(kept) if kept.first <= agent.first => {}
+                Some(kept) => *kept = agent,
+                None => _ = self.agents.insert(id, agent),
+            }
+        }
+        let kept = std::mem::replace(&mut self.files.by_path, read.files.by_path);
+        if is_whole {
+            (self.files.lost, self.counts.subagents_lost) = (read.files.lost, read.counts.subagents_lost);
+            return;
+        }
+        let known = kept.len() as u64 + self.files.lost;
+        for (path, file) in kept {
+            self.files.by_path.insert(path, file);
+        }
+        self.files.lost = known.saturating_sub(self.files.by_path.len() as u64).max(read.files.lost);
     }
 
     /// Drops the detail of all but `kept` calls: whole ones first, then those without a start, then open ones; of

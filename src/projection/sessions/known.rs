@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::archive::Archive;
 use super::departed::Departed;
-use super::state::{Messages, Phase, Session, Sessions};
+use super::state::{Messages, Session, Sessions};
 use super::text::fingerprint;
+use super::unfinished::Unfinished;
 use crate::projection::snapshot::Part;
 
 impl Sessions {
@@ -28,11 +29,11 @@ impl Sessions {
         recent.chain(self.archive.all().map(|(id, session)| (Cow::Owned(id), Cow::Owned(session))))
     }
 
-    /// Those that are not over.
-    pub fn open(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, Session>)> {
-        let recent = self.recent.iter().filter(|(_, session)| session.phase() != Phase::Ended);
-        let recent = recent.map(|(id, session)| (Cow::Borrowed(id.as_str()), Cow::Borrowed(session)));
-        recent.chain(self.archive.open().map(|(id, session)| (Cow::Owned(id), Cow::Owned(session))))
+    /// Those that are not over and of whose agent there was a sign. Asked again, it costs as much as there are of these, however many
+    /// others the archive holds.
+    pub fn unfinished(&self) -> impl Iterator<Item = Cow<'_, Unfinished>> {
+        let recent = self.recent.iter().filter_map(|(id, session)| Unfinished::of(id, session));
+        recent.map(Cow::Owned).chain(self.archive.unfinished().map(Cow::Borrowed))
     }
 
     /// How many there are.

@@ -1,15 +1,17 @@
 //! Looking at one session: whoever asks, offline or through a server, asks here.
 //!
 //! The live state answers where it can. A session that left it, or came back to it, is folded again from its own events
-//! in the journal, and a timeline always is: the state is bounded and the journal is not.
+//! in the journal, and a timeline always is: the state is bounded and the journal is not. Of a session that has ended, or has not been
+//! seen lately, the state keeps what was counted and little of the detail: its calls, files and subagents are read back in the same way.
 
 use super::SessionsProjection;
 use super::state::{Session, Sessions};
+use super::text::fingerprint;
 use super::timeline::{Builder, Timeline};
 use super::view::{SessionView, Unresolved, resolve};
 use crate::error::Result;
 use crate::event::{Filter, Seq, StoredEvent};
-use crate::projection::{GapView, Progress, Projection, Source};
+use crate::projection::{GapView, Mark, Progress, Projection, Source};
 use crate::store::Item;
 
 /// A session that was found.
@@ -62,11 +64,46 @@ pub fn in_journal(source: &impl Source, seq: Seq, given: &str) -> Result<Result<
     Ok(resolve(&state, given).map(|(id, session)| Found { id, session: session.into_owned(), seq }))
 }
 
-/// What happened in a session that was found, read back from the journal by `builder`; and what could not be read.
+/// The session with the detail that has left the state, read back from the journal; the same where none has.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn timeline(source: &impl Source, found: &Found, mut builder: Builder) -> Result<(Timeline, Progress)> {
+pub fn with_detail(source: &impl Source, mut found: Found) -> Result<Found> {
+    if found.session.lacks_detail() {
+        let mut detail = ReadBack::default();
+        each_event(source, &found, |stored| detail.take(&found.id, stored))?;
+        detail.add_to(&mut found.session);
+    }
+    Ok(found)
+}
+
+/// The session as [`with_detail`] gives it, what happened in it, and what could not be read: `builder` and the detail share one
+/// reading of the journal.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn timeline(
+    source: &impl Source,
+    mut found: Found,
+    mut builder: Builder,
+) -> Result<(Found, Timeline, Progress)> {
+    let mut detail = found.session.lacks_detail().then(ReadBack::default);
+    let progress = each_event(source, &found, |stored| {
+        builder.push(stored);
+        if let Some(detail) = &mut detail {
+            detail.take(&found.id, stored);
+        }
+    })?;
+    if let Some(detail) = detail {
+        detail.add_to(&mut found.session);
+    }
+    let timeline = builder.finish(SessionView::of(&found.id, &found.session), found.seq);
+    let (unreadable, gaps) = (progress.undecodable, GapView::all(&progress));
+    Ok((found, Timeline { unreadable, gaps, ..timeline }, progress))
+}
+
+/// Shows each event of the session that can still be read.
+fn each_event(source: &impl Source, found: &Found, mut see: impl FnMut(&StoredEvent)) -> Result<Progress> {
     let (first, last) = (Seq::new(found.session.seq_first), Seq::new(found.session.seq_last));
     let only = Filter::from_pairs([("session", found.id.as_str())]).map_err(|error| {
         crate::error::Error::failed(format!("the session's id cannot be asked for: {}", error.message))
@@ -77,13 +114,35 @@ pub fn timeline(source: &impl Source, found: &Found, mut builder: Builder) -> Re
         match item {
             Item::Event(stored) => {
                 progress.events += 1;
-                builder.push(&stored);
+                see(&stored);
             }
             Item::Gap(gap) => progress.gaps.push(gap),
             Item::Undecodable(_) => progress.undecodable += 1,
         }
     }
-    let timeline = builder.finish(SessionView::of(&found.id, &found.session), found.seq);
-    let (unreadable, gaps) = (progress.undecodable, GapView::all(&progress));
-    Ok((Timeline { unreadable, gaps, ..timeline }, progress))
+    Ok(progress)
+}
+
+/// One session folded again for its detail. It takes as much memory as one session in the state may: the bounds are the same, but that
+/// of an ended session no calls have to leave.
+#[derive(Default)]
+struct ReadBack {
+    state: Sessions,
+}
+
+impl ReadBack {
+    fn take(&mut self, id: &str, stored: &StoredEvent) {
+        if self.state.recent.is_empty() {
+            let mut session = Session::new(fingerprint(id), Mark::of(stored), false);
+            session.keeps_calls = true;
+            self.state.recent.insert(id.to_owned(), session);
+        }
+        SessionsProjection::apply(&mut self.state, stored);
+    }
+
+    fn add_to(mut self, session: &mut Session) {
+        if let Some((_, detail)) = self.state.recent.pop_first() {
+            session.add_detail(detail);
+        }
+    }
 }

@@ -43,6 +43,7 @@ pub(in crate::projection) mod text;
 pub mod timeline;
 mod times;
 pub mod turns;
+pub mod unfinished;
 mod usage;
 pub mod view;
 pub mod viewer;
@@ -57,8 +58,7 @@ use self::calls::{Ending, Told};
 use self::files::{Change, Deed, path_of_input};
 use self::makers::{Maker, makes_agents};
 use self::state::{
-    CALLS_KEPT_ENDED_MAX, End, Messages, Outcome, Phase, Process, SESSIONS_DETAILED_MAX, SESSIONS_KEPT_MAX,
-    Session, Sessions, Wait,
+    End, Messages, Outcome, Phase, Process, SESSIONS_DETAILED_MAX, SESSIONS_KEPT_MAX, Session, Sessions, Wait,
 };
 use self::text::{clip, fingerprint, id_key, likeness, set_clipped, signature};
 use self::times::asks_user;
@@ -453,9 +453,7 @@ impl Session {
         Latest::set(&mut self.end, now.mark, end);
         Latest::set(&mut self.decided, now.mark, Phase::Ended);
         keep_later(&mut self.settled, now.mark);
-        if self.phase() == Phase::Ended {
-            self.keep_calls(CALLS_KEPT_ENDED_MAX);
-        }
+        self.bound_calls();
     }
 
     fn prompted(&mut self, now: &Now<'_>, prompt: &payload::PromptSubmitted) {

@@ -117,6 +117,9 @@ pub struct Session {
     pub waits: Vec<Wait>,
     /// Subagents kept, by agent id.
     pub agents: BTreeMap<String, Agent>,
+    /// It is folded again to be shown: no calls leave because it has ended. Never so in a state.
+    #[serde(skip)]
+    pub(super) keeps_calls: bool,
 }
 
 /// What a session does, as its events say.
@@ -397,6 +400,7 @@ impl Session {
             calls: BTreeMap::new(),
             waits: Vec::new(),
             agents: BTreeMap::new(),
+            keeps_calls: false,
         }
     }
 

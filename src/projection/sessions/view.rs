@@ -419,7 +419,8 @@ pub(super) fn files_of(files: &Files) -> Vec<FileView> {
     sorted.into_iter().map(view).collect()
 }
 
-/// One session with the detail that the live state keeps.
+/// One session with its detail: what the live state keeps, and what was read back from the journal where it had left that
+/// ([`super::look::with_detail`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionDetail {
     /// See [`VERSION`].
@@ -432,13 +433,13 @@ pub struct SessionDetail {
     pub agents: Vec<AgentView>,
     /// Its failures, the most frequent first.
     pub failures: Vec<FailureView>,
-    /// The calls that the live state keeps, the earliest first: all open ones and the latest others. The timeline has all.
+    /// Its calls, the earliest first: of many, all open ones and the latest others. The timeline has all.
     pub calls: Vec<CallView>,
-    /// At most so many calls are kept.
+    /// There are at most so many calls here.
     pub calls_kept_max: u64,
-    /// The files that the live state keeps, those written first. The timeline has all.
+    /// Its files, those written first: of many, those touched last. The timeline has all.
     pub files: Vec<FileView>,
-    /// Files that had to leave it; at most `files_kept_max` are kept.
+    /// Files that are not here; at most `files_kept_max` are.
     pub files_lost: u64,
     /// See `files_lost`.
     pub files_kept_max: u64,
