@@ -80,18 +80,28 @@ impl Query {
     }
 
     /// How often a payload, the text of a compact JSON object, holds each of what is wanted, in the order of the query, and whether it
-    /// is found. Nothing is parsed but strings with escapes.
+    /// is found.
     pub fn count(&self, payload: &str) -> Counts {
-        let mut counts = Counts { each: vec![0; self.wanted.len()], found: false };
+        let mut counts = Counts::default();
+        self.count_into(&mut counts, payload);
+        counts
+    }
+
+    /// The same, in the memory that `counts` has. Nothing is parsed but strings with escapes that can hold what is asked for.
+    pub fn count_into(&self, counts: &mut Counts, payload: &str) {
+        let Counts { each, found } = counts;
+        each.clear();
+        each.resize(self.wanted.len(), 0);
         let mut refused = false;
-        strings(payload, &mut |text| {
-            for (term, count) in self.wanted.iter().zip(&mut counts.each) {
+        let may_matter =
+            |raw: &str| self.wanted.iter().chain(&self.unwanted).any(|term| term.may_be_in(raw.as_bytes()));
+        strings(payload, may_matter, &mut |text| {
+            for (term, count) in self.wanted.iter().zip(&mut *each) {
                 *count += term.count(text);
             }
             refused = refused || self.unwanted.iter().any(|term| term.find(text, 0).is_some());
         });
-        counts.found = !refused && !self.is_empty() && counts.each.iter().all(|count| *count > 0);
-        counts
+        *found = !refused && !self.is_empty() && each.iter().all(|count| *count > 0);
     }
 
     /// The part of a payload that shows best why it was found: from the string that holds most of what is wanted.
@@ -108,7 +118,7 @@ impl Query {
 }
 
 /// How often an event holds what is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// For each word or phrase of the query.
     pub each: Vec<u32>,
@@ -126,8 +136,9 @@ fn each_string<'a>(value: &'a Json, see: &mut impl FnMut(&'a str)) {
     }
 }
 
-/// Calls `see` with every string of a compact object that is a value, in order.
-fn strings(payload: &str, see: &mut impl FnMut(&str)) {
+/// Calls `see` with every string of a compact object that is a value, in order; those with escapes have to be rewritten for that, so of
+/// these only the ones that `may_matter` as they are written.
+fn strings(payload: &str, may_matter: impl Fn(&str) -> bool, see: &mut impl FnMut(&str)) {
     let mut at = 0;
     while let Some(quote) = payload.get(at..).and_then(|rest| memchr::memchr(b'"', rest.as_bytes())) {
         let begin = at + quote + 1;
@@ -139,7 +150,9 @@ fn strings(payload: &str, see: &mut impl FnMut(&str)) {
         let text = &payload[begin..end];
         if memchr::memchr(b'\\', text.as_bytes()).is_none() {
             see(text);
-        } else if let Ok(text) = serde_json::from_str::<String>(&payload[begin - 1..=end]) {
+        } else if may_matter(text)
+            && let Ok(text) = serde_json::from_str::<String>(&payload[begin - 1..=end])
+        {
             see(&text);
         }
     }

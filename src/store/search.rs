@@ -6,15 +6,16 @@
 //! same on every machine.
 //!
 //! **Cost.** There is no index to build, to keep or to lose. A search reads its range once; an event in which a quick look for the
-//! rarest letter finds none of the words is not decoded. What was found, and only that, is read a second time for its score,
-//! which needs the statistics of all. Memory is one bit for each seq of the range, and the best `limit` events.
+//! rarest letter finds none of the words is not decoded. A score needs the statistics of all, so what was counted in each event that was
+//! found is kept until then; where that is more than 4 MiB of counts, the rest is read a second time. Memory is that, one bit for each seq of the range, and
+//! the best `limit` events.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::event::search::{Query, Snippet};
+use crate::event::search::{Counts, Query, Snippet};
 use crate::event::{EventRef, Filter, Seq, StoredEvent, Timestamp};
 use crate::store::log::{Gap, Log, LogItem, LogReader};
 use crate::store::replay::{self, Item};
@@ -73,6 +74,8 @@ pub struct Found {
 }
 
 const MICROS: f64 = 1_000_000.0;
+/// Numbers kept of what was found, 4 bytes each; few in tests, which go beyond.
+const KEPT_MAX: usize = if cfg!(test) { 64 } else { 1 << 20 };
 /// Seqs that are read over rather than sought past.
 const READ_OVER_MAX: u64 = 64;
 
@@ -102,8 +105,12 @@ fn run(log: &Arc<dyn Log>, search: &Search) -> Result<Found> {
     looked.through(log, search)?;
     let mut best = Best { limit: search.limit, ranked: BTreeSet::new() };
     let scorer = Scorer::of(&looked);
+    let mut seqs = looked.candidates.seqs();
+    for ((counts, bytes), seq) in looked.kept.rows().zip(&mut seqs) {
+        best.offer(scorer.score(counts, bytes as usize), seq);
+    }
     let mut reader: Option<Box<dyn LogReader>> = None;
-    for seq in looked.candidates.seqs() {
+    for seq in seqs {
         let reader = reader.get_or_insert_with(|| log.read(seq));
         if let Some(score) =
             at(&mut **reader, seq, |payload| scorer.score(&search.query.count(payload).each, payload.len()))?
@@ -127,6 +134,10 @@ fn run(log: &Arc<dyn Log>, search: &Search) -> Result<Found> {
 struct Looked {
     found: Found,
     candidates: SeqSet,
+    /// What the first of them were found to hold.
+    kept: Kept,
+    /// Of the event that is looked at.
+    counts: Counts,
     /// Events that hold it, for each word.
     holding: Vec<u64>,
     bytes: u64,
@@ -135,6 +146,7 @@ struct Looked {
 impl Looked {
     fn through(&mut self, log: &Arc<dyn Log>, search: &Search) -> Result<()> {
         self.holding = vec![0; search.query.wanted_len()];
+        self.kept.words = search.query.wanted_len();
         let from = search.from.max(Seq::FIRST);
         let mut reader = log.read(from);
         if let Some(since) = search.since {
@@ -187,19 +199,46 @@ impl Looked {
 
     fn payload(&mut self, query: &Query, seq: Seq, payload: &str) {
         self.count(payload.len());
-        let counts = query.count(payload);
-        for (holding, count) in self.holding.iter_mut().zip(&counts.each) {
+        query.count_into(&mut self.counts, payload);
+        for (holding, count) in self.holding.iter_mut().zip(&self.counts.each) {
             *holding += u64::from(*count > 0);
         }
-        if counts.found {
+        if self.counts.found {
             self.found.matched += 1;
             self.candidates.insert(seq);
+            self.kept.add(&self.counts.each, payload.len());
         }
     }
 
     fn count(&mut self, bytes: usize) {
         self.found.searched += 1;
         self.bytes += bytes as u64;
+    }
+}
+
+/// What was counted in the first events that were found: of each the counts of the words, then the length of its payload.
+#[derive(Default)]
+struct Kept {
+    words: usize,
+    numbers: Vec<u32>,
+    is_full: bool,
+}
+
+impl Kept {
+    fn add(&mut self, counts: &[u32], bytes: usize) {
+        // The ones that are kept come before all that are not: once there was no place, there is none.
+        self.is_full = self.is_full || self.numbers.len() + self.words >= KEPT_MAX;
+        if !self.is_full {
+            self.numbers.extend_from_slice(counts);
+            self.numbers.push(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&[u32], u32)> {
+        self.numbers.chunks_exact(self.words + 1).filter_map(|row| {
+            let (bytes, counts) = row.split_last()?;
+            Some((counts, *bytes))
+        })
     }
 }
 

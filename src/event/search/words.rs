@@ -3,15 +3,22 @@
 //! A text is not cut into words to be searched: places where the first word can begin are looked for, and the rest is compared from
 //! there. Most texts hold no such place.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 /// A word, or words that stand right after each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Term {
     /// In small letters.
     words: Vec<String>,
+    /// What a quick look goes by.
     probe: Option<Probe>,
+    /// Where the term can begin.
+    first: Option<Probe>,
 }
 
-/// The longest word of ASCII, and the letter in it that is rarest in texts: what a quick look goes by.
+/// A word of ASCII, and the letter in it that is rarest in texts, by which it is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Probe {
     word: Vec<u8>,
@@ -19,39 +26,43 @@ struct Probe {
 }
 
 impl Probe {
-    fn of(words: &[String]) -> Option<Probe> {
-        /// From the most frequent on; what is not here (digits) is rarer.
-        const FREQUENT: &[u8] = b"etaoinsrhldcumfpgwybvkxjqz";
-        let word = words.iter().filter(|word| word.is_ascii()).max_by_key(|word| word.len())?;
+    /// None of a word that is not all ASCII.
+    fn of(word: &str) -> Option<Probe> {
+        /// Letters and digits of prose, code and logs, from the most frequent on.
+        const FREQUENT: &[u8] = b"etaoinsrhldcu0123456789mfpgwybvkxjqz";
         let rank = |byte: u8| FREQUENT.iter().position(|frequent| *frequent == byte);
-        let rarest =
-            word.bytes().enumerate().max_by_key(|(_, byte)| rank(*byte).unwrap_or(FREQUENT.len()))?;
-        Some(Probe { word: word.clone().into_bytes(), rarest: rarest.0 })
+        let rarest = word.bytes().enumerate().max_by_key(|(_, byte)| rank(*byte))?;
+        word.is_ascii().then(|| Probe { word: word.as_bytes().to_vec(), rarest: rarest.0 })
     }
 
-    fn is_in(&self, bytes: &[u8]) -> bool {
-        let rarest = self.word[self.rarest];
-        memchr::memchr2_iter(rarest, rarest.to_ascii_uppercase(), bytes).any(|at| {
-            at.checked_sub(self.rarest)
-                .and_then(|start| bytes.get(start..start + self.word.len()))
-                .is_some_and(|found| found.eq_ignore_ascii_case(&self.word))
-        })
+    /// Where the word stands in `bytes` in either case, from `from` on; it may be a part of a longer one.
+    fn places<'a>(&'a self, bytes: &'a [u8], from: usize) -> impl Iterator<Item = usize> + 'a {
+        let (rarest, begin) = (self.word[self.rarest], (from + self.rarest).min(bytes.len()));
+        memchr::memchr2_iter(rarest, rarest.to_ascii_uppercase(), &bytes[begin..])
+            .map(move |at| begin + at - self.rarest)
+            .filter(|start| {
+                let found = bytes.get(*start..*start + self.word.len());
+                found.is_some_and(|found| found.eq_ignore_ascii_case(&self.word))
+            })
     }
 }
+
+/// Finds the beginning of a letter that is written as its number.
+static ESCAPED: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(b"\\u"));
 
 impl Term {
     /// The words in `text`; none where there is none.
     pub(super) fn of(text: &str) -> Option<Term> {
         let words = words(text);
-        let probe = Probe::of(&words);
-        (!words.is_empty()).then_some(Term { words, probe })
+        let longest = words.iter().filter(|word| word.is_ascii()).max_by_key(|word| word.len());
+        let (probe, first) = (longest.and_then(|word| Probe::of(word)), Probe::of(words.first()?));
+        Some(Term { words, probe, first })
     }
 
     /// Whether JSON text can hold it. Letters of ASCII may be escaped there, though nothing of ours does so.
     pub(super) fn may_be_in(&self, json: &[u8]) -> bool {
-        self.probe
-            .as_ref()
-            .is_none_or(|probe| probe.is_in(json) || memchr::memmem::find(json, b"\\u").is_some())
+        let Some(probe) = &self.probe else { return true };
+        probe.places(json, 0).next().is_some() || ESCAPED.find(json).is_some()
     }
 
     /// How often `text` holds it.
@@ -66,16 +77,14 @@ impl Term {
 
     /// Where `text` holds it first, beginning at `from` or after: its first byte, and the one after its last.
     pub(super) fn find(&self, text: &str, from: usize) -> Option<(usize, usize)> {
-        let first = self.words.first()?.chars().next()?;
-        let is_here = |at: usize| starts_word(text, at).then(|| self.matches_at(text, at)).flatten();
-        if let Some(letter) = u8::try_from(first).ok().filter(u8::is_ascii) {
-            return memchr::memchr2_iter(letter, letter.to_ascii_uppercase(), &text.as_bytes()[from..])
-                .find_map(|at| is_here(from + at).map(|end| (from + at, end)));
+        let here =
+            |at: usize| starts_word(text, at).then(|| Some((at, self.matches_at(text, at)?))).flatten();
+        if let Some(first) = &self.first {
+            return first.places(text.as_bytes(), from).find_map(here);
         }
-        text[from..]
-            .char_indices()
-            .filter(|(_, c)| fold(*c) == first)
-            .find_map(|(at, _)| is_here(from + at).map(|end| (from + at, end)))
+        let first = self.words.first()?.chars().next()?;
+        let begins = text[from..].char_indices().filter(|(_, c)| fold(*c) == first);
+        begins.map(|(at, _)| from + at).find_map(here)
     }
 
     /// Where it ends if it stands at `at`, where a word begins.
