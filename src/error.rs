@@ -141,7 +141,7 @@ pub enum Error {
 
     /// A cursor lies beyond the journal's end: it belongs to another journal, or events were taken back.
     #[error(
-        "the cursor {asked} lies beyond the end of this journal (last seq {last}): it belongs to another journal"
+        "seq {asked} lies beyond the end of this journal (last seq {last}): a cursor of another journal, or of events that were lost"
     )]
     CursorAhead {
         /// The cursor.

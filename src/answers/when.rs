@@ -8,17 +8,15 @@ use crate::error::Error;
 use crate::event::{Place, Timestamp};
 use crate::projection::pacing::parse_duration;
 
+/// How a moment may be written.
+const MOMENTS: &str = "a time like 2026-11-22T10:00:00Z, a date like 2026-11-22, or how long ago, like 90s, 15m, 2h, 3d or 1h30m";
+
 /// The moment that `text` names, seen from `now`.
 ///
 /// # Errors
 /// [`Error::Usage`] that names the option and the spellings, when it is none of them.
 pub fn parse(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, Error> {
-    rfc3339(text).or_else(|| date(text)).or_else(|| ago(text, now)).ok_or_else(|| Error::Usage {
-        message: format!(
-            "{option} takes a time like 2026-11-22T10:00:00Z, a date like 2026-11-22, or how long ago, like 90s, \
-             15m, 2h, 3d or 1h30m; it got {text:?}"
-        ),
-    })
+    moment(text, now).ok_or_else(|| Error::usage(format!("{option} takes {MOMENTS}; it got {text:?}")))
 }
 
 /// The place that `text` names: digits alone are a seq, anything else a moment, as [`parse`] reads it.
@@ -31,7 +29,30 @@ pub fn place(option: &str, text: &str, now: Timestamp) -> Result<Place, Error> {
             text.parse().map_err(|_| Error::usage(format!("{option} {text} is no seq: it is too large")))?;
         return Ok(Place::Seq(seq));
     }
-    parse(option, text, now).map(Place::Time)
+    moment(text, now)
+        .map(Place::Time)
+        .ok_or_else(|| Error::usage(format!("{option} takes a seq like 412, or {MOMENTS}; it got {text:?}")))
+}
+
+/// Sees that a range does not end before it begins: it would be empty whatever is on record, so it was not meant.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn ordered(from: Option<Place>, until: Option<Place>) -> Result<(), Error> {
+    let message = match (from, until) {
+        (Some(Place::Seq(from)), Some(Place::Seq(until))) if from > until => {
+            format!("there is no event from {from} until {until}")
+        }
+        (Some(Place::Time(from)), Some(Place::Time(until))) if from > until => {
+            format!("nothing can have happened since {from} and until {until}")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::usage(message))
+}
+
+fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
+    rfc3339(text).or_else(|| date(text)).or_else(|| ago(text, now))
 }
 
 fn rfc3339(text: &str) -> Option<Timestamp> {

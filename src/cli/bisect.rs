@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::display::{self, Role};
 use super::sessions::outcome;
 use super::{Context, Exit, Outcome, events};
-use crate::answers::when;
+use crate::answers::{Folded, find, when};
 use crate::error::Error;
 use crate::event::{Place, Seq};
 use crate::projection::bisect::predicate::STACK_BYTES;
@@ -34,7 +34,7 @@ pub struct Args {
     /// The last event that may be the answer
     #[arg(long, value_name = "SEQ|TIME")]
     until: Option<String>,
-    /// Only events of this session may be the answer: its whole id
+    /// Only events of this session may be the answer: its id, or the beginning of it that no other shares
     #[arg(long, value_name = "ID")]
     session: Option<String>,
     /// Trust that it stays true once it is true, and halve the range instead of asking every state
@@ -65,7 +65,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let from = args.from.as_deref().map(|text| when::place("--from", text, now)).transpose()?;
     let until = args.until.as_deref().map(|text| when::place("--until", text, now)).transpose()?;
     let view = events::open(context)?;
-    let range = range(&view, from, until, args.session)?;
+    let session = args.session.map(|given| find(&Folded::of(&context.record()?, view.clone())?, &given));
+    let range = range(&view, from, until, session.transpose()?.map(|found| found.id))?;
     let dir = context.locate_data_dir()?;
     let files = view
         .journal_id()

@@ -49,6 +49,8 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let now = context.now();
     let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
     let until = args.until.map(|text| when::place("--until", &text, now)).transpose()?;
+    when::ordered(args.from.map(Seq::new).map(Place::Seq), until)?;
+    when::ordered(since.map(Place::Time), until)?;
     let query = args.search.as_deref().map(search::query).transpose()?;
     if let Some(server) = context.elsewhere()? {
         let part = elsewhere::Part { from: args.from, since, until, limit: args.limit };
@@ -78,7 +80,18 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     {
         noted.item(&mut lines, &mut context.out, &item)?;
     }
-    end(&lines, context)
+    if limit == 0 { end(&lines, context) } else { end_all(&lines, context) }
+}
+
+/// The same as [`end`] where all was looked through, and says so if nothing was found.
+///
+/// # Errors
+/// As [`end`].
+pub fn end_all(lines: &Lines, context: &mut Context) -> Result<Outcome, Error> {
+    if lines.is_empty() {
+        context.out.note("no event on record matches");
+    }
+    end(lines, context)
 }
 
 /// Opens the journal for reading, and says how much of what was emitted is not in it yet.

@@ -17,6 +17,8 @@ pub struct Lines {
     pub events: u64,
     /// Ranges that were damaged, in the order met.
     pub damaged: Vec<(Seq, Seq)>,
+    /// Whether a line stands for events that cannot be shown.
+    pub has_gaps: bool,
 }
 
 impl Lines {
@@ -45,11 +47,17 @@ impl Lines {
         }
     }
 
+    /// Whether nothing was printed.
+    pub fn is_empty(&self) -> bool {
+        self.events == 0 && !self.has_gaps
+    }
+
     /// Seqs that cannot be read any more.
     ///
     /// # Errors
     /// As [`Out::line`].
     pub fn gap(&mut self, out: &mut Out, gap: &Gap) -> Result<(), Error> {
+        self.has_gaps = true;
         if gap.reason != GapReason::Retention {
             self.damaged.push((gap.from, gap.to));
         }
@@ -61,6 +69,7 @@ impl Lines {
     /// # Errors
     /// As [`Out::line`].
     pub fn gap_frame(&mut self, out: &mut Out, gap: &sse::Gap) -> Result<(), Error> {
+        self.has_gaps = true;
         let (from, to) = (Seq::new(gap.from_seq), Seq::new(gap.to_seq));
         if gap.reason != "retention" {
             self.damaged.push((from, to));
@@ -73,6 +82,7 @@ impl Lines {
     /// # Errors
     /// As [`Out::line`].
     pub fn undecodable(&mut self, out: &mut Out, record: &Undecodable) -> Result<(), Error> {
+        self.has_gaps = true;
         self.damaged.push((record.seq, record.seq));
         if out.is_json() {
             let Undecodable { seq, recorded, reason, .. } = record;

@@ -140,7 +140,7 @@ const JSON: &str = "\
     \"broken\":0,\"broken_lines\":[{\"path\",\"line\",\"reason\"}],\"unreadable\":[{\"path\",\"reason\"}],\"passed_over\":[{\"path\",\"reason\"}],\"unfinished\":[],\"way\":\"server\"}`;
     `way` is how the events got in: `server`, `journal`, or `inbox` where another process held the journal; `passed_over` is what
     has a transcript's name in an imported directory and is no regular file.
-  - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second with
+  - `sessions` and `session`: the answers of `GET /sessions` and `GET /sessions/{id}` (`docs/http.md`), the second without `calls` and with
     `items`, `omitted`, `turns`, `files` and `context` of its timeline, and with `--files --diff` its `patches`.
   - `diff`: `{\"version\":1,\"seq\":412,\"same\":false,\"a\":{..},\"b\":{..},\"delta\":{..},\"aligned\":12,\"first_divergence\":{\"how\",\"a\",\"b\"},
     \"resync\":{\"a\",\"b\"},\"changed\":[{\"a\",\"b\",\"input\":[],\"outcome\"}],\"only_a\":[],\"only_b\":[],\"omitted\":0}`; `how` is `input`, `outcome`, `only_a` or

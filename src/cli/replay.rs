@@ -11,6 +11,7 @@ mod player;
 mod screen;
 mod states;
 mod terminal;
+mod words;
 
 use super::display;
 use super::display::Role;
@@ -55,6 +56,8 @@ pub struct Args {
     #[arg(long)]
     step: bool,
     /// Show what each event changed in a projection, as far as it concerns the session [default: sessions]
+    ///
+    /// Without --json the lines leave out when a thing was last said, and what serves the fold alone.
     #[arg(long, value_name = "PROJECTION", num_args = 0..=1, default_missing_value = "sessions")]
     state: Option<String>,
 }
@@ -70,6 +73,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         from: from.as_deref().map(|text| when::place("--from", text, now)).transpose()?,
         until: until.as_deref().map(|text| when::place("--until", text, now)).transpose()?,
     };
+    when::ordered(range.from, range.until)?;
     if let Some(server) = context.elsewhere()? {
         if step && context.out.is_terminal() {
             let message = "--step in a terminal wants the journal at hand: run this where the server runs";
@@ -179,11 +183,8 @@ fn show_changes(out: &mut Out, states: &mut States, seq: Seq) -> Result<(), Erro
 /// A line for each place.
 pub(super) fn print_changes(out: &mut Out, changes: &[Change]) -> Result<(), Error> {
     let style = out.style();
-    for change in changes {
-        let words = display::fit(
-            &screen::change_words(change),
-            style.columns.unwrap_or(usize::MAX).saturating_sub(9),
-        );
+    for words in words::of(changes) {
+        let words = display::fit(&words, style.columns.unwrap_or(usize::MAX).saturating_sub(9));
         out.line(&format!("{:>7}  {}", "", style.paint(Role::Dim, &words)))?;
     }
     Ok(())

@@ -68,7 +68,7 @@ pub(super) fn print(
     context.out.note(&words);
     let damaged = found.gaps.iter().filter(|gap| gap.reason != "retention");
     let damaged = damaged.map(|gap| (Seq::new(gap.from_seq), Seq::new(gap.to_seq)));
-    let lines = Lines { events: shown, damaged: damaged.collect() };
+    let lines = Lines { events: shown, damaged: damaged.collect(), ..Lines::default() };
     events::end(&lines, context)
 }
 

@@ -9,6 +9,7 @@ use super::table::{Cell, Table};
 use super::{Context, Outcome, elsewhere, events};
 use crate::answers::when;
 use crate::error::Error;
+use crate::event::Place;
 use crate::projection::commands::view::{CommandView, Counted};
 use crate::projection::health::view::RateView;
 use crate::projection::histogram::DurationSummary;
@@ -66,6 +67,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let now = context.now();
     let since = args.since.map(|text| when::parse("--since", &text, now)).transpose()?;
     let until = args.until.map(|text| when::parse("--until", &text, now)).transpose()?;
+    when::ordered(since.map(Place::Time), until.map(Place::Time))?;
     let query = Query { since, until, by: args.by.map(By::from) };
     let topic = args.which.map(Topic::from);
     if let Some(server) = context.elsewhere()? {

@@ -22,11 +22,13 @@ use crate::config::DataDir;
 use crate::error::Error;
 use crate::event::{Filter, Place, Seq, StoredEvent, Timestamp};
 use crate::projection::seq_at;
-use crate::store::{self, Delivery, Item, Subscription, View};
+use crate::store::{self, Delivery, Item, Replay, Subscription, View};
 use crate::wire::{self, sse};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// Lines that are shown where nobody says how many.
+const LINES_DEFAULT: usize = 10;
 /// How long to wait for an event before looking whether the user wants to end, or a server has come.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How often a follower of the files looks for a server: rarely, since it misses nothing meanwhile.
@@ -70,6 +72,8 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let now = context.now();
     let since = args.since.as_deref().map(|text| when::parse("--since", text, now)).transpose()?;
     let until = args.until.as_deref().map(|text| when::place("--until", text, now)).transpose()?;
+    when::ordered(args.from.map(Seq::new).map(Place::Seq), until)?;
+    when::ordered(since.map(Place::Time), until)?;
     if let Some(server) = context.elsewhere()? {
         return elsewhere::tail(args, (since, until), &server, context);
     }
@@ -85,6 +89,12 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let mut lines = Lines::default();
     if let Some(cursor) = follower.shown.noted() {
         follower.show_after(cursor, &view, through, &mut lines, context)?;
+    } else if args.lines.is_none() && (since.is_some() || args.from.is_some()) {
+        let mut replay = from_there(&args, &follower.filter, (since, until), &view, through)?;
+        let noted = Noted::beside_lines(replay.position(), &view, context)?;
+        while let Some(item) = replay.next()? {
+            noted.item(&mut lines, &mut context.out, &item)?;
+        }
     } else {
         let items = newest(&args, &follower.filter, (since, until), &view, through)?;
         let noted = Noted::beside_lines(items.first().map_or(through, Item::last), &view, context)?;
@@ -105,7 +115,32 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     Ok(Outcome { exit: Exit::Interrupted, summary: Some(format!("interrupted after {summary}")) })
 }
 
-/// What is shown first, without a cursor.
+/// The last seq that is shown first.
+fn last_of(view: &View, until: Option<Place>, through: Seq) -> Result<Seq, Error> {
+    Ok(match until {
+        Some(Place::Seq(last)) => through.min(last),
+        Some(Place::Time(last)) => through.min(seq_at(view, last)?),
+        None => through,
+    })
+}
+
+/// All that is shown first where it begins somewhere and nobody wants only the last of it.
+fn from_there(
+    args: &Args,
+    filter: &Filter,
+    (since, until): (Option<Timestamp>, Option<Place>),
+    view: &View,
+    through: Seq,
+) -> Result<Replay, Error> {
+    let through = last_of(view, until, through)?;
+    let replay = view.replay(start(view, args.from)?).filtered(filter.clone()).through(through);
+    Ok(match since {
+        Some(since) => replay.since(since)?,
+        None => replay,
+    })
+}
+
+/// The last lines of what is shown first, without a cursor.
 fn newest(
     args: &Args,
     filter: &Filter,
@@ -113,22 +148,16 @@ fn newest(
     view: &View,
     through: Seq,
 ) -> Result<Vec<Item>, Error> {
-    let through = match until {
-        Some(Place::Seq(last)) => through.min(last),
-        Some(Place::Time(last)) => through.min(seq_at(view, last)?),
-        None => through,
-    };
+    let n = args.lines.unwrap_or(LINES_DEFAULT);
     if since.is_none() && args.from.is_none() {
-        return events::last_matching(view, filter, args.lines.unwrap_or(10), through);
+        let through = last_of(view, until, through)?;
+        return events::last_matching(view, filter, n, through);
     }
-    let mut replay = view.replay(start(view, args.from)?).filtered(filter.clone()).through(through);
-    if let Some(since) = since {
-        replay = replay.since(since)?;
-    }
+    let mut replay = from_there(args, filter, (since, until), view, through)?;
     let mut items = VecDeque::new();
     while let Some(item) = replay.next()? {
         items.push_back(item);
-        if args.lines.is_some_and(|n| items.len() > n) {
+        if items.len() > n {
             items.pop_front();
         }
     }

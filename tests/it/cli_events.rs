@@ -94,6 +94,27 @@ fn a_range_of_seqs_and_a_limit_that_counts_matches() {
     assert_eq!(seqs(&world.events(["--limit", "2"])), [1, 2]);
     assert_eq!(seqs(&world.events(["--limit", "2", "--session", "two"])), [5, 6]);
     assert_eq!(seqs(&world.events(["--limit", "0"])), [0; 0]);
+    for (args, note) in [
+        (&["events", "--project", "nonesuch"][..], true),
+        (&["events", "--from", "8"], true),
+        (&["events", "--limit", "0"], false),
+        (&["events"], false),
+    ] {
+        let ran = world.ok(args.iter().copied());
+        assert_eq!(ran.stderr.contains("no event on record matches"), note, "{args:?}: {ran}");
+    }
+    for args in [
+        &["events", "--from", "6", "--until", "5"][..],
+        &["events", "--since", "2026-01-02", "--until", "2026-01-01"],
+        &["tail", "--from", "6", "--until", "5"],
+        &["replay", "one", "--speed", "max", "--from", "6", "--until", "5"],
+        &["stats", "--since", "2026-01-02", "--until", "2026-01-01"],
+    ] {
+        let ran = world.run(args.iter().copied());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}: {ran}");
+    }
+    let place = world.run(["events", "--until", "yesterday"]);
+    assert!(place.stderr.contains("--until takes a seq like 412, or a time like"), "{place}");
     let beyond = world.run(["events", "--from", "9"]);
     assert_eq!(beyond.code, Some(1), "{beyond}");
     assert!(beyond.stderr.contains("last seq 7"), "{beyond}");

@@ -188,6 +188,9 @@ fn the_planted_fault_is_named() {
     let ask = |more: &[&str]| world.run(["bisect"].iter().chain(more).copied());
     let narrowed = ask(&[&question, "--session", BAD, "--monotone", "--json"]).json();
     assert_eq!(narrowed["seq"].as_u64(), Some(failure));
+    let begun = ask(&[&question, "--session", &BAD[..BAD.len() - 1], "--json"]);
+    assert!(begun.code == Some(0) && begun.json()["seq"].as_u64() == Some(failure), "{begun}");
+    assert_eq!(ask(&[&question, "--session", "nobody"]).code, Some(3), "not that it holds after no event");
     let never = ask(&[&question, "--until", &(failure - 1).to_string()]);
     assert_eq!(never.code, Some(3), "{never}");
     let before = ask(&[".seq | not", "--json"]).json();

@@ -37,7 +37,7 @@ pub(in crate::cli) fn events(
     {
         met.show(noted.as_ref(), &mut lines, context)?;
     }
-    here::end(&lines, context)
+    if limit == 0 { here::end(&lines, context) } else { here::end_all(&lines, context) }
 }
 
 pub(in crate::cli) fn search(

@@ -3,8 +3,9 @@
 //! Pure: lines of at most so many columns. Text of events comes through [`display`] alone.
 
 use super::player::{HELP, Player};
+use super::words;
 use crate::cli::display::{self, Role, Style};
-use crate::event::{Json, StoredEvent};
+use crate::event::StoredEvent;
 use crate::projection::changes::Change;
 
 /// What the picture is made from.
@@ -60,12 +61,12 @@ impl Picture<'_> {
         if rows == 0 {
             return;
         }
+        let changes = words::of(changes);
         let head = format!("{projection}: {}", display::counted(changes.len() as u64, "change"));
         lines.push(self.style.paint(Role::Strong, &display::fit(&head, self.columns)));
         let room = rows - 1;
         let shown = if changes.len() > room { room.saturating_sub(1) } else { changes.len() };
-        let fit = |change| display::fit(&format!("  {}", change_words(change)), self.columns);
-        lines.extend(changes[..shown].iter().map(fit));
+        lines.extend(changes[..shown].iter().map(|words| display::fit(&format!("  {words}"), self.columns)));
         if shown < changes.len() && room > 0 {
             lines.push(display::fit(&format!("  and {} more", changes.len() - shown), self.columns));
         }
@@ -90,11 +91,4 @@ impl Picture<'_> {
         );
         self.style.paint(Role::Waiting, &display::fit(&words, self.columns))
     }
-}
-
-/// `/path: old -> new`, `-` where there is nothing.
-pub(super) fn change_words(change: &Change) -> String {
-    let value = |value: Option<&Json>| value.map_or("-".to_owned(), ToString::to_string);
-    let path = if change.path.is_empty() { "/" } else { &change.path };
-    format!("{path}: {} -> {}", value(change.old.as_ref()), value(change.new.as_ref()))
 }

@@ -82,7 +82,12 @@ impl Projection for OrchestratorProjection {
     type State = Orchestrator;
 
     fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
-        Some(serde_json::to_value(view::orchestrator(fold)))
+        let mut shown = serde_json::to_value(view::orchestrator(fold));
+        if let Ok(Json::Object(fields)) = &mut shown {
+            // They stand above it.
+            fields.retain(|name, _| name != "version" && name != "seq");
+        }
+        Some(shown)
     }
 
     fn wants(kind: Option<Kind>) -> bool {
