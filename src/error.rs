@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use crate::event::Timestamp;
+
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -161,6 +163,16 @@ pub enum Error {
         first: u64,
     },
 
+    /// Retention has dropped events that were, or may have been, recorded after the moment that was asked for.
+    #[error(
+        "what was known at {asked} was dropped by retention: the earliest that can be shown is seq {first}"
+    )]
+    BeforeBaseAt {
+        /// The moment asked for.
+        asked: Timestamp,
+        /// The first seq whose state can be had.
+        first: u64,
+    },
     /// A cursor names another journal.
     #[error("the cursor belongs to journal {asked}, and this one is {actual}")]
     OtherJournal {
@@ -299,7 +311,7 @@ impl Error {
             Error::StorageFull { .. } => "storage_full",
             Error::Conflict { .. } => "conflict",
             Error::CursorAhead { .. } => "cursor_ahead",
-            Error::BeforeBase { .. } => "gone",
+            Error::BeforeBase { .. } | Error::BeforeBaseAt { .. } => "gone",
             Error::OtherJournal { .. } => "other_journal",
             Error::LevelUnsupported { .. } => "level_unsupported",
             Error::Closed { .. } => "closed",
@@ -324,7 +336,8 @@ impl Error {
             Error::NoDataDir { .. }
             | Error::NoJournal
             | Error::NotFound { .. }
-            | Error::BeforeBase { .. } => 3,
+            | Error::BeforeBase { .. }
+            | Error::BeforeBaseAt { .. } => 3,
             Error::Integrity { .. } => 4,
             Error::Interrupted => 130,
             _ => 1,

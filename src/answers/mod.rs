@@ -21,7 +21,7 @@ use crate::event::text::counted;
 use crate::event::{Place, Seq, Timestamp};
 use crate::projection::notes::{Notes, NotesProjection};
 use crate::projection::snapshot::Files;
-use crate::projection::{AnyFold, Progress, base, registry, seq_at, state_since};
+use crate::projection::{AnyFold, Progress, base, registry, seq_known_at, state_since};
 use crate::store::{self, View};
 
 /// A data directory that is asked.
@@ -120,7 +120,7 @@ fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
             Err(Error::usage(format!("`at` {seq} lies beyond the end of this journal (last seq {last})")))
         }
         Some(Place::Seq(seq)) => Ok(seq),
-        Some(Place::Time(time)) => seq_at(view, time),
+        Some(Place::Time(time)) => seq_known_at(view, time),
     }
 }
 
@@ -167,9 +167,18 @@ impl Told {
         for gap in &progress.gaps {
             let corrupt = gap.reason == store::GapReason::Corruption;
             told.damaged |= corrupt;
-            let why = if corrupt { "are damaged" } else { "were dropped by retention" };
-            told.warnings.push(format!("events {} to {} {why} and do not count here", gap.from, gap.to));
+            told.warnings.push(gap_words(gap.from, gap.to, corrupt));
         }
         told
+    }
+}
+
+/// That these events are not in an answer, and why.
+pub fn gap_words(from: Seq, to: Seq, corrupt: bool) -> String {
+    match (from == to, corrupt) {
+        (true, true) => format!("event {from} is damaged and does not count here"),
+        (true, false) => format!("event {from} was dropped by retention and does not count here"),
+        (false, true) => format!("events {from} to {to} are damaged and do not count here"),
+        (false, false) => format!("events {from} to {to} were dropped by retention and do not count here"),
     }
 }

@@ -37,7 +37,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let dir = context.open_data_dir()?;
     // What waits in the inbox has no seq yet, so nobody can mean it here.
     let view = store::read(&dir, &context.env)?;
-    let target = why::at(&view, about)?.ok_or_else(|| why::absent(about))?;
+    let target = why::at(&view, about)?.ok_or_else(|| why::absent(&view, about))?;
     let run = context.run().map(|run| (run.correlation(), run.started()));
     let note = note::event(&target, text(args.text)?, run, &*context.clock);
     let kept = keep(&dir, Settings::load(&dir, &context.env)?, &context.clock, &note)?;

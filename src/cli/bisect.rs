@@ -192,6 +192,7 @@ fn print(context: &mut Context, found: &Bisection) -> Result<(), Error> {
     let line = match (found.seq, found.held_before) {
         (Some(seq), _) => format!("{}  {}", style.paint(Role::Strong, &seq.to_string()), event_words(found)),
         (None, true) => format!("it holds before event {} already", found.from_seq),
+        (None, false) if found.from_seq > found.until_seq => "there is no event in this range".to_owned(),
         (None, false) => {
             format!("it holds after none of the events {} to {}", found.from_seq, found.until_seq)
         }

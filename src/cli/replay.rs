@@ -27,7 +27,7 @@ use crate::projection::Progress;
 use crate::projection::changes::Change;
 use crate::projection::pacing::{self, Pacing, Speed};
 use crate::projection::steps::Step;
-use crate::store::Gap;
+use crate::store::{Gap, GapReason};
 use player::Stop;
 use serde_json::json;
 use states::States;
@@ -85,7 +85,11 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let folded = folded(context)?;
     let found = find(&folded, &session)?;
     let mut order = folded.view.session(&found.id)?;
-    let (gaps, places) = (order.gaps().to_vec(), order.places().to_vec());
+    let (mut gaps, places) = (order.gaps().to_vec(), order.places().to_vec());
+    let (begun, kept) = (Seq::new(found.session.seq_first), folded.view.first());
+    if begun < kept {
+        gaps.insert(0, Gap { from: begun, to: kept.prev(), reason: GapReason::Retention });
+    }
     let mut states = state.map(|name| States::new(context, &folded.view, &name, &found.id)).transpose()?;
     let first = places.iter().map(|(_, seq)| *seq).min().unwrap_or(Seq::FIRST);
     let noted = Noted::beside_lines(first, &folded.view, context)?;

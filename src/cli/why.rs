@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::display::{self, Role, Style};
-use super::sessions::{folded, outcome};
+use super::sessions::folded;
 use super::{Context, Outcome, elsewhere};
 use crate::answers;
 use crate::error::Error;
 use crate::event::Seq;
-use crate::projection::Progress;
 use crate::projection::why::{DEPTH_DEFAULT, Link, Node, Sure, Why};
 
 /// Arguments.
@@ -34,12 +33,11 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let folded = folded(context)?;
     let notes = context.record()?.notes(&folded.view, Seq::FIRST)?;
     let why = answers::why(&folded, &notes, Seq::new(args.seq), args.depth)?;
-    show(context, &why)?;
-    Ok(outcome(context, &Progress::default(), display::counted(why.links.len() as u64, "link")))
+    show(context, &why)
 }
 
 /// Shows it, wherever it comes from, and says what could not be looked at.
-pub(super) fn show(context: &mut Context, why: &Why) -> Result<(), Error> {
+pub(super) fn show(context: &mut Context, why: &Why) -> Result<Outcome, Error> {
     if context.out.is_json() {
         context.out.json(why)?;
     } else {
@@ -53,7 +51,8 @@ pub(super) fn show(context: &mut Context, why: &Why) -> Result<(), Error> {
             why.searched.from_seq, why.searched.to_seq
         ));
     }
-    Ok(())
+    let summary = display::counted(why.links.len() as u64, "link");
+    Ok(if why.searched.damaged > 0 { Outcome::damaged(summary) } else { Outcome::with_summary(summary) })
 }
 
 fn print(context: &mut Context, why: &Why) -> Result<(), Error> {

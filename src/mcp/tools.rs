@@ -318,7 +318,7 @@ fn annotate(desk: &Desk, ask: asks::Annotate, _stop: Stop<'_>) -> Result<Answer,
     let record = &desk.record;
     // What waits in the inbox has no seq yet, so nobody can mean it here.
     let view = record.view()?;
-    let target = why::at(&view, about)?.ok_or_else(|| why::absent(about))?;
+    let target = why::at(&view, about)?.ok_or_else(|| why::absent(&view, about))?;
     let note = note::event(&target, text, desk.run, &**record.clock());
     let kept = keep(record.dir(), record.settings()?, record.clock(), &note)?;
     let warnings = kept.warning.iter().cloned().collect();

@@ -28,11 +28,11 @@ use std::path::{Path, PathBuf};
 
 use super::any::AnyFold;
 use super::durable::{self, Step};
-use super::runner::{Progress, Source, next_batch, retained};
+use super::runner::{Progress, Source, next_batch, retained, seq_at};
 use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Definition, Fold, Projection, registry};
 use crate::error::{Error, Result};
-use crate::event::Seq;
+use crate::event::{Seq, Timestamp};
 
 const MAGIC: [u8; 8] = *b"mnembase";
 const LAYOUT: u32 = 1;
@@ -65,6 +65,19 @@ pub struct Written {
 /// already, [`Error::Integrity`] when a base that is needed is damaged, [`Error::Io`].
 pub fn write(source: &dyn Source, files: &Files, seq: Seq) -> Result<Written> {
     write_in_steps(source, files, seq, &mut |_| Ok(()))
+}
+
+/// The seq whose state was the one at `time`: the last that was recorded by then.
+///
+/// # Errors
+/// [`Error::BeforeBaseAt`] where the first one that is kept was recorded later: a base is of a seq, and when that was recorded is dropped
+/// with it. When the journal cannot be read.
+pub fn seq_known_at(source: &(impl Source + ?Sized), time: Timestamp) -> Result<Seq> {
+    let (seq, first) = (seq_at(source, time)?, source.first());
+    if first > Seq::FIRST && seq < first {
+        return Err(Error::BeforeBaseAt { asked: time, first: first.prev().get() });
+    }
+    Ok(seq)
 }
 
 /// [`write()`], told after each step and ended where `after` fails.

@@ -60,6 +60,7 @@ use crate::event::{Json, Kind, StoredEvent, Timestamp};
 use snapshot::Part;
 
 pub use any::{AnyFold, Definition, StateView};
+pub use base::seq_known_at;
 pub use fold::{Fold, StateHash};
 pub use follow::{Follower, Told};
 pub use gaps::GapView;

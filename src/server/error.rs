@@ -78,7 +78,9 @@ impl From<Error> for Refusal {
                 Refusal::new(ErrorCode::Conflict, message).field("expected_seq").actual(actual)
             }
             Error::CursorAhead { last, .. } => Refusal::new(ErrorCode::CursorAhead, message).actual(last),
-            Error::BeforeBase { first, .. } => Refusal::new(ErrorCode::Gone, message).actual(first),
+            Error::BeforeBase { first, .. } | Error::BeforeBaseAt { first, .. } => {
+                Refusal::new(ErrorCode::Gone, message).actual(first)
+            }
             Error::OtherJournal { .. } => Refusal::new(ErrorCode::OtherJournal, message).field("journal"),
             Error::BatchSize { .. } => Refusal::new(ErrorCode::OutOfRange, message),
             Error::Closed { .. } => Refusal::new(ErrorCode::Stopping, message),

@@ -17,7 +17,7 @@ use super::params::{Params, Place};
 use super::projections::caught_up;
 use super::sessions::{answer, blocking};
 use crate::error::Error;
-use crate::projection::{StateView, registry, seq_at};
+use crate::projection::{StateView, registry, seq_known_at};
 use crate::wire::{ErrorCode, path};
 
 /// Requests that fold an earlier moment at a time; others wait.
@@ -65,7 +65,7 @@ async fn earlier(
     let view = blocking(move || {
         let seq = match place {
             Place::Seq(seq) => seq,
-            Place::Time(time) => seq_at(&folding.store, time)?,
+            Place::Time(time) => seq_known_at(&folding.store, time)?,
         };
         let (fold, progress) = definition.state_at(&folding.store, folding.files.as_ref(), seq)?;
         for refusal in &progress.refused {

@@ -198,6 +198,22 @@ fn damage_is_shown_in_its_place_everything_else_is_printed_and_the_exit_code_is_
     assert_eq!(text.code, Some(4), "{text}");
     assert!(text.stdout.contains("seq 2 cannot be read (corruption)"), "{text}");
     assert_eq!(world.run(["tail"]).code, Some(4));
+
+    // What led to an event is told, and that its cause may be what cannot be read.
+    let why = world.run(["why", "3"]);
+    assert!(why.code == Some(4) && why.stderr.contains("a cause may be among them"), "{why}");
+    let why = world.run(["why", "2"]);
+    assert!(
+        why.code == Some(3) && why.stderr.contains("a readable event 2 does not exist: it is damaged"),
+        "{why}"
+    );
+    let beyond = world.run(["why", "900"]);
+    assert!(
+        beyond.code == Some(3) && beyond.stderr.contains("an event 900 does not exist: the last one is 8"),
+        "{beyond}"
+    );
+    let sessions = world.run(["sessions"]);
+    assert!(sessions.stderr.contains("event 2 is damaged and does not count here"), "{sessions}");
 }
 
 #[test]

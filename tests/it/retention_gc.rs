@@ -82,6 +82,15 @@ fn what_goes_is_told_before_and_after_and_the_states_stay() {
     let shown = world.ok(["events", "--json", "--from", "1", "--limit", "1"]).json_lines();
     assert_eq!(shown[0]["gap"], json!({"from_seq": 1, "to_seq": first - 1, "reason": "retention"}));
 
+    // So is who asks for a moment, an event or a session of which nothing is left.
+    let past = world.run(["state", "sessions", "--at", "2020-01-01"]);
+    assert!(past.code == Some(3) && past.stderr.contains("was dropped by retention"), "{past}");
+    assert_eq!(world.ok(["state", "sessions", "--at", "0s", "--json"]).json()["projection"], "sessions");
+    let why = world.run(["why", "1"]);
+    assert!(why.code == Some(3) && why.stderr.contains("event 1 does not exist any more"), "{why}");
+    let replayed = world.ok(["replay", "oldest", "--speed", "max"]);
+    assert!(replayed.stderr.contains("dropped by retention and do not count here"), "{replayed}");
+
     let again = world.ok(["gc"]);
     assert!(again.stdout.starts_with("nothing goes"), "{again}");
     // A copy has the base too.

@@ -6,9 +6,10 @@ use super::super::{
     stats as figures, why as chain,
 };
 use super::{Pairs, detail, given, noted, of_pairs, place_words, session_path, since_pair, told};
+use crate::answers::gap_words;
 use crate::client::{Server, percent_encoded};
 use crate::error::Error;
-use crate::event::Place;
+use crate::event::{Place, Seq};
 use crate::projection::diff::DiffView;
 use crate::projection::sessions::timeline::Timeline;
 use crate::projection::sessions::view::{ListQuery, SessionList};
@@ -128,8 +129,7 @@ fn ended(gaps: &[GapView], summary: String, context: &mut Context) -> Outcome {
     for gap in gaps {
         let corrupt = gap.reason != "retention";
         damaged |= corrupt;
-        let why = if corrupt { "are damaged" } else { "were dropped by retention" };
-        context.out.warn(&format!("events {} to {} {why} and do not count here", gap.from_seq, gap.to_seq));
+        context.out.warn(&gap_words(Seq::new(gap.from_seq), Seq::new(gap.to_seq), corrupt));
     }
     if damaged { Outcome::damaged(summary) } else { Outcome::with_summary(summary) }
 }
@@ -142,6 +142,5 @@ pub(in crate::cli) fn why(
 ) -> Result<Outcome, Error> {
     let pairs = vec![("why", "1".to_owned()), ("depth", depth.to_string())];
     let answer: Why = server.get(&of_pairs(&path::event(seq), &pairs)).map_err(told)?;
-    chain::show(context, &answer)?;
-    Ok(Outcome::with_summary(display::counted(answer.links.len() as u64, "link")))
+    chain::show(context, &answer)
 }

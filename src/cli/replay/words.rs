@@ -61,7 +61,12 @@ fn brief(value: &Json) -> Option<Json> {
             if let (Some(said), true) = (fields.get("value"), fields.contains_key("mark")) {
                 return brief(said);
             }
-            let fields = fields.iter().filter(|(name, _)| !is_of_the_fold(name));
+            // A call keeps the likeness of its input.
+            let is_likeness = |name: &str, value: &Json| {
+                name == "input" && value.is_number() && fields.contains_key("tool")
+            };
+            let fields =
+                fields.iter().filter(|(name, value)| !is_of_the_fold(name) && !is_likeness(name, value));
             let kept: serde_json::Map<_, _> =
                 fields.filter_map(|(name, value)| Some((name.clone(), brief(value)?))).collect();
             (!kept.is_empty()).then_some(Json::Object(kept))
@@ -100,7 +105,7 @@ mod tests {
         let new = json!({
             "key": 10_605_221_131_940_099_314_u64, "last": mark(2), "seq_last": 2, "counts": {"prompts": 1},
             "decided": {"mark": mark(2), "value": "working"}, "title": {"mark": mark(2), "value": "why?"},
-            "calls": {"t1": {"tool": "Bash", "agent": null, "seen": mark(2), "input": 10_605_221_131_940_099_314_u64,
+            "calls": {"t1": {"tool": "Bash", "agent": null, "seen": mark(2), "input": 253_285_520_191_u64,
                 "start": [1, 2], "touch": {"path": null, "counted": false}}},
             "seen_by": {"a": mark(2)},
         });

@@ -24,7 +24,7 @@ use super::Source;
 use super::notes::Note;
 use crate::error::{Error, Result};
 use crate::event::{Seq, StoredEvent, Timestamp};
-use crate::store::Item;
+use crate::store::{GapReason, Item};
 
 /// The version of the JSON.
 pub const VERSION: u32 = 1;
@@ -170,6 +170,14 @@ pub struct Searched {
     pub whole: bool,
     /// Seqs in it that cannot be read.
     pub unreadable: u64,
+    /// Of these, the ones that were damaged; the others were dropped by retention.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub damaged: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What `why --json` prints and `GET /events/{seq}?why=1` answers with.
@@ -214,7 +222,7 @@ pub fn explain(
     extent: impl FnOnce(&str) -> Option<Extent>,
     notes: &dyn Fn(Seq) -> Vec<Note>,
 ) -> Result<Why> {
-    let target = at(source, seq)?.ok_or_else(|| absent(seq))?;
+    let target = at(source, seq)?.ok_or_else(|| absent(source, seq))?;
     let extent = target.event.session.as_deref().and_then(extent);
     let (facts, searched) = gather(source, &target, extent)?;
     let mut read = |seq: Seq| Ok(at(source, seq)?.map(|stored| stored.event.payload.as_str().to_owned()));
@@ -233,11 +241,17 @@ pub fn explain(
 }
 
 /// There is no such event to explain or to note something on.
-pub fn absent(seq: Seq) -> Error {
-    Error::NotFound {
-        what: format!("a readable event {seq}"),
-        hint: ": `mnemosyne tail` shows the newest".to_owned(),
-    }
+pub fn absent(source: &(impl Source + ?Sized), seq: Seq) -> Error {
+    let (first, last) = (source.first(), source.durable());
+    let (what, hint) = if seq < Seq::FIRST || seq > last {
+        (format!("an event {seq}"), format!(": the last one is {last}"))
+    } else if seq < first {
+        (format!("event {seq}"), format!(" any more: retention has dropped all before {first}"))
+    } else {
+        let hint = ": it is damaged, or a later version wrote it; `mnemosyne-inspect verify` says which";
+        (format!("a readable event {seq}"), hint.to_owned())
+    };
+    Error::NotFound { what, hint }
 }
 
 /// The event at `seq`, if there is one that can be read.
@@ -276,14 +290,23 @@ fn gather(source: &impl Source, target: &StoredEvent, extent: Option<Extent>) ->
     let (first, last) = (first.min(target.seq), last.max(target.seq));
     let from = first.max(Seq::new(target.seq.get().saturating_sub(LOOK_BACK)));
     let to = last.min(Seq::new(target.seq.get().saturating_add(LOOK_AHEAD)));
-    let mut searched =
-        Searched { from_seq: from, to_seq: to, whole: (from, to) == (first, last), unreadable: 0 };
+    let mut searched = Searched {
+        from_seq: from,
+        to_seq: to,
+        whole: (from, to) == (first, last),
+        unreadable: 0,
+        damaged: 0,
+    };
     let mut facts = Facts::about(&target.event);
     let mut replay = source.replay(from).through(to);
     while let Some(item) = replay.next()? {
         match item {
             Item::Event(stored) => facts.take(&stored),
-            Item::Gap(gap) => searched.unreadable += gap.to.get() - gap.from.get() + 1,
+            Item::Gap(gap) => {
+                let seqs = gap.to.get() - gap.from.get() + 1;
+                searched.unreadable += seqs;
+                searched.damaged += if gap.reason == GapReason::Retention { 0 } else { seqs };
+            }
             Item::Undecodable(_) => searched.unreadable += 1,
         }
     }
