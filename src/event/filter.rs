@@ -38,6 +38,11 @@ impl Filter {
         Filter::default()
     }
 
+    /// Whether it takes every event.
+    pub fn takes_all(&self) -> bool {
+        self.to_pairs().is_empty()
+    }
+
     /// Reads pairs of key and value, as a URL query or the flags of a command give them.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! same on every machine.
 //!
 //! **Cost.** There is no index to build, to keep or to lose. A search reads its range once; an event in which a quick look for the
-//! rarest letter finds none of the words is not decoded. A score needs the statistics of all, so what was counted in each event that was
+//! rarest letter finds none of the words is not decoded; without a filter its envelope is only stepped over. A score needs the statistics of all, so what was counted in each event that was
 //! found is kept until then; where that is more than 4 MiB of counts, the rest is read a second time. Memory is that, one bit for each seq of the range, and
 //! the best `limit` events.
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::event::search::{Counts, Query, Snippet};
-use crate::event::{EventRef, Filter, Seq, StoredEvent, Timestamp};
+use crate::event::{EventRef, Filter, Seq, StoredEvent, Timestamp, payload_of};
 use crate::store::log::{Gap, Log, LogItem, LogReader};
 use crate::store::replay::{self, Item};
 use crate::store::{Store, View};
@@ -138,6 +138,8 @@ struct Looked {
     kept: Kept,
     /// Of the event that is looked at.
     counts: Counts,
+    /// Whether there is nothing to ask of an envelope.
+    takes_all: bool,
     /// Events that hold it, for each word.
     holding: Vec<u64>,
     bytes: u64,
@@ -147,6 +149,7 @@ impl Looked {
     fn through(&mut self, log: &Arc<dyn Log>, search: &Search) -> Result<()> {
         self.holding = vec![0; search.query.wanted_len()];
         self.kept.words = search.query.wanted_len();
+        self.takes_all = search.filter.takes_all();
         let from = search.from.max(Seq::FIRST);
         let mut reader = log.read(from);
         if let Some(since) = search.since {
@@ -173,6 +176,13 @@ impl Looked {
     }
 
     fn record(&mut self, search: &Search, seq: Seq, recorded: Timestamp, bytes: &[u8]) {
+        if self.takes_all
+            && let Some(payload) = payload_of(bytes)
+            && !search.query.may_be_in(payload)
+        {
+            self.count(payload.len());
+            return;
+        }
         if let Ok(event) = EventRef::decode(bytes)
             && !search.filter.needs_payload()
         {

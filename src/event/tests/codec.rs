@@ -144,7 +144,8 @@ proptest! {
         let bytes = event.encode();
         let read = Event::decode(&bytes).unwrap();
         prop_assert_eq!(&read, &event);
-        prop_assert_eq!(read.encode(), bytes);
+        prop_assert_eq!(read.encode(), &bytes[..]);
+        prop_assert_eq!(payload_of(&bytes), Some(event.payload.as_str().as_bytes()));
     }
 
     #[test]
@@ -161,7 +162,10 @@ proptest! {
     #[test]
     fn random_bytes_do_no_harm(bytes: Vec<u8>) {
         let _ = Event::decode(&bytes);
-        let _ = EventRef::decode(&bytes);
+        if let Ok(event) = EventRef::decode(&bytes) {
+            prop_assert_eq!(payload_of(&bytes), Some(event.payload));
+        }
+        let _ = payload_of(&bytes);
     }
 
     #[test]
@@ -169,6 +173,10 @@ proptest! {
         let mut bytes = event.encode();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
+        let stepped_over = payload_of(&bytes);
+        if let Ok(event) = EventRef::decode(&bytes) {
+            prop_assert_eq!(stepped_over, Some(event.payload));
+        }
         if let Ok(read) = Event::decode(&bytes) {
             let _ = (read.encode(), read.summary(), read.payload());
         }
