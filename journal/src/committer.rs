@@ -6,6 +6,9 @@
 //!
 //! The little later is group commit's only guess: while submissions keep coming and fewer wait than the last flush
 //! served, waiting up to a third of a flush saves more flushes than it costs time.
+//!
+//! Who is alone commits without it ([`crate::Ticket::commit_if_alone`]) and tells it nothing: when its moments come it looks how long ago
+//! the last flush was.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -145,28 +148,34 @@ fn run(core: &Core) {
     wake_in_time();
     let mut flush_at: Option<Instant> = None;
     let mut prove_at: Option<Instant> = None;
-    let mut last_batch = 0;
     loop {
         let deadline = [flush_at, prove_at].into_iter().flatten().min();
         match core.committer.wait(deadline) {
             Wake::Stop => return,
             Wake::Armed => {
                 flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+                prove_at.get_or_insert_with(|| Instant::now() + PROVE_AFTER);
                 continue;
             }
             Wake::Asked => {
                 let flush_time = core.writer().writer.flush_time;
-                gather(core, flush_time, last_batch);
-                last_batch = core.waiting();
+                gather(core, flush_time, core.served.load(Ordering::Relaxed));
+                core.served.store(core.waiting(), Ordering::Relaxed);
             }
             Wake::Deadline if flush_at.is_none_or(|at| at > Instant::now()) => {
-                prove_at = None;
+                let flushed_at = core.writer().writer.flushed_at;
+                prove_at = flushed_at.map(|at| at + PROVE_AFTER).filter(|at| *at > Instant::now());
+                if prove_at.is_some() {
+                    continue;
+                }
                 let unproved = prove(core);
                 // Whoever submits from here on arms again; whoever did just before is looked for once more.
                 core.armed.store(false, Ordering::SeqCst);
                 if unproved || core.is_unsettled() {
                     core.armed.store(true, Ordering::Release);
-                    flush_at = Some(Instant::now() + FLUSH_AFTER);
+                    flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+                } else {
+                    flush_at = None;
                 }
                 continue;
             }

@@ -22,7 +22,7 @@ use crate::pending::{Arena, Pending, body_bytes};
 use crate::reader::Reader;
 use crate::recovered::Recovery;
 use crate::stats::Stats;
-use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::ticket::Ticket;
 use crate::types::{JournalId, Level, Micros, Seq};
 use crate::watch::{Asks, Progress, TailWatch};
@@ -72,6 +72,8 @@ pub(crate) struct Core {
     ended: OnceLock<Error>,
     /// Whether the committer knows that something is not flushed yet.
     pub(crate) armed: AtomicBool,
+    /// How many records the last commit served that was made for whoever waited then.
+    pub(crate) served: AtomicU64,
 }
 
 /// The writer, and the arena that is not in use.
@@ -146,6 +148,7 @@ impl Journal {
             dropping: Mutex::new(()),
             ended: OnceLock::new(),
             armed: AtomicBool::new(false),
+            served: AtomicU64::new(0),
         };
         Ok((Journal { handle: Arc::new(Handle { core: Arc::new(core) }) }, recovery))
     }
@@ -375,6 +378,21 @@ impl Core {
             return self.commit_with(&mut state, level);
         }
         Ok(())
+    }
+
+    /// The writer, for who submitted `first` to `last` and nobody else waits or commits. Where the last commit served more than this,
+    /// others are about to come: they are waited for by the committer.
+    pub(crate) fn writer_if_alone(&self, first: Seq, last: Seq) -> Option<WriterGuard<'_>> {
+        let own = last.next().since(first);
+        if self.served.load(Ordering::Relaxed) > own || !self.committer.is_running() {
+            return None;
+        }
+        let state = self.try_writer()?;
+        if self.waiting() != own {
+            return None;
+        }
+        self.served.store(own, Ordering::Relaxed);
+        Some(state)
     }
 
     /// For tasks: sees to it that what waits is committed.

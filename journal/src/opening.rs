@@ -166,6 +166,7 @@ fn writer_behind(
         dirty: false,
         poison: None,
         flush_time: Duration::from_micros(200),
+        flushed_at: None,
         tail_file: None,
         filler: Arc::default(),
         salts,

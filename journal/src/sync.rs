@@ -49,10 +49,6 @@ mod model {
             Instant(CLOCK.get())
         }
 
-        pub(crate) fn elapsed(self) -> Duration {
-            Instant::now().saturating_duration_since(self)
-        }
-
         pub(crate) fn checked_add(self, time: Duration) -> Option<Instant> {
             self.0.checked_add(time).map(Instant)
         }

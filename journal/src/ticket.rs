@@ -52,6 +52,20 @@ impl Ticket {
         }
     }
 
+    /// For tasks, before they wait: commits at level `disk` on this very thread if nobody else waits or commits, since waking
+    /// the committer and being woken by it costs as much as a quick flush. Else does nothing, and the committer does it.
+    ///
+    /// What blocks is handed to `blocking`, which may run it where that disturbs nobody, or not at all.
+    pub fn commit_if_alone(&self, blocking: impl FnOnce(&mut dyn FnMut())) {
+        let Ack { first, last, level, .. } = self.ack;
+        if level == Level::Disk
+            && let Some(mut state) = self.core.writer_if_alone(first, last)
+        {
+            // The error reaches every ticket that it concerns.
+            blocking(&mut || _ = self.core.commit_with(&mut state, Level::Disk));
+        }
+    }
+
     /// The acknowledgement or the error, once it is known.
     fn outcome(&self) -> Option<Result<Ack>> {
         let Ack { last, level, .. } = self.ack;

@@ -69,6 +69,8 @@ pub(crate) struct Writer {
     pub(crate) poison: Option<Error>,
     /// How long a flush takes lately.
     pub(crate) flush_time: Duration,
+    /// When the last one ended that had something to flush.
+    pub(crate) flushed_at: Option<Instant>,
     pub(crate) tail_file: Option<Arc<dyn DiskFile>>,
     pub(crate) filler: Arc<Filler>,
     pub(crate) salts: Salts,
@@ -216,8 +218,10 @@ impl Writer {
             if let Some(error) = self.filler.failure() {
                 return Err(self.poisoned("write zeros ahead in", &name, error));
             }
+            let ended = Instant::now();
             // A moving average: one slow flush must not make the next commits wait long.
-            self.flush_time = (self.flush_time * 7 + begun.elapsed()) / 8;
+            self.flush_time = (self.flush_time * 7 + ended.saturating_duration_since(begun)) / 8;
+            self.flushed_at = Some(ended);
             self.dirty = false;
         }
         self.durable = self.next.prev();

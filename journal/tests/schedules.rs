@@ -155,6 +155,44 @@ fn tasks_that_wait_are_served_by_the_committer() {
     });
 }
 
+/// Tasks that commit by themselves where they are alone, and are served by the committer where they are not.
+fn tasks_commit_alone_or_are_served() {
+    let disk = SimDisk::new(8);
+    let journal = open(&disk);
+    journal.start_committer().unwrap();
+    let tasks: Vec<_> = (0..WRITERS)
+        .map(|task| {
+            let (journal, disk) = (journal.clone(), disk.clone());
+            thread::spawn(move || {
+                for turn in 0..2 {
+                    let text = format!("{task} {turn}");
+                    let ticket = submit(&journal, &text, Level::Disk).unwrap();
+                    ticket.commit_if_alone(|work| work());
+                    let ack = future::block_on(ticket).unwrap();
+                    assert!(journal.durable() >= ack.last, "acknowledged before it was durable");
+                    assert!(
+                        left(&disk).contains(&(ack.last.get(), text)),
+                        "a power cut would take what was acknowledged"
+                    );
+                }
+            })
+        })
+        .collect();
+    tasks.into_iter().for_each(|task| task.join().unwrap());
+    assert_eq!(read(&journal).len() as u64, 2 * WRITERS);
+    journal.close().unwrap();
+}
+
+#[test]
+fn tasks_that_are_alone_commit_by_themselves() {
+    explore("tasks that are alone", tasks_commit_alone_or_are_served);
+}
+
+#[test]
+fn control_a_task_that_is_acknowledged_before_its_own_flush_is_found() {
+    is_found(Control::AcknowledgesEarly, tasks_commit_alone_or_are_served);
+}
+
 #[test]
 fn the_committer_starts_while_threads_commit_for_each_other() {
     explore("the committer starts", || {

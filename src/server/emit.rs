@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use super::admission::Unread;
 use super::connections::read_body;
@@ -77,7 +79,9 @@ async fn append(
         Durability::Disk => Level::Disk,
         Durability::Os => Level::Os,
     };
-    let emitted = app.store.emit_from(Way::Http, events, level, expected)?.await?;
+    let pending = app.store.emit_from(Way::Http, events, level, expected)?;
+    pending.commit_if_alone(beside_others);
+    let emitted = pending.await?;
     let emitted = Emitted {
         seqs: emitted.seqs.iter().map(|seq| seq.get()).collect(),
         durability: match emitted.durability {
@@ -87,6 +91,15 @@ async fn append(
         duplicates: emitted.duplicates.iter().map(|at| *at as u64).collect(),
     };
     Ok(json_response(StatusCode::OK, &emitted))
+}
+
+/// Runs what blocks for a flush, where somebody else can take over what this thread serves: the runtime hands the other connections, and
+/// the look for new requests, to another thread, which takes over while the disk works. A plain call would let them wait for
+/// as long as the disk does, although another core is free: who sleeps beside is not woken for what is not seen.
+fn beside_others(work: &mut dyn FnMut()) {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        block_in_place(work);
+    }
 }
 
 /// What is wrong with a body, in the words of the interface.

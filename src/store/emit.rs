@@ -248,6 +248,13 @@ impl Pending {
         self.run.as_ref().map_or(&[], |run| &run.emitted.seqs)
     }
 
+    /// For who is about to wait as a future; see [`Appending::commit_if_alone`].
+    pub fn commit_if_alone(&self, mut blocking: impl FnMut(&mut dyn FnMut())) {
+        if let Some(appending) = self.run.as_ref().and_then(|run| run.appending.as_ref()) {
+            appending.commit_if_alone(&mut blocking);
+        }
+    }
+
     /// Blocks until the level is reached.
     ///
     /// # Errors

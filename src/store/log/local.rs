@@ -162,6 +162,10 @@ impl Acknowledgement for Ticket {
     fn wait(self: Pin<Box<Self>>) -> Result<Appended> {
         Ok(appended(Pin::into_inner(self).0.wait()?))
     }
+
+    fn commit_if_alone(&self, blocking: &mut dyn FnMut(&mut dyn FnMut())) {
+        self.0.commit_if_alone(blocking);
+    }
 }
 
 impl Future for Ticket {

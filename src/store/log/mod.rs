@@ -276,6 +276,9 @@ pub trait Acknowledgement: Future<Output = Result<Appended>> + Send {
     /// # Errors
     /// When the batch was not kept.
     fn wait(self: Pin<Box<Self>>) -> Result<Appended>;
+
+    /// See [`Appending::commit_if_alone`].
+    fn commit_if_alone(&self, _blocking: &mut dyn FnMut(&mut dyn FnMut())) {}
 }
 
 /// The log's word that a batch has reached its level.
@@ -313,6 +316,12 @@ impl Appending {
     /// When the batch was not kept.
     pub fn wait(self) -> Result<Appended> {
         self.acknowledgement.wait()
+    }
+
+    /// For who is about to wait as a future: a log that would have to wake a thread for it commits on this one instead, if nobody else
+    /// waits. What blocks is handed to `blocking`, which may run it where that disturbs nobody, or not at all.
+    pub fn commit_if_alone(&self, blocking: &mut dyn FnMut(&mut dyn FnMut())) {
+        self.acknowledgement.commit_if_alone(blocking);
     }
 }
 

@@ -5,6 +5,9 @@
 //! durable at that moment is what stays, every later call ends with EIO, and [`PowerDisk::restore`] shows what the next boot
 //! finds. Of what was not flushed, nothing survives, or each 512-byte sector by a throw of dice.
 //!
+//! Or one chosen operation fails with EIO and nothing else does ([`PowerDisk::fail_call`]), counted over the whole disk, whoever calls:
+//! a server flushes on whichever of its threads it is at hand.
+//!
 //! Files are opened for direct I/O and attributes are never cached, so the kernel keeps nothing of its own that would
 //! outlive the cut.
 
@@ -24,7 +27,29 @@ const UNCACHED: Duration = Duration::ZERO;
 
 /// The file system; clones are the same one.
 #[derive(Clone)]
-pub(super) struct PowerDisk(Arc<Mutex<State>>);
+pub(crate) struct PowerDisk(Arc<Mutex<State>>);
+
+/// What may fail by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// fdatasync of a file.
+    SyncData,
+    /// fsync of a file or a directory.
+    Sync,
+    /// A write.
+    Write,
+}
+
+/// One operation that is to fail.
+struct Trap {
+    call: Call,
+    /// Whether a file of this name counts; a segment that is being made goes by the name that it will get.
+    is_meant: Box<dyn Fn(&str) -> bool + Send>,
+    /// How many of them until it fails; 0 once it has.
+    left: u64,
+    /// The name of the thread that met it.
+    met_by: Option<String>,
+}
 
 struct State {
     nodes: HashMap<u64, Node>,
@@ -37,6 +62,7 @@ struct State {
     lies: bool,
     /// Another: flushes of directories do.
     forgets_names: bool,
+    trap: Option<Trap>,
 }
 
 enum Node {
@@ -54,6 +80,7 @@ impl PowerDisk {
             dead: false,
             lies,
             forgets_names: false,
+            trap: None,
         };
         let disk = PowerDisk(Arc::new(Mutex::new(state)));
         disk.format();
@@ -69,7 +96,7 @@ impl PowerDisk {
         let mut state = self.state();
         state.nodes.clear();
         state.nodes.insert(1, Node::Dir { live: BTreeMap::new(), durable: BTreeMap::new() });
-        (state.fuse, state.dead) = (None, false);
+        (state.fuse, state.dead, state.trap) = (None, false, None);
     }
 
     /// From now on no name becomes durable.
@@ -82,10 +109,32 @@ impl PowerDisk {
         self.state().fuse = Some(n);
     }
 
+    /// Lets the n-th such call from now on end with EIO, on the files that are meant. Unlike a power cut it passes: what comes after it
+    /// is done, or says that it is, as with a kernel that calls pages clean that it has dropped.
+    pub(crate) fn fail_call(&self, call: Call, n: u64, is_meant: impl Fn(&str) -> bool + Send + 'static) {
+        self.state().trap = Some(Trap { call, is_meant: Box::new(is_meant), left: n, met_by: None });
+    }
+
+    /// From now on nothing fails; the name of the thread that met the failure, if one has.
+    pub(crate) fn heal(&self) -> Option<String> {
+        self.state().trap.take().and_then(|trap| trap.met_by)
+    }
+
+    /// The name of the thread that met the failure, once one has.
+    pub(crate) fn met_by(&self) -> Option<String> {
+        self.state().trap.as_ref().and_then(|trap| trap.met_by.clone())
+    }
+
     /// What stands after the process alone has died: everything that was written, flushed or not.
     pub(super) fn revive(&self) {
         let mut state = self.state();
         (state.fuse, state.dead) = (None, false);
+    }
+
+    fn synced(&self, request: &Request, call: Call, ino: INodeNo) -> Result<(), Errno> {
+        let mut state = self.state();
+        state.pass(call, ino, request.pid())?;
+        state.sync(ino)
     }
 
     /// Cuts the power, if it did not fail before, and shows what the next boot finds; whether it had failed.
@@ -135,6 +184,32 @@ impl State {
             None => {}
         }
         self.alive()
+    }
+
+    /// Counts a call that may be the one that is to fail.
+    fn pass(&mut self, call: Call, ino: INodeNo, thread: u32) -> Result<(), Errno> {
+        let Some(mut trap) = self.trap.take() else { return Ok(()) };
+        let mut passed = Ok(());
+        if trap.left > 0 && trap.call == call && (trap.is_meant)(&self.name(ino)) {
+            trap.left -= 1;
+            if trap.left == 0 {
+                let name = std::fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
+                trap.met_by = Some(name.trim_end().to_owned());
+                passed = Err(Errno::EIO);
+            }
+        }
+        self.trap = Some(trap);
+        passed
+    }
+
+    /// What a file is called, or is going to be.
+    fn name(&self, ino: INodeNo) -> String {
+        let names = self.nodes.values().filter_map(|node| match node {
+            Node::Dir { live, .. } => live.iter().find(|(_, named)| **named == ino.0),
+            Node::File { .. } => None,
+        });
+        let name = names.map(|(name, _)| name.to_string_lossy().into_owned()).next().unwrap_or_default();
+        name.strip_suffix(".tmp").map_or(name.clone(), str::to_owned)
     }
 
     fn alive(&self) -> Result<(), Errno> {
@@ -364,7 +439,7 @@ impl Filesystem for PowerDisk {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -374,7 +449,10 @@ impl Filesystem for PowerDisk {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let written = self.state().write(ino, offset, data);
+        let mut state = self.state();
+        let passed = state.pass(Call::Write, ino, request.pid());
+        let written = passed.and_then(|()| state.write(ino, offset, data));
+        drop(state);
         answer!(reply, written, count => reply.written(count));
     }
 
@@ -383,13 +461,14 @@ impl Filesystem for PowerDisk {
         reply.ok();
     }
 
-    fn fsync(&self, _: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        let synced = self.state().sync(ino);
+    fn fsync(&self, request: &Request, ino: INodeNo, _fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        let call = if datasync { Call::SyncData } else { Call::Sync };
+        let synced = self.synced(request, call, ino);
         answer!(reply, synced, _done => reply.ok());
     }
 
-    fn fsyncdir(&self, _: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        let synced = self.state().sync(ino);
+    fn fsyncdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        let synced = self.synced(request, Call::Sync, ino);
         answer!(reply, synced, _done => reply.ok());
     }
 

@@ -11,7 +11,7 @@
 //!
 //! The positive control is the same run on a disk that says it has flushed and has not.
 
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod store;
 
 use crate::child;
@@ -232,19 +232,29 @@ struct Outcome {
     wrong: Option<String>,
 }
 
-/// A mounted disk. `None` where there is no file system to be had.
+/// A mounted disk in a directory of its own. `None` where there is no file system to be had.
 fn mounted(test: &str, lies: bool) -> Option<(PowerDisk, fuser::BackgroundSession, tempfile::TempDir)> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (disk, session) = mounted_at(test, lies, dir.path())?;
+    Some((disk, session, dir))
+}
+
+/// The same at `place`, which is there and empty.
+pub(crate) fn mounted_at(
+    test: &str,
+    lies: bool,
+    place: &Path,
+) -> Option<(PowerDisk, fuser::BackgroundSession)> {
     if !Path::new("/dev/fuse").exists() || !rustix::process::geteuid().is_root() {
-        skipped(&format!("{test}: no /dev/fuse or no root: no power was cut"));
+        skipped(&format!("{test}: no /dev/fuse or no root: nothing failed"));
         return None;
     }
-    let dir = tempfile::tempdir().expect("a directory");
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let disk = PowerDisk::new(owner, lies);
-    match fuser::spawn_mount(disk.clone(), dir.path(), &fuser::Config::default()) {
-        Ok(session) => Some((disk, session, dir)),
+    match fuser::spawn_mount(disk.clone(), place, &fuser::Config::default()) {
+        Ok(session) => Some((disk, session)),
         Err(error) => {
-            skipped(&format!("{test}: {error}: no power was cut"));
+            skipped(&format!("{test}: {error}: nothing failed"));
             None
         }
     }
@@ -252,7 +262,7 @@ fn mounted(test: &str, lies: bool) -> Option<(PowerDisk, fuser::BackgroundSessio
 
 /// Takes the disk away. A child that another test starts at this instant holds our descriptors until it has become
 /// its program, so that the disk is busy: then it is detached, and goes when the last of them is closed.
-fn unmount(session: fuser::BackgroundSession, place: &Path) {
+pub(crate) fn unmount(session: fuser::BackgroundSession, place: &Path) {
     if session.umount_and_join().is_err() {
         let detached = std::process::Command::new("umount").arg("-l").arg(place).status();
         let gone = detached.is_ok_and(|status| status.success()) || !is_mounted(place);
