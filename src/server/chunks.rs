@@ -42,7 +42,9 @@ struct Chunk {
 /// What is counted as delivered with a chunk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deliveries {
+    /// Events.
     pub events: u64,
+    /// Gaps, and records that are no event.
     pub gaps: u64,
 }
 
