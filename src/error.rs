@@ -293,6 +293,16 @@ impl Error {
         Error::Failed { message: message.into() }
     }
 
+    /// Whether it says that there is no room: on the disk, in a quota, or for a file of that size.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            Error::StorageFull { .. } => true,
+            Error::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge),
+            _ => false,
+        }
+    }
+
     /// Stable name for programs, `snake_case`; never changes for a given failure.
     pub fn code(&self) -> &'static str {
         match self {

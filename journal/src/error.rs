@@ -132,6 +132,15 @@ impl Error {
         }
     }
 
+    /// Whether it says that there is no room: on the disk, in a quota, or for a file of that size.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Error::StorageFull { .. } => true,
+            Error::Io { source, .. } => crate::writer::is_full(source),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, file: &str, source: io::Error) -> Error {
         Error::Io { action, file: file.to_owned(), source: Arc::new(source) }
     }

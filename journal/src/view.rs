@@ -106,6 +106,11 @@ impl View {
         self.catalog.durable()
     }
 
+    /// Ends all who follow: nothing more will come.
+    pub fn close(&self) {
+        self.catalog.progress.close();
+    }
+
     /// A watch of what [`View::refresh`] finds.
     pub fn watch(&self) -> TailWatch {
         TailWatch::new(Arc::clone(&self.catalog.progress))

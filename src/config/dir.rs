@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! lock server.json config.toml .gitignore
+//! server.spare  room for server.json on a full disk
 //! start.json   the last start of a server that nobody asked for
 //! journal/  {<20 digits>.seg, tail, quarantine/}
 //! inbox/    one file an event, drained by whoever holds the lock; inbox/failed counts what could not be put there
@@ -25,7 +26,8 @@ use crate::error::Error;
 /// The directories inside a data directory.
 const SUBDIRECTORIES: [&str; 6] = ["journal", "inbox", "quarantine", "index", "snapshots", "log"];
 /// The files that may stand beside them; with the directories, how an existing directory is recognised as ours.
-const FILES: [&str; 6] = ["lock", "server.json", "start.json", "config.toml", ".gitignore", "base"];
+const FILES: [&str; 7] =
+    ["lock", "server.json", "server.spare", "start.json", "config.toml", ".gitignore", "base"];
 
 /// `inbox/failed` gets its block now, so that a failure can be counted later on a full disk.
 const FAILURE_BLOCK_BYTES: usize = 4096;
@@ -83,6 +85,10 @@ impl DataDir {
     /// The runtime file of a running server.
     pub fn server_json(&self) -> PathBuf {
         self.path.join("server.json")
+    }
+    /// Room for the runtime file, taken while there was some.
+    pub fn server_spare(&self) -> PathBuf {
+        self.path.join("server.spare")
     }
     /// What came of the last start of a server that nobody asked for; absent after an orderly stop.
     pub fn start_json(&self) -> PathBuf {

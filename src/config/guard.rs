@@ -144,6 +144,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     written
 }
 
+/// As [`replace`] on a full disk: the bytes go into `spare`, which was made by [`preallocate`] and is not shorter than they are, and which
+/// then takes the place of the file.
+///
+/// # Errors
+/// [`Error::Io`]; the old file is untouched then.
+pub fn replace_by(spare: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::os::unix::fs::FileExt as _;
+    let file = open(spare, How::Write)?;
+    file.write_all_at(bytes, 0).map_err(Error::io("write", spare))?;
+    file.set_len(bytes.len() as u64).map_err(Error::io("cut", spare))?;
+    std::fs::rename(spare, path).map_err(Error::io("rename", spare))
+}
+
 /// Makes a file of `bytes` zeros if it is not there or shorter; what is in it stays.
 ///
 /// # Errors

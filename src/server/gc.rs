@@ -40,6 +40,10 @@ pub(super) async fn gc(State(app): State<Arc<App>>, uri: Uri) -> Result<Response
 }
 
 fn apply(app: &App, pace: Pace, dry_run: bool) -> Result<Report, Error> {
+    if app.settings.reads_only {
+        let cause = "the journal cannot be opened for writing".into();
+        return Err(Error::StorageFull { cause });
+    }
     let saved = app.settings.saved.as_ref();
     let saved = saved.ok_or_else(|| Error::failed("this server keeps no states, so it drops nothing"))?;
     let files = Files::new(&saved.snapshots, app.store.journal_id().to_bytes()).with_base(&saved.base);

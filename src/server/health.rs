@@ -11,7 +11,8 @@ use crate::wire::Health;
 
 /// Says nothing that a stranger may not know: no path, no session, no count of anything but events.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
-    let status = if app.store.poisoned().is_some() { "read_only" } else { "ok" };
+    let reads_only = app.settings.reads_only || app.store.poisoned().is_some();
+    let status = if reads_only { "read_only" } else { "ok" };
     let health = Health {
         status: status.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

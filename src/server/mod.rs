@@ -110,6 +110,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// By when a body must have arrived.
     pub body_read_timeout: Duration,
+    /// Whether the store takes nothing: then the server tells nothing of itself either.
+    pub reads_only: bool,
     /// Whether transcripts are imported while their sessions live.
     pub imports_live: bool,
     /// Whether sessions whose agent is gone are ended.
@@ -147,6 +149,7 @@ impl Settings {
             connections_max: CONNECTIONS_MAX,
             keep_alive: KEEP_ALIVE,
             body_read_timeout: BODY_READ_TIMEOUT,
+            reads_only: false,
             imports_live: false,
             emit_rate_per_second: configured.emit_rate_per_second,
             emit_burst: configured.emit_burst,
@@ -165,6 +168,8 @@ pub struct Served {
     pub uptime: Duration,
     /// How many events of others it had taken when it decided to leave, if it ended because nobody needed it any more.
     pub left_with: Option<u64>,
+    /// Whether a client asked it to stop.
+    pub is_asked: bool,
     /// Whether more of them came while it left. Who sent them saw a server.
     pub came_late: bool,
 }
@@ -389,6 +394,7 @@ pub async fn serve(
         requests_handled: app.requests.load(Ordering::Relaxed),
         uptime: app.started.elapsed(),
         left_with: app.left_with.get().copied(),
+        is_asked: *app.stop_asked.borrow(),
         came_late: false,
     };
     tracing::info!(requests = served.requests_handled, "stopped");
@@ -412,10 +418,13 @@ async fn emit_stopped(app: &App) -> Result<Seq, Error> {
 
 /// The seq of an event of the server's own, or, where there is no room for it, the last that is durable.
 async fn emit_own(app: &App, payload: impl Into<crate::event::Payload>) -> Result<Seq, Error> {
+    if app.settings.reads_only {
+        return Ok(app.store.durable());
+    }
     let event = app.own_event(payload);
     let kind = event.kind.name().to_owned();
     let seq = match app.store.emit_or_leave(event).await {
-        Err(error @ Error::StorageFull { .. }) => {
+        Err(error) if error.is_full() => {
             tracing::warn!(%error, kind, "it is not on record");
             None
         }

@@ -21,7 +21,7 @@ use crate::store::ids::Ids;
 use crate::store::inbox::drain::{Drain, Drained};
 use crate::store::inbox::{running, untold};
 use crate::store::lock::{Held, Role};
-use crate::store::log::{Bounded, JournalId, Level, LocalLog, Log, LogItem};
+use crate::store::log::{Bounded, FullLog, JournalId, Level, LocalLog, Log, LogItem};
 use crate::store::subscribe::Shared;
 
 /// How long a server waits for a command that holds the lock.
@@ -86,6 +86,9 @@ pub struct Opened {
     /// Why not everything could be told or drained: the disk is full. A server opens all the same, for reading, and goes on when
     /// there is room again; what waits in the inbox waits there.
     pub trouble: Option<String>,
+    /// There is not even room to open the journal for writing, which after a crash takes a new segment. What was durable can be read; to
+    /// write, the store has to be closed and opened again when there is room.
+    pub reads_only: bool,
 }
 
 /// The store, open for writing. Clones are one store.
@@ -140,7 +143,12 @@ impl Store {
         }
         let disk = Arc::new(journal::RealDisk::new(dir.journal()));
         let now = journal::Micros::new(opening.clock.now().as_micros());
-        let (journal, recovery) = journal::Journal::open(disk, options, now)?;
+        let (journal, recovery) = match journal::Journal::open(disk.clone(), options, now) {
+            Err(error) if opening.role == Role::Server && error.is_full() => {
+                return Store::open_full(dir, held, &opening, disk, error);
+            }
+            journal => journal?,
+        };
         held.name_journal(journal.id(), &dir.lock())?;
         if opening.role == Role::Server {
             journal.start_committer()?;
@@ -150,12 +158,33 @@ impl Store {
         let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), &opening, grown);
         let mut opened = opened(&recovery);
         match store.begin(dir, &opening, &recovery, &mut opened) {
-            Err(error @ Error::StorageFull { .. }) if opening.bears_full_disk => {
+            Err(error) if opening.bears_full_disk && error.is_full() => {
                 opened.trouble = Some(error.to_string());
             }
             begun => begun?,
         }
         Ok((store, opened))
+    }
+
+    /// The store where there is no room to open its journal for writing. Nothing is recovered, told or drained: the opening that comes
+    /// after it does all of that.
+    fn open_full(
+        dir: &DataDir,
+        mut held: Held,
+        opening: &Opening,
+        disk: Arc<dyn journal::Disk>,
+        error: journal::Error,
+    ) -> Result<(Store, Opened)> {
+        let error = Error::from(error);
+        let (log, recovery) = match FullLog::open(disk, error.to_string()) {
+            // A journal that is to be made and cannot be.
+            Err(Error::NoJournal) => return Err(error),
+            opened => opened?,
+        };
+        held.name_journal(log.id(), &dir.lock())?;
+        let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), opening, Arc::default());
+        let trouble = Some(error.to_string());
+        Ok((store, Opened { clean: false, trouble, reads_only: true, ..opened(&recovery) }))
     }
 
     /// What an opening does once it may write.

@@ -45,6 +45,17 @@ impl Space {
         Ok(Space { used, journal, max: limits.max_bytes, free, reserve })
     }
 
+    /// What is free on the file system for this user.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it does not answer.
+    pub fn free(dir: &DataDir) -> Result<u64> {
+        let path = dir.journal();
+        let system =
+            rustix::fs::statvfs(&path).map_err(|error| Error::io("look for room in", &path)(error.into()))?;
+        Ok(system.f_bavail * system.f_frsize)
+    }
+
     /// How much may still be taken.
     pub fn left(&self) -> u64 {
         let by_disk = self.free.saturating_sub(self.reserve);

@@ -34,6 +34,7 @@ fn plays_its_part() {
         }
         Ok("echo") => println!("here I am"),
         Ok("full") => crate::full::on_the_small_disk(),
+        Ok("start") => crate::full::start_without_a_page(),
         Ok("power") => crate::power::write_until_the_power_fails(),
         Ok("store") => crate::power::store::emit_until_the_power_fails(),
         Ok(other) => panic!("no such part: {other}"),

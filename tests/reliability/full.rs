@@ -4,13 +4,16 @@
 //! writing goes on in the same process. A hook on the full disk ends well all the same, and what it could not keep is counted in
 //! `inbox/failed`, which needs no room.
 //!
+//! A server that starts where not one page is free shows what was recorded, refuses the rest, and goes on in the same way.
+//!
 //! The small file system is a tmpfs in a mount namespace of its own, so it needs root and vanishes with the child.
 
 use crate::child;
-use crate::support::{Running, Server, World};
-use crate::world::{Acknowledged, has, prompt, rounds, served, skipped, small_segments, tell};
+use crate::support::{BOUND, Ran, Running, Server, World, wait_for};
+use crate::world::{Acknowledged, has, id, prompt, request, rounds, served, skipped, small_segments, tell};
 use mnemosyne::store::inbox::failed;
-use std::io::Write;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,24 +22,124 @@ use std::time::Duration;
 const PLACE: &str = "MNEMOSYNE_RELIABILITY_PLACE";
 const MIB: usize = 1 << 20;
 
-#[test]
-fn a_disk_that_fills_and_frees_costs_nothing_that_was_acknowledged() {
+/// Lets a child play `role` on a small disk of so many megabytes; what it told. `None` where there is none to be had.
+fn on_a_small_disk(role: &str, size: usize) -> Option<Ran> {
     if !rustix::process::geteuid().is_root() || !has("unshare", "--version") {
-        return skipped("no root or no unshare: no small disk was filled");
+        skipped("no root or no unshare: no small disk was filled");
+        return None;
     }
     let dir = tempfile::tempdir().expect("a directory");
     let place = dir.path().to_str().expect("UTF-8");
-    let size = 16 + rounds(10, 200);
     let script = format!("mount -t tmpfs -o size={size}m,mode=700 none '{place}' && exec \"$0\" \"$@\"");
-    let mut command = child::command_through(&["unshare", "-m", "sh", "-c", &script], "full");
+    let mut command = child::command_through(&["unshare", "-m", "sh", "-c", &script], role);
     command.env(PLACE, dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ran = Running::start(&mut command).wait_at_most(Duration::from_secs(1_800));
     tell(&ran.stderr);
     if ran.stderr.contains("permission denied") || ran.stderr.contains("Operation not permitted") {
-        return skipped("no mounts of our own: no small disk was filled");
+        skipped("no mounts of our own: no small disk was filled");
+        return None;
     }
     assert_eq!(ran.code, Some(0), "{ran}");
+    Some(ran)
+}
+
+#[test]
+fn a_disk_that_fills_and_frees_costs_nothing_that_was_acknowledged() {
+    let Some(ran) = on_a_small_disk("full", 16 + rounds(10, 200)) else { return };
     assert!(ran.stderr.contains("cycles on a full disk"), "the child did its part: {ran}");
+}
+
+#[test]
+fn a_server_starts_where_not_one_page_is_free_reads_refuses_and_goes_on_when_there_is_room() {
+    let Some(ran) = on_a_small_disk("start", 16 + rounds(6, 60)) else { return };
+    assert!(ran.stderr.contains("starts on a full disk"), "the child did its part: {ran}");
+}
+
+/// The child's part of that.
+pub(crate) fn start_without_a_page() {
+    let place = PathBuf::from(std::env::var_os(PLACE).expect("where the small disk is"));
+    let (world, data) = (World::new(), place.join("data"));
+    small_segments(&data);
+    let start = || {
+        let mut command = world.command(["api-server", "--addr", "127.0.0.1:0"]);
+        Server::try_start(&data, command.env("MNEMOSYNE_DATA_DIR", &data))
+    };
+    let mut server = start().expect("there is room");
+    let (mut acknowledged, mut n, mut only_read) = (Acknowledged::default(), 0, 0);
+    let starts = rounds(6, 60);
+    for round in 0..starts {
+        let mut emit = |server: &Server, acknowledged: &mut Acknowledged, bytes| {
+            n += 1;
+            acknowledged.emit(server, n, bytes).status
+        };
+        for bytes in [10, 5_000, 20_000] {
+            assert_eq!(emit(&server, &mut acknowledged, bytes), 200, "round {round}");
+        }
+        fill(&place.join("ballast"));
+        while emit(&server, &mut acknowledged, 5_000) == 200 {}
+        // Every other one is asked to stop, and may not be able to write that down.
+        if round % 2 == 0 {
+            server.kill();
+        } else {
+            server.signal(rustix::process::Signal::TERM);
+            server.wait();
+        }
+        // What it gave back.
+        fill(&place.join("more"));
+        server = start().unwrap_or_else(|ran| panic!("round {round}: it does not start: {ran}"));
+        let health = server.bare_request("GET", "/health", &[], b"").json();
+        only_read += usize::from(health["status"] == "read_only");
+        assert_eq!(acknowledged.check(&served(&server)), 0, "round {round}: what was refused is there");
+        for bytes in [10, 5_000] {
+            assert_eq!(emit(&server, &mut acknowledged, bytes), 507, "round {round}");
+        }
+        for ballast in ["ballast", "more"] {
+            std::fs::remove_file(place.join(ballast)).expect("room again");
+        }
+        wait_for("writing to go on without a restart", || {
+            n += 1;
+            acknowledged.0.insert(id(n), try_emit(&server, n)?);
+            Some(())
+        });
+    }
+    assert!(only_read > 0, "every journal could be opened for writing on a full disk");
+    server.kill();
+    // The control: what is kept for this is away, and its room is taken.
+    for kept in ["server.json", "server.spare"] {
+        std::fs::remove_file(data.join(kept)).expect("it is there");
+    }
+    fill(&place.join("ballast"));
+    let ran = start().err().expect("there is no room for its address");
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("server.") && ran.stderr.contains("No space left"), "{ran}");
+    std::fs::remove_file(place.join("ballast")).expect("room again");
+    let server = start().expect("there is room");
+    acknowledged.check(&served(&server));
+    server.stop();
+    tell(&format!(
+        "{starts} starts on a full disk, {only_read} for reading alone at first: {} acknowledged, 0 lost",
+        acknowledged.0.len()
+    ));
+}
+
+/// The seq of an event, if it was taken. A server that goes from reading to writing may close a connection that has not asked yet.
+fn try_emit(server: &Server, n: u64) -> Option<u64> {
+    let body = request(n, 10).to_string();
+    let mut stream = TcpStream::connect(&server.addr).ok()?;
+    stream.set_read_timeout(Some(BOUND)).ok()?;
+    let head = format!(
+        "POST /events/emit HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        server.addr,
+        server.token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    head.starts_with("HTTP/1.1 200").then(|| body["seqs"][0].as_u64().expect("a seq"))
 }
 
 /// The child's part, inside of the namespace.

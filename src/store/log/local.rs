@@ -1,4 +1,5 @@
-//! The log of one machine: a journal in the data directory, as its writer or as a reader beside the writer.
+//! The log of one machine: a journal in the data directory, as its writer, as a reader beside the writer, or as who would write if there
+//! were room.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::event::{Seq, Timestamp};
 
 impl From<journal::Error> for Error {
     fn from(error: journal::Error) -> Error {
+        let full = error.is_full();
         match error {
             journal::Error::Poisoned { action, file, source } => {
                 Error::JournalPoisoned { cause: format!("cannot {action} {file}: {source}") }
@@ -28,6 +30,7 @@ impl From<journal::Error> for Error {
             }
             journal::Error::NoJournal => Error::NoJournal,
             journal::Error::Closed => Error::Closed { reason: "it was closed" },
+            other if full => Error::StorageFull { cause: other.to_string() },
             other => Error::Journal { message: other.to_string() },
         }
     }
@@ -235,6 +238,79 @@ impl LogReader for Reader {
 
     fn seek_time(&mut self, time: Timestamp) -> Result<()> {
         self.0.seek_time(journal::Micros::new(time.as_micros()))?;
+        Ok(())
+    }
+}
+
+/// A journal that cannot even be opened for writing, for want of room. Whoever has this holds the lock, so nothing moves: what was
+/// durable can be read, and an append says why it is refused.
+#[derive(Debug)]
+pub(in crate::store) struct FullLog {
+    view: journal::View,
+    cause: String,
+    attention: Arc<Attention>,
+}
+
+impl FullLog {
+    /// Looks at the journal on `disk`; `cause` is why it cannot be opened.
+    pub(in crate::store) fn open(
+        disk: Arc<dyn journal::Disk>,
+        cause: String,
+    ) -> Result<(FullLog, journal::Recovery)> {
+        let (view, recovery) = journal::View::open(disk, journal::Writer::Absent)?;
+        Ok((FullLog { view, cause, attention: Arc::default() }, recovery))
+    }
+}
+
+impl Log for FullLog {
+    fn id(&self) -> JournalId {
+        self.view.id()
+    }
+
+    fn append(
+        &self,
+        _batch: &[&[u8]],
+        _level: Level,
+        _expected_tail: Option<Seq>,
+        _now: Timestamp,
+    ) -> Result<Appending> {
+        Err(Error::StorageFull { cause: self.cause.clone() })
+    }
+
+    fn flush(&self, _level: Level) -> Result<()> {
+        Ok(())
+    }
+
+    fn read(&self, from: Seq) -> Box<dyn LogReader> {
+        Box::new(Reader(self.view.reader(outward(from)), Some(self.attention.clone())))
+    }
+
+    fn first(&self) -> Seq {
+        inward(self.view.first())
+    }
+
+    fn tail(&self) -> Seq {
+        self.durable().next()
+    }
+
+    fn durable(&self) -> Seq {
+        inward(self.view.durable())
+    }
+
+    fn watch(&self) -> Box<dyn TailWatch> {
+        Box::new(Watch(self.view.watch()))
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { levels: &[Level::Os, Level::Disk] }
+    }
+
+    fn attention(&self) -> Option<Arc<Attention>> {
+        Some(self.attention.clone())
+    }
+
+    fn close(&self) -> Result<()> {
+        self.view.close();
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub use attention::Attention;
 pub(in crate::store) use bounded::Bounded;
+pub(in crate::store) use local::FullLog;
 pub use local::{LocalLog, LocalView};
 pub use memory::MemoryLog;
 pub use mnemosyne_journal::{GapReason, JournalId, Level, Stats};
