@@ -21,11 +21,11 @@
 
 use super::envelope::{Cut, Event, Ext, KindName, Opaque, Source, is_kind_name};
 use super::{Importance, Kind, PayloadText, Timestamp, json};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use std::fmt;
-use std::marker::PhantomData;
 use uuid::Uuid;
+
+mod reading;
 
 /// The envelope version that this program writes.
 pub const ENVELOPE_VERSION: u8 = 1;
@@ -52,7 +52,7 @@ pub enum DecodeError {
 }
 
 /// What every envelope version begins with.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Head<'a> {
     kind: &'a str,
     id: [u8; 16],
@@ -60,46 +60,35 @@ struct Head<'a> {
 }
 
 /// The rest of envelope version 1.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Body<'a> {
     version: u16,
     importance: u8,
-    #[serde(borrow)]
     who: Who<'a>,
     project: Option<&'a str>,
     links: Links,
-    #[serde(borrow)]
     program: Program<'a>,
     host: &'a str,
     pid: u32,
-    #[serde(borrow, deserialize_with = "list")]
     cut: Vec<(&'a str, u64)>,
-    #[serde(borrow, deserialize_with = "list")]
     ext: Vec<(u16, &'a [u8])>,
 }
 
 /// Instance, session and agent; the first three variants are the usual cases, in one byte and 16.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 enum Who<'a> {
     /// A session, which is also the instance.
     Session([u8; 16]),
     /// The same, and an agent inside it.
-    Agent([u8; 16], #[serde(borrow)] IdText<'a>),
+    Agent([u8; 16], IdText<'a>),
     /// An instance without a session.
     Instance([u8; 16]),
     /// Anything else; no instance means that it equals the session.
-    Other {
-        #[serde(borrow)]
-        instance: Option<IdText<'a>>,
-        #[serde(borrow)]
-        session: Option<IdText<'a>>,
-        #[serde(borrow)]
-        agent: Option<IdText<'a>>,
-    },
+    Other { instance: Option<IdText<'a>>, session: Option<IdText<'a>>, agent: Option<IdText<'a>> },
 }
 
 /// Correlation and causation; no correlation means that it equals the id.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 enum Links {
     None,
     Correlation([u8; 16]),
@@ -108,7 +97,7 @@ enum Links {
 }
 
 /// The emitting program. Variants are numbered by place: append only, and only with a new envelope version.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 enum Program<'a> {
     Named(&'a str),
     Mnemosyne,
@@ -146,7 +135,7 @@ impl<'a> Program<'a> {
 }
 
 /// A string that is 16 bytes where it has the canonical shape of a UUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum IdText<'a> {
     /// Lower case, hyphenated.
     Uuid([u8; 16]),
@@ -192,27 +181,6 @@ fn canonical_uuid(text: &str) -> Option<[u8; 16]> {
     Uuid::try_parse(text).ok().map(Uuid::into_bytes)
 }
 
-/// A list read without believing its length: it grows with what is really there.
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct Items<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
-            while let Some(item) = items.next_element()? {
-                list.push(item);
-            }
-            Ok(list)
-        }
-    }
-    deserializer.deserialize_seq(Items(PhantomData))
-}
-
 /// An event's envelope, borrowed from its disk form; the payload is left unread.
 #[derive(Clone, Debug)]
 pub struct EventRef<'a> {
@@ -246,6 +214,7 @@ pub struct EventRef<'a> {
     pub pid: u32,
     /// The payload's bytes, not yet checked.
     pub payload: &'a [u8],
+    known: Option<Kind>,
     cut: Vec<(&'a str, u64)>,
     ext: Vec<(u16, &'a [u8])>,
 }
@@ -256,11 +225,11 @@ impl<'a> EventRef<'a> {
     /// # Errors
     /// As `Event::decode`, but for a fault of the payload, which is not looked at; and `NewerEnvelope`.
     pub fn decode(bytes: &'a [u8]) -> Result<EventRef<'a>, DecodeError> {
-        let (version, head, rest) = split_head(bytes)?;
+        let Beginning { version, head, known, rest } = Beginning::of(bytes)?;
         if version > ENVELOPE_VERSION {
             return Err(DecodeError::NewerEnvelope(version));
         }
-        let (body, payload): (Body<'a>, _) = postcard::take_from_bytes(rest).map_err(envelope_error)?;
+        let (body, payload) = reading::body(rest)?;
         let (instance, session, agent) = match body.who {
             Who::Session(id) => (IdText::Uuid(id), Some(IdText::Uuid(id)), None),
             Who::Agent(id, agent) => (IdText::Uuid(id), Some(IdText::Uuid(id)), Some(agent)),
@@ -296,6 +265,7 @@ impl<'a> EventRef<'a> {
             host: body.host,
             pid: body.pid,
             payload,
+            known,
             cut: body.cut,
             ext: body.ext,
         })
@@ -319,11 +289,15 @@ impl<'a> EventRef<'a> {
     /// Makes `event` this one, in the memory that it has. Where the payload is at fault, nothing is changed.
     fn write_over(&self, event: &mut Event) -> Result<(), DecodeError> {
         event.payload.set_checked(self.payload_text()?);
-        event.kind = KindName::from_name(self.kind);
+        event.kind = self.known.map_or_else(|| KindName::Other(self.kind.into()), KindName::Known);
         (event.id, event.version, event.time) = (self.id, self.version, self.time);
         event.importance = self.importance;
         self.instance.write_over(&mut event.instance);
-        set_id(&mut event.session, self.session);
+        if self.session == Some(self.instance) {
+            set(event.session.get_or_insert_default(), &event.instance);
+        } else {
+            set_id(&mut event.session, self.session);
+        }
         set_id(&mut event.agent, self.agent);
         match (self.project, &mut event.project) {
             (Some(project), Some(held)) => set(held, project),
@@ -359,8 +333,8 @@ fn set_id(held: &mut Option<String>, id: Option<IdText<'_>>) {
 /// The kind of a record, from its first bytes alone; an inner none is a kind, or an envelope, that this program does not know. The outer
 /// one is a record that names no kind: it is no event.
 pub fn kind_of(bytes: &[u8]) -> Option<Option<Kind>> {
-    let (version, head, _) = split_head(bytes).ok()?;
-    Some(if version > ENVELOPE_VERSION { None } else { Kind::from_name(head.kind) })
+    let Beginning { version, known, .. } = Beginning::of(bytes).ok()?;
+    Some(if version > ENVELOPE_VERSION { None } else { known })
 }
 
 impl Event {
@@ -460,20 +434,32 @@ impl Event {
     }
 }
 
-fn split_head(bytes: &[u8]) -> Result<(u8, Head<'_>, &[u8]), DecodeError> {
-    let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
-    if *version == 0 {
-        return Err(DecodeError::VersionZero);
+/// What a record of any version begins with.
+struct Beginning<'a> {
+    version: u8,
+    head: Head<'a>,
+    /// The kind, where the catalog has it.
+    known: Option<Kind>,
+    rest: &'a [u8],
+}
+
+impl<'a> Beginning<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Beginning<'a>, DecodeError> {
+        let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
+        if *version == 0 {
+            return Err(DecodeError::VersionZero);
+        }
+        let (head, rest) = reading::head(rest)?;
+        let known = Kind::from_name(head.kind);
+        if known.is_none() && !is_kind_name(head.kind) {
+            return Err(DecodeError::Envelope("its kind is no snake_case name"));
+        }
+        Ok(Beginning { version: *version, head, known, rest })
     }
-    let (head, rest): (Head<'_>, _) = postcard::take_from_bytes(rest).map_err(envelope_error)?;
-    if !is_kind_name(head.kind) {
-        return Err(DecodeError::Envelope("its kind is no snake_case name"));
-    }
-    Ok((*version, head, rest))
 }
 
 fn opaque(envelope_version: u8, bytes: &[u8]) -> Result<Event, DecodeError> {
-    let (_, head, _) = split_head(bytes)?;
+    let Beginning { head, .. } = Beginning::of(bytes)?;
     let id = Uuid::from_bytes(head.id);
     Ok(Event {
         id,
@@ -482,18 +468,5 @@ fn opaque(envelope_version: u8, bytes: &[u8]) -> Result<Event, DecodeError> {
         correlation: id,
         opaque: Some(Opaque { envelope_version, bytes: bytes.into() }),
         ..Event::blank()
-    })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn envelope_error(error: postcard::Error) -> DecodeError {
-    DecodeError::Envelope(match error {
-        postcard::Error::DeserializeUnexpectedEnd => "it ends early",
-        postcard::Error::DeserializeBadUtf8 => "a text is not UTF-8",
-        postcard::Error::DeserializeBadVarint => "a number is too long",
-        postcard::Error::DeserializeBadOption | postcard::Error::DeserializeBadEnum => {
-            "a variant does not exist"
-        }
-        _ => "its bytes break the layout",
     })
 }

@@ -129,8 +129,8 @@ impl Filter {
             kind: event.kind.name(),
             category: event.category(),
             importance: event.importance,
-            session: event.session.as_deref().map(IdText::of),
-            agent: event.agent.as_deref().map(IdText::of),
+            session: id_for(&self.sessions, event.session.as_deref()),
+            agent: id_for(&self.agents, event.agent.as_deref()),
             project: event.project.as_deref(),
         }) && self.grep.as_ref().is_none_or(|needle| needle.is_in_event(event))
     }
@@ -191,6 +191,11 @@ impl Filter {
         pairs.extend(self.grep.iter().map(|needle| ("grep", needle.text.clone())));
         pairs
     }
+}
+
+/// An id in the form in which ids are compared, where one is asked for at all.
+fn id_for<'a>(wanted: &BTreeSet<String>, id: Option<&'a str>) -> Option<IdText<'a>> {
+    id.filter(|_| !wanted.is_empty()).map(IdText::of)
 }
 
 /// What of an event a filter asks about.

@@ -158,7 +158,27 @@ pub(super) fn check_compact_object(text: &str) -> Result<(), JsonFault> {
     if !text.starts_with('{') {
         return Err(JsonFault::NotAnObject);
     }
-    CompactCheck { bytes: text.as_bytes(), at: 0, depth: 0, objects: 0 }.run()
+    CompactCheck { bytes: text.as_bytes(), at: 0, depth: 0, objects: 0 }.run().map_err(Fault::told)
+}
+
+/// Why a text is no compact JSON, without words: they are found only where they are wanted.
+#[derive(Clone, Copy)]
+enum Fault {
+    EndsEarly,
+    Unexpected { before: usize },
+    TooDeep,
+}
+
+impl Fault {
+    fn told(self) -> JsonFault {
+        match self {
+            Fault::EndsEarly => JsonFault::Malformed("it ends early".into()),
+            Fault::Unexpected { before } => {
+                JsonFault::Malformed(format!("unexpected byte before offset {before}").into())
+            }
+            Fault::TooDeep => JsonFault::TooDeep,
+        }
+    }
 }
 
 /// One pass over compact JSON. Bit n of `objects` says whether the container at level n is an object.
@@ -192,48 +212,68 @@ pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
     rest + bytes[rest..].iter().take_while(|byte| plain(byte)).count()
 }
 
-/// What may stand at the present place.
-#[derive(Clone, Copy, PartialEq)]
-enum Expect {
-    Value,
-    ValueOrEnd,
-    Key,
-    KeyOrEnd,
-    CommaOrEnd,
-}
-
 impl CompactCheck<'_> {
-    fn run(mut self) -> Result<(), JsonFault> {
-        let mut expect = Expect::Value;
+    fn run(mut self) -> Result<(), Fault> {
         loop {
-            expect = match (expect, self.next()?) {
-                (Expect::Value | Expect::ValueOrEnd, b'{') => self.open(true)?,
-                (Expect::Value | Expect::ValueOrEnd, b'[') => self.open(false)?,
-                (Expect::ValueOrEnd, b']') | (Expect::KeyOrEnd, b'}') => self.close(),
-                (Expect::Value | Expect::ValueOrEnd, first) => self.scalar(first)?,
-                (Expect::Key | Expect::KeyOrEnd, b'"') => {
-                    self.string()?;
-                    self.literal(b":")?;
-                    Expect::Value
+            // A value begins here.
+            match self.next()? {
+                b'"' => self.string()?,
+                b'{' => {
+                    self.open(true)?;
+                    if self.peek() == b'}' {
+                        (self.at, self.depth) = (self.at + 1, self.depth - 1);
+                    } else {
+                        self.key()?;
+                        continue;
+                    }
                 }
-                (Expect::CommaOrEnd, b',') if self.in_object() => Expect::Key,
-                (Expect::CommaOrEnd, b',') => Expect::Value,
-                (Expect::CommaOrEnd, b'}') if self.in_object() => self.close(),
-                (Expect::CommaOrEnd, b']') if !self.in_object() => self.close(),
+                b'[' => {
+                    self.open(false)?;
+                    if self.peek() == b']' {
+                        (self.at, self.depth) = (self.at + 1, self.depth - 1);
+                    } else {
+                        continue;
+                    }
+                }
+                b't' => self.literal(b"rue")?,
+                b'f' => self.literal(b"alse")?,
+                b'n' => self.literal(b"ull")?,
+                first @ (b'-' | b'0'..=b'9') => self.number(first)?,
                 _ => return Err(self.fault()),
-            };
-            if self.depth == 0 {
-                return if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault()) };
+            }
+            // It has ended here.
+            loop {
+                if self.depth == 0 {
+                    return if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault()) };
+                }
+                match (self.next()?, self.in_object()) {
+                    (b',', true) => {
+                        self.key()?;
+                        break;
+                    }
+                    (b',', false) => break,
+                    (b'}', true) | (b']', false) => self.depth -= 1,
+                    _ => return Err(self.fault()),
+                }
             }
         }
     }
 
-    fn fault(&self) -> JsonFault {
-        JsonFault::Malformed(format!("unexpected byte before offset {}", self.at).into())
+    /// A name and its colon.
+    fn key(&mut self) -> Result<(), Fault> {
+        if self.next()? != b'"' {
+            return Err(self.fault());
+        }
+        self.string()?;
+        self.literal(b":")
     }
 
-    fn next(&mut self) -> Result<u8, JsonFault> {
-        let byte = *self.bytes.get(self.at).ok_or_else(|| JsonFault::Malformed("it ends early".into()))?;
+    fn fault(&self) -> Fault {
+        Fault::Unexpected { before: self.at }
+    }
+
+    fn next(&mut self) -> Result<u8, Fault> {
+        let byte = *self.bytes.get(self.at).ok_or(Fault::EndsEarly)?;
         self.at += 1;
         Ok(byte)
     }
@@ -246,34 +286,17 @@ impl CompactCheck<'_> {
         self.objects >> (self.depth - 1) & 1 == 1
     }
 
-    fn open(&mut self, object: bool) -> Result<Expect, JsonFault> {
+    fn open(&mut self, object: bool) -> Result<(), Fault> {
         if self.depth == JSON_DEPTH_MAX {
-            return Err(JsonFault::TooDeep);
+            return Err(Fault::TooDeep);
         }
         let bit = 1 << self.depth;
         self.objects = if object { self.objects | bit } else { self.objects & !bit };
         self.depth += 1;
-        Ok(if object { Expect::KeyOrEnd } else { Expect::ValueOrEnd })
+        Ok(())
     }
 
-    fn close(&mut self) -> Expect {
-        self.depth -= 1;
-        Expect::CommaOrEnd
-    }
-
-    fn scalar(&mut self, first: u8) -> Result<Expect, JsonFault> {
-        match first {
-            b'"' => self.string(),
-            b't' => self.literal(b"rue"),
-            b'f' => self.literal(b"alse"),
-            b'n' => self.literal(b"ull"),
-            b'-' | b'0'..=b'9' => self.number(first),
-            _ => Err(self.fault()),
-        }?;
-        Ok(Expect::CommaOrEnd)
-    }
-
-    fn literal(&mut self, rest: &[u8]) -> Result<(), JsonFault> {
+    fn literal(&mut self, rest: &[u8]) -> Result<(), Fault> {
         for expected in rest {
             if self.next()? != *expected {
                 return Err(self.fault());
@@ -282,7 +305,7 @@ impl CompactCheck<'_> {
         Ok(())
     }
 
-    fn number(&mut self, first: u8) -> Result<(), JsonFault> {
+    fn number(&mut self, first: u8) -> Result<(), Fault> {
         let lead = if first == b'-' { self.next()? } else { first };
         match lead {
             b'0' => {}
@@ -303,7 +326,7 @@ impl CompactCheck<'_> {
         Ok(())
     }
 
-    fn some_digits(&mut self) -> Result<(), JsonFault> {
+    fn some_digits(&mut self) -> Result<(), Fault> {
         if !self.next()?.is_ascii_digit() {
             return Err(self.fault());
         }
@@ -317,7 +340,7 @@ impl CompactCheck<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<(), JsonFault> {
+    fn string(&mut self) -> Result<(), Fault> {
         loop {
             self.at += plain_prefix(&self.bytes[self.at..]);
             match self.next()? {
@@ -328,7 +351,7 @@ impl CompactCheck<'_> {
         }
     }
 
-    fn escape(&mut self) -> Result<(), JsonFault> {
+    fn escape(&mut self) -> Result<(), Fault> {
         match self.next()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(()),
             b'u' => match self.unit()? {
@@ -343,7 +366,7 @@ impl CompactCheck<'_> {
         }
     }
 
-    fn unit(&mut self) -> Result<u32, JsonFault> {
+    fn unit(&mut self) -> Result<u32, Fault> {
         let mut unit = 0;
         for _ in 0..4 {
             let byte = self.next()?;

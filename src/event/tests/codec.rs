@@ -110,7 +110,7 @@ fn any_id_text() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    pub(super) fn any_event()(
+    pub(in crate::event) fn any_event()(
         kind in prop::sample::select(Kind::ALL),
         id: u128, time: i64, importance in 1_u8..=10, version in 1_u16..4,
         instance in any_id_text(), same: bool, session in prop::option::of(any_id_text()), agent in prop::option::of(any_id_text()),

@@ -6,3 +6,5 @@ mod filter;
 mod golden;
 mod redact;
 mod summary;
+
+pub(super) use codec::any_event;
