@@ -86,6 +86,11 @@ impl PayloadText {
         self.0.push_str(text);
     }
 
+    /// Bytes that it has memory for.
+    pub(crate) fn room(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

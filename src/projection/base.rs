@@ -26,9 +26,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::ahead::each_batch;
 use super::any::AnyFold;
 use super::durable::{self, Step};
-use super::runner::{Progress, Source, next_batch, retained, seq_at};
+use super::runner::{Progress, Source, retained, seq_at};
 use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Definition, Fold, Projection, registry};
 use crate::error::{Error, Result};
@@ -125,12 +126,12 @@ fn fold_all(source: &dyn Source, files: &Files, seq: Seq) -> Result<(Vec<Box<dyn
     }
     let from = folds.iter().map(|fold| fold.seq()).min().unwrap_or(Seq::ZERO).next();
     let mut replay = source.replay(from).through(seq);
-    let mut batch = Vec::new();
-    while next_batch(&mut replay, &mut progress, &mut batch)? {
+    each_batch(&mut replay, seq.get().saturating_sub(from.get()), |batch| {
+        progress.count_all(batch);
         for fold in &mut folds {
             batch.iter().for_each(|item| fold.take(item));
         }
-    }
+    })?;
     for fold in &mut folds {
         fold.skip(seq);
     }

@@ -9,9 +9,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ahead::each_batch;
 use super::registry::Runners;
 use super::runner::{
-    AnyRunner, BATCH_EVENTS_MAX, Progress, SNAPSHOT_EVERY, SnapshotError, Source, Taken, next_batch,
+    AnyRunner, BATCH_EVENTS_MAX, Progress, SNAPSHOT_EVERY, SnapshotError, Source, Taken, events_from,
 };
 use super::snapshot::files;
 use crate::error::Result;
@@ -63,17 +64,17 @@ impl Follower {
     /// When the journal cannot be read. What was taken in stands; a later call goes on from there.
     pub fn catch_up(&mut self, source: &dyn Source, mut tell: impl FnMut(Told)) -> Result<Progress> {
         let every = files::stride(source.durable());
-        let mut replay = source.replay(self.next());
-        let (mut progress, mut batch) = (Progress::default(), Vec::new());
-        while next_batch(&mut replay, &mut progress, &mut batch)? {
+        let (from, mut progress) = (self.next(), Progress::default());
+        each_batch(&mut source.replay(from), events_from(source, from), |batch| {
+            progress.count_all(batch);
             for runner in &self.runners {
-                runner.take_in(&batch);
+                runner.take_in(batch);
                 if runner.snapshot_is_due(every) {
                     let telling = self.telling.entry(runner.name()).or_default();
                     telling.tell(runner.name(), runner.snapshot(), Instant::now(), &mut tell);
                 }
             }
-        }
+        })?;
         Ok(progress)
     }
 

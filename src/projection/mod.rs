@@ -15,6 +15,7 @@
 //! **One table.** [`registry`] has a row for every projection. From it come the names that commands and routes take, the
 //! server's [`Runners`], which follow the store as one subscription (an event is read and decoded once for all of
 //! them; its payload is parsed only by who asks for it), and what is done with all of them: bases, comparisons, tests.
+//! Where many events are to be folded, a second thread decodes them ahead.
 //!
 //! **Two orders.** Events are folded by seq, the order in which the journal took them. Imported lines arrive late, so a
 //! fold that speaks of time (what was last, what was first, who still waits) compares [`Mark`]s, (time, seq),
@@ -25,6 +26,7 @@
 //! then rebuilt by themselves.
 
 pub mod agents;
+mod ahead;
 pub mod any;
 pub mod base;
 pub mod bisect;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::ahead::each_batch;
 use super::any::{AnyFold, StateView};
 use super::snapshot::{self, Files, Found, Refusal, Span};
 use super::{Fold, Projection, StateHash, base};
@@ -99,6 +100,10 @@ pub struct Progress {
 }
 
 impl Progress {
+    pub(super) fn count_all(&mut self, items: &[Item]) {
+        items.iter().for_each(|item| self.count(item));
+    }
+
     pub(super) fn count(&mut self, item: &Item) {
         match item {
             Item::Event(_) => self.events += 1,
@@ -213,18 +218,22 @@ fn advance<P: Projection>(
     progress: &mut Progress,
 ) -> Result<()> {
     let from = fold.seq().next();
-    let mut replay = source.replay(from).through(reach).of_kinds(P::wants);
-    let mut item = Item::blank();
-    while fold.seq() < reach && replay.next_over(&mut item)? {
-        progress.count(&item);
-        // What was passed over before it is not missing.
-        match &item {
-            Item::Gap(gap) => fold.pass(gap.from.prev()),
-            Item::Undecodable(record) => fold.pass(record.seq.prev()),
-            Item::Event(_) => {}
-        }
-        fold.take(&item);
+    if reach < from {
+        return Ok(());
     }
+    let mut replay = source.replay(from).through(reach).of_kinds(P::wants);
+    each_batch(&mut replay, reach.get() - from.get(), |batch| {
+        for item in batch {
+            progress.count(item);
+            // What was passed over before it is not missing.
+            match item {
+                Item::Gap(gap) => fold.pass(gap.from.prev()),
+                Item::Undecodable(record) => fold.pass(record.seq.prev()),
+                Item::Event(_) => {}
+            }
+            fold.take(item);
+        }
+    })?;
     progress.events += replay.passed();
     // What was passed over after the last item that was taken.
     if replay.position() > from {
@@ -328,11 +337,11 @@ impl<P: Projection> Runner<P> {
     /// # Errors
     /// When the journal cannot be read. What was taken in stands; a later call goes on from there.
     pub fn catch_up(&self, source: &(impl Source + ?Sized)) -> Result<Progress> {
-        let mut replay = source.replay(self.seq().next());
-        let (mut progress, mut batch) = (Progress::default(), Vec::new());
-        while next_batch(&mut replay, &mut progress, &mut batch)? {
-            self.take_in(&batch);
-        }
+        let (from, mut progress) = (self.seq().next(), Progress::default());
+        each_batch(&mut source.replay(from), events_from(source, from), |batch| {
+            progress.count_all(batch);
+            self.take_in(batch);
+        })?;
         Ok(progress)
     }
 
@@ -427,25 +436,9 @@ impl<P: Projection> Runner<P> {
     }
 }
 
-/// The next events of a replay, at most [`BATCH_EVENTS_MAX`], in the memory of those before; false at its end.
-pub(super) fn next_batch(
-    replay: &mut Replay,
-    progress: &mut Progress,
-    batch: &mut Vec<Item>,
-) -> Result<bool> {
-    let mut length = 0;
-    while length < BATCH_EVENTS_MAX {
-        if length == batch.len() {
-            batch.push(Item::blank());
-        }
-        if !replay.next_over(&mut batch[length])? {
-            break;
-        }
-        progress.count(&batch[length]);
-        length += 1;
-    }
-    batch.truncate(length);
-    Ok(length > 0)
+/// About how many events there are from `from` on.
+pub(super) fn events_from(source: &(impl Source + ?Sized), from: Seq) -> u64 {
+    source.durable().get().saturating_sub(from.get())
 }
 
 /// Whether an event counts toward the next snapshot.

@@ -69,6 +69,15 @@ impl Item {
         }
     }
 
+    /// Bytes that it has room for, of those that a record can have many of.
+    pub(crate) fn room(&self) -> usize {
+        match self {
+            Item::Event(stored) => stored.event.payload.room(),
+            Item::Gap(_) => 0,
+            Item::Undecodable(record) => record.bytes.capacity(),
+        }
+    }
+
     /// The last seq that this item stands for.
     pub fn last(&self) -> Seq {
         match self {

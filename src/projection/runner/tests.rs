@@ -111,6 +111,25 @@ fn a_runner_goes_on_from_its_snapshot_and_equals_one_that_was_rebuilt() {
     assert_eq!(hash(&first), hash(&rebuilt));
 }
 
+/// Long enough for a second core: every way to a state, that of single events included, leads to the same one.
+#[test]
+fn a_long_stretch_gives_the_state_that_its_events_give_one_by_one() {
+    let store = store();
+    emit(&store, (0..5_000).map(prompt));
+    let mut fold = Fold::<SessionsProjection>::default();
+    let mut replay = Store::replay(&store, Seq::FIRST);
+    while let Some(Item::Event(event)) = replay.next().unwrap() {
+        fold.apply(&event);
+    }
+    let expected = fold.hash().unwrap();
+    let (at, progress) = state_at::<SessionsProjection>(&store, None, Seq::MAX).unwrap();
+    assert_eq!((at.seq(), progress.events, at.hash().unwrap()), (Seq::new(5_000), 5_000, expected));
+    let runner = caught_up(&store);
+    assert_eq!(hash(&runner), expected);
+    let rebuilt = runner.rebuild(&store).unwrap();
+    assert_eq!((rebuilt.before, rebuilt.after, rebuilt.progress.events), (expected, expected, 5_000));
+}
+
 #[test]
 fn the_stores_own_events_count_toward_no_snapshot() {
     let store = store();

@@ -40,6 +40,7 @@ struct State {
     held: bool,
     closed: bool,
     failure: Option<fn() -> Error>,
+    read_failure: Option<(Seq, fn() -> Error)>,
     wakers: BTreeMap<u64, Waker>,
     next_waiter: u64,
 }
@@ -76,6 +77,11 @@ impl MemoryLog {
     /// Makes every append from now on fail with what `failure` makes.
     pub fn fail_with(&self, failure: Option<fn() -> Error>) {
         self.shared.lock().failure = failure;
+    }
+
+    /// Makes reading of the record at `seq` fail with what `failure` makes.
+    pub fn fail_reading(&self, seq: Seq, failure: fn() -> Error) {
+        self.shared.lock().read_failure = Some((seq, failure));
     }
 
     /// Damages the record at `seq`: readers meet a gap there.
@@ -281,6 +287,9 @@ impl LogReader for Reader {
         }
         if from.get() > state.durable {
             return Ok(None);
+        }
+        if let Some((_, failure)) = state.read_failure.filter(|(seq, _)| *seq == from) {
+            return Err(failure());
         }
         self.next = from.next();
         self.current = index(from).and_then(|at| state.records.get(at).cloned().flatten());
