@@ -79,7 +79,9 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
 /// The bytes of a plain file of bearable length; none if there is no such file. Links are not followed.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = open(path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
+    let length = file.metadata()?.len().min(FILE_BYTES_MAX);
+    // A byte more, so that the end is seen without another read into more room.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX { Err(io::ErrorKind::InvalidData.into()) } else { Ok(Some(bytes)) }
 }

@@ -37,7 +37,9 @@ impl Pages {
         let place = Place { page: self.left + self.sealed.len() as u64, at };
         self.open.extend_from_slice(record);
         if self.open.len() >= PAGE_BYTES {
-            self.sealed.push_back(Part::of(&std::mem::take(&mut self.open)));
+            let mut page = std::mem::take(&mut self.open);
+            page.shrink_to_fit();
+            self.sealed.push_back(Part::of(page));
         }
         place
     }

@@ -163,13 +163,13 @@ impl Files {
         self.dir.join(format!("{}.{hash}.{PART}", P::NAME))
     }
 
-    /// The bytes of a part. A file that holds others is removed, so that the next save writes it again: whoever cannot is told of
+    /// A part. A file that holds others is removed, so that the next save writes it again: whoever cannot is told of
     /// a damaged snapshot all the same.
-    fn part<P: Projection>(&self, hash: &StateHash) -> Option<Vec<u8>> {
+    fn part<P: Projection>(&self, hash: &StateHash) -> Option<Part> {
         let path = self.part_path::<P>(hash);
-        let bytes = durable::read(&path).ok().flatten()?;
-        if StateHash::of_bytes(&bytes) == *hash {
-            return Some(bytes);
+        let part = Part::of(durable::read(&path).ok().flatten()?);
+        if part.hash() == hash {
+            return Some(part);
         }
         let _ = durable::remove_if_there(&path);
         None

@@ -142,7 +142,7 @@ pub fn decode_apart<P: Projection>(
     bytes: &[u8],
     journal: [u8; 16],
     newest: Seq,
-    load: &mut dyn FnMut(&StateHash) -> Option<Vec<u8>>,
+    load: &mut dyn FnMut(&StateHash) -> Option<Part>,
 ) -> Result<Fold<P>, Refused> {
     let head = Head::read(bytes)?;
     head.check::<P>(journal, newest)?;
@@ -248,17 +248,17 @@ impl<'a> Head<'a> {
 
     fn fold<P: Projection>(
         &self,
-        load: &mut dyn FnMut(&StateHash) -> Option<Vec<u8>>,
+        load: &mut dyn FnMut(&StateHash) -> Option<Part>,
     ) -> Result<Fold<P>, Refused> {
         let mut state = postcard::from_bytes(self.state).map_err(|_| Refused::Damaged)?;
         let mut following = self.parts;
         let mut fill = |part: &mut Part| {
             if following.is_empty() {
-                return load(part.hash()).is_some_and(|bytes| part.fill(&bytes));
+                return load(part.hash()).is_some_and(|loaded| part.become_it(loaded));
             }
             let length = take(&mut following).map(u64::from_le_bytes);
             let bytes = length.and_then(|length| take_slice(&mut following, length));
-            bytes.is_ok_and(|bytes| part.fill(bytes))
+            bytes.is_ok_and(|bytes| part.fill(bytes.to_vec()))
         };
         if !P::fill_parts(&mut state, &mut fill) {
             return Err(Refused::Damaged);

@@ -14,13 +14,13 @@ use crate::projection::StateHash;
 #[derive(Clone, Debug)]
 pub struct Part {
     hash: StateHash,
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl Part {
     /// Of these bytes.
-    pub fn of(bytes: &[u8]) -> Part {
-        Part { hash: StateHash::of_bytes(bytes), bytes: bytes.into() }
+    pub fn of(bytes: Vec<u8>) -> Part {
+        Part { hash: StateHash::of_bytes(&bytes), bytes: Arc::new(bytes) }
     }
 
     /// BLAKE3 of its bytes.
@@ -35,10 +35,16 @@ impl Part {
 
     /// Gets its bytes, if these are they.
     #[must_use]
-    pub fn fill(&mut self, bytes: &[u8]) -> bool {
-        let is_it = StateHash::of_bytes(bytes) == self.hash;
+    pub fn fill(&mut self, bytes: Vec<u8>) -> bool {
+        self.become_it(Part::of(bytes))
+    }
+
+    /// Gets the bytes of the other, if they are the same part.
+    #[must_use]
+    pub fn become_it(&mut self, other: Part) -> bool {
+        let is_it = other == *self;
         if is_it {
-            self.bytes = bytes.into();
+            *self = other;
         }
         is_it
     }
@@ -60,7 +66,7 @@ impl Serialize for Part {
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Part, D::Error> {
-        Ok(Part { hash: StateHash::deserialize(deserializer)?, bytes: Arc::from([]) })
+        Ok(Part { hash: StateHash::deserialize(deserializer)?, bytes: Arc::default() })
     }
 }
 
