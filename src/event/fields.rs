@@ -74,6 +74,11 @@ fn end_of_value(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 impl<'a> FieldText<'a> {
+    /// A part of a payload's text: one whole value.
+    pub(crate) fn part(text: &'a str) -> FieldText<'a> {
+        FieldText(text)
+    }
+
     /// Its JSON text.
     pub fn as_json(self) -> &'a str {
         self.0
@@ -82,6 +87,13 @@ impl<'a> FieldText<'a> {
     /// Whether it is null: the same as not there.
     pub fn is_null(self) -> bool {
         self.0 == "null"
+    }
+
+    /// The fields of the object that it is; none if it is something else.
+    pub fn fields(self) -> PayloadFields<'a> {
+        // An array may hold a string where an object has its first name.
+        let at = if self.0.starts_with('{') { 0 } else { self.0.len() };
+        PayloadFields { text: self.0, at }
     }
 
     /// The string that it is; none if it is something else.

@@ -205,8 +205,8 @@ impl Archive {
 
     /// Finds the entries in the pages. False if these are none of an archive.
     pub(super) fn filled(&mut self) -> bool {
-        self.places.clear();
         self.watched = Watched::default();
+        let mut places = Vec::new();
         let (oldest, front) = (self.pages.oldest(), self.front);
         for (page, bytes) in self.pages.each() {
             let mut at = if page == oldest { front } else { 0 };
@@ -217,7 +217,7 @@ impl Archive {
                 let Some((entry, length)) = Sealed::first(rest) else { return false };
                 let place = Place { page, at };
                 if !self.void.contains(&place) {
-                    self.places.insert(entry.key, place);
+                    places.push((entry.key, place));
                 }
                 let Some(next) = usize::try_from(length).ok().and_then(|length| rest.get(length..)) else {
                     return false;
@@ -225,6 +225,7 @@ impl Archive {
                 (at, rest) = (at + length, next);
             }
         }
+        self.places = places.into_iter().collect();
         true
     }
 }

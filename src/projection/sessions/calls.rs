@@ -76,11 +76,23 @@ impl Session {
 
     /// Changes what is known of a call, and with it what follows: the sums of times, and the file that it worked on.
     fn change_call<T>(&mut self, told: &Told<'_>, change: impl FnOnce(&mut Call) -> T) -> T {
-        let call = self.call(told);
+        let mut is_new = false;
+        let call = self.calls.entry(id_key(told.tool_use_id)).or_insert_with(|| {
+            is_new = true;
+            Call::new(told)
+        });
+        call.seen = call.seen.min(told.mark);
+        call.start = call.start.or(told.start);
         let before = Sums::of(call);
         let changed = change(call);
         let (after, touched) = (Sums::of(call), call.touched());
         self.sum(before, after);
+        if is_new {
+            self.counts.tool_calls += 1;
+            if let Some(agent) = told.agent {
+                self.agent(agent, told.mark).tool_calls += 1;
+            }
+        }
         if let Some((path, mark, deed, lines)) = touched {
             self.files.take(path, mark, deed, lines);
             self.files.keep(FILES_KEPT_MAX);
@@ -133,32 +145,6 @@ impl Session {
         if told.mark < failure.first.mark {
             failure.first = example();
         }
-    }
-
-    /// The call of this id, counted when it is first heard of.
-    fn call(&mut self, told: &Told<'_>) -> &mut Call {
-        let key = id_key(told.tool_use_id);
-        if !self.calls.contains_key(&key) {
-            self.counts.tool_calls += 1;
-            if let Some(agent) = told.agent {
-                self.agent(agent, told.mark).tool_calls += 1;
-            }
-        }
-        let call = self.calls.entry(key).or_insert_with(|| Call {
-            tool: clip(told.tool),
-            agent: told.agent.map(id_key),
-            seen: told.mark,
-            started: None,
-            ended: None,
-            reported_ms: None,
-            asked: None,
-            touch: Touch::default(),
-            input: 0,
-            start: told.start,
-        });
-        call.seen = call.seen.min(told.mark);
-        call.start = call.start.or(told.start);
-        call
     }
 
     /// The user is asked something.
@@ -217,7 +203,8 @@ impl Session {
             self.keep_agents(AGENTS_KEPT_MAX - 1);
             self.agents.insert(id.clone().into_owned(), Agent::new(fingerprint(&id), mark));
         }
-        let agent = self.agents.entry(id.into_owned()).or_insert_with(|| Agent::new(0, mark));
+        #[expect(clippy::expect_used, reason = "it was put in if it was not there")]
+        let agent = self.agents.get_mut(&*id).expect("an agent that was put in");
         agent.first = agent.first.min(mark);
         agent.last = agent.last.max(mark);
         agent
@@ -307,6 +294,24 @@ impl Session {
         for (_, id) in order.into_iter().take(self.calls.len() - kept + kept / 4) {
             let left = self.calls.remove(&id);
             self.counts.tools_lost += u64::from(left.is_some_and(|call| call.ended.is_none()));
+        }
+    }
+}
+
+impl Call {
+    /// One that was just heard of.
+    fn new(told: &Told<'_>) -> Call {
+        Call {
+            tool: clip(told.tool),
+            agent: told.agent.map(id_key),
+            seen: told.mark,
+            started: None,
+            ended: None,
+            reported_ms: None,
+            asked: None,
+            touch: Touch::default(),
+            input: 0,
+            start: told.start,
         }
     }
 }

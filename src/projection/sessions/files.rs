@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::output_of;
 use super::state::{Call, Outcome};
 use super::text::bounded;
-use crate::event::{Cut, Event};
+use crate::event::{Cut, Event, FieldText};
 use crate::projection::Mark;
 
 /// Paths longer than this are replaced by their hash.
@@ -39,14 +39,14 @@ impl Deed {
 
 /// The file that the input of a file tool names.
 pub(in crate::projection) fn path_of_input(input: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Input {
-        #[serde(alias = "notebook_path")]
-        file_path: String,
+    let mut found = None;
+    for (name, field) in FieldText::part(input).fields() {
+        if matches!(name, "file_path" | "notebook_path") && found.replace(field.text()?).is_some() {
+            return None; // Which of the two is meant, nobody says.
+        }
     }
     // Inputs have no fixed shape: one without a path names no file.
-    let Input { file_path } = serde_json::from_str(input).ok()?;
-    Some(path_key(&file_path)).filter(|path| !path.is_empty())
+    Some(path_key(&found?)).filter(|path| !path.is_empty())
 }
 
 fn path_key(path: &str) -> String {

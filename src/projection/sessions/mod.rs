@@ -89,14 +89,10 @@ impl Projection for SessionsProjection {
 
     fn apply(state: &mut Sessions, stored: &StoredEvent) {
         let Some(id) = stored.event.session.as_deref() else { return };
-        let mark = Mark::of(stored);
-        state.touch(id, mark);
-        let Sessions { recent, messages, unread, .. } = state;
-        let Some(session) = recent.get_mut(id) else { return };
-        (session.events, session.seq_last) = (session.events + 1, mark.seq().get());
-        let now = Now { event: &stored.event, mark };
-        if session.take(&now, messages).is_err() {
-            *unread += 1;
+        let now = Now { event: &stored.event, mark: Mark::of(stored) };
+        if !state.take(id, &now) {
+            state.bring(id, now.mark);
+            state.take(id, &now);
         }
     }
 
@@ -297,7 +293,7 @@ impl<'a> Spoken<'a> {
         for (name, field) in payload.fields() {
             match name {
                 "model" => model = Some(text(field)?),
-                "usage" => usage = field.read()?,
+                "usage" => usage = usage_of(field)?,
                 "message_id" => id = Some(text(field)?),
                 "text" => said = Some(IgnoredAny),
                 _ => {}
@@ -305,6 +301,33 @@ impl<'a> Spoken<'a> {
         }
         Ok(Spoken { model: there(model)?, usage, id: there(id)?, _text: there(said)? })
     }
+}
+
+/// The usage of a message: four numbers where they lie, and by the parser whatever else it may be.
+fn usage_of(field: FieldText<'_>) -> Result<Option<payload::Usage>, serde_json::Error> {
+    let [mut input, mut output, mut read, mut creation] = [None; 4];
+    for (name, field) in field.fields() {
+        let held = match name {
+            "input_tokens" => &mut input,
+            "output_tokens" => &mut output,
+            "cache_read_tokens" => &mut read,
+            "cache_creation_tokens" => &mut creation,
+            _ => continue,
+        };
+        let is_first = held.is_none();
+        *held = field.number();
+        if !is_first || held.is_none() {
+            input = None;
+            break;
+        }
+    }
+    if let (Some(input_tokens), Some(output_tokens), Some(cache_read_tokens), Some(cache_creation_tokens)) =
+        (input, output, read, creation)
+    {
+        let usage = payload::Usage { input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens };
+        return Ok(Some(usage));
+    }
+    field.read()
 }
 
 impl Session {
@@ -514,11 +537,17 @@ impl Session {
 }
 
 impl Sessions {
-    /// Sees to it that the session is among the recent ones.
-    fn touch(&mut self, id: &str, mark: Mark) {
-        if self.recent.contains_key(id) {
-            return;
-        }
+    /// Takes an event of a recent session in; says whether it is one.
+    fn take(&mut self, id: &str, now: &Now<'_>) -> bool {
+        let Sessions { recent, messages, unread, .. } = self;
+        let Some(session) = recent.get_mut(id) else { return false };
+        (session.events, session.seq_last) = (session.events + 1, now.mark.seq().get());
+        *unread += u64::from(session.take(now, messages).is_err());
+        true
+    }
+
+    /// Brings a session among the recent ones.
+    fn bring(&mut self, id: &str, mark: Mark) {
         let key = fingerprint(id);
         let known = self.archive.take(key, id);
         let mut session = known.unwrap_or_else(|| Session::new(key, mark, self.departed.take(key)));

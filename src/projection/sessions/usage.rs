@@ -3,7 +3,8 @@
 //! Every figure here is as the agent's provider reported it. A message without a usage adds nothing and is counted as such, so
 //! that what is unknown can be told from nothing. Cost is no part of the state: it follows from prices, which the viewer has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,9 +120,29 @@ struct Spent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Older {
     pages: Pages,
-    /// The session of each: told by the pages.
+    /// The session of each: told by the pages. It is asked for keys and never walked, so its order, which differs, means nothing.
     #[serde(skip)]
-    sessions: BTreeMap<u64, u64>,
+    sessions: HashMap<u64, u64, BuildHasherDefault<AsItIs>>,
+}
+
+/// A fingerprint is as good a hash as any.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(8) ^ number;
+    }
 }
 
 const OLDER_BYTES: usize = 16;
@@ -190,8 +211,10 @@ impl Messages {
 
     /// Finds the older ones in their pages, once these are filled.
     pub(super) fn filled(&mut self) -> bool {
-        let pages = &self.older.pages;
-        self.older.sessions = pages.each().flat_map(|(_, page)| Older::of(page)).collect();
+        let Older { pages, sessions } = &mut self.older;
+        sessions.clear();
+        sessions.reserve(pages.each().map(|(_, page)| page.len() / OLDER_BYTES).sum());
+        sessions.extend(pages.each().flat_map(|(_, page)| Older::of(page)));
         pages.each().all(|(_, page)| page.len().is_multiple_of(OLDER_BYTES))
     }
 }
