@@ -3,8 +3,8 @@
 //! Two levels. A place is kept for the begin of every large frame, and of small ones every [`FRAME_STRETCH_BYTES`]; it
 //! is noted when a reader that came all the way from the segment's begin has verified the header there, so up to its last
 //! place the index leaves nothing out. Beyond that a search halves the segment ([`crate::locate`]), which is quick but
-//! not as quick, and leaves nothing behind: once halving has cost about what walking the segment would have, the
-//! next search walks. A large frame gets a table of its own, a place every [`RECORD_STRETCH_BYTES`], when a reader
+//! not as quick, and leaves nothing behind: once such searches have gone through as many bytes as the segment has, the
+//! next one walks. A large frame gets a table of its own, a place every [`RECORD_STRETCH_BYTES`], when a reader
 //! first looks for a record in its midst. Together they take at most 2 % of the segment's bytes.
 //!
 //! It lives and dies with the open file that it describes and is never trusted: what stands at a place must carry the
@@ -20,8 +20,6 @@ use crate::types::{Micros, Seq};
 pub(crate) const FRAME_STRETCH_BYTES: u64 = 4 * 1024;
 /// Records that are shorter than this share a place.
 pub(crate) const RECORD_STRETCH_BYTES: usize = 1024;
-/// One search by halving for so many bytes of the segment: a dozen or two looks take about as long as walking the headers in them.
-const SEARCH_BYTES: u64 = 64 * 1024;
 const _: () = assert!(size_of::<Frame>() as u64 * 50 <= FRAME_STRETCH_BYTES);
 const _: () = assert!(size_of::<RecordPlace>() * 50 <= RECORD_STRETCH_BYTES);
 
@@ -29,8 +27,8 @@ const _: () = assert!(size_of::<RecordPlace>() * 50 <= RECORD_STRETCH_BYTES);
 #[derive(Debug, Default)]
 pub(crate) struct SegmentIndex {
     frames: RwLock<Vec<Frame>>,
-    /// Searches that halved the segment.
-    searches: AtomicU64,
+    /// Bytes that searches which halved the segment have gone through.
+    looked_through: AtomicU64,
 }
 
 /// What is known of the way to something.
@@ -103,7 +101,12 @@ impl SegmentIndex {
         if crate::tests::seek::walks_always() {
             return false;
         }
-        self.searches.fetch_add(1, Ordering::Relaxed) <= bytes / SEARCH_BYTES
+        self.looked_through.load(Ordering::Relaxed) <= bytes
+    }
+
+    /// A search that halved the segment has gone through so many of its bytes.
+    pub(crate) fn note_search(&self, bytes: u64) {
+        self.looked_through.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Notes a frame of `frame_bytes`, if it is behind all that are known and worth it. The caller has come from a known

@@ -15,10 +15,14 @@ use crate::scan::Identity;
 /// A search is over when this little is left: walking a few headers is cheaper than another look.
 const REST_BYTES: u64 = FRAME_STRETCH_BYTES;
 
+/// Headers that are walked to before the first look behind a place: where frames are large, these few lead to all of them, and a look would
+/// go through half a frame.
+const WALKED_FRAMES: u32 = 8;
+
 /// The last frame that begins in `start..end` and of which `is_before` says so, or one before it; `None` if there is none.
 /// `first_from(at, end)` gives the first whole header that begins in `at..end`, with its offset, or `None`.
 ///
-/// The strides begin short and double, so that what is near costs little however long the segment is.
+/// A frame may begin at `start`. A few are walked; from there on strides double, so that what is near costs little however long the segment is.
 ///
 /// # Errors
 /// Those of `first_from`.
@@ -28,7 +32,7 @@ pub(crate) fn last_before<E>(
     mut first_from: impl FnMut(u64, u64) -> Result<Option<(u64, BatchHeader)>, E>,
 ) -> Result<Option<(u64, BatchHeader)>, E> {
     let (mut low, mut high, mut best) = (start, end, None);
-    let mut stride = Some(REST_BYTES);
+    let (mut stride, mut walked) = (Some(0), 0);
     while high.saturating_sub(low) > REST_BYTES {
         let middle = low + (high - low) / 2;
         let at = stride.map_or(middle, |stride| middle.min(low + stride)).next_multiple_of(ALIGN as u64);
@@ -36,7 +40,8 @@ pub(crate) fn last_before<E>(
             Some((found, header)) if is_before(&header) => {
                 best = Some((found, header));
                 low = found + header.frame_bytes() as u64;
-                stride = stride.map(|stride| stride * 2);
+                walked += 1;
+                stride = stride.map(|_| if walked < WALKED_FRAMES { 0 } else { REST_BYTES.max(low - start) });
             }
             _ => {
                 high = at;
@@ -54,11 +59,12 @@ pub(crate) fn first_header(
     identity: Identity,
     (from, to): (usize, usize),
 ) -> Option<(usize, BatchHeader)> {
-    #[cfg(test)]
-    crate::tests::seek::look();
     let to = to.min((bytes.len() + 1).saturating_sub(BATCH_HEADER_BYTES));
-    (from.next_multiple_of(ALIGN)..to).step_by(ALIGN).find_map(|at| {
+    let found = (from.next_multiple_of(ALIGN)..to).step_by(ALIGN).find_map(|at| {
         let header = BatchHeader::decode(&bytes[at..], origin + at as u64).ok()?;
         (Identity { journal: header.journal, salt: header.salt } == identity).then_some((at, header))
-    })
+    });
+    #[cfg(test)]
+    crate::tests::seek::look(found.as_ref().map_or(to, |(at, _)| *at).saturating_sub(from));
+    found
 }

@@ -26,6 +26,8 @@ const OPEN_SEGMENTS_MAX: usize = 64;
 
 /// How much of a segment that is not mapped a search reads at one place: little, and much more if no frame begins in it.
 const LOOK_BYTES: usize = 4 * 1024;
+/// What a look counts for at least.
+const LOOK_BYTES_MIN: u64 = 1024;
 const LOOK_BYTES_MAX: usize = 128 * 1024;
 
 /// A segment that is open for reading.
@@ -107,11 +109,17 @@ impl OpenSegment {
         if !self.index.may_halve(end) {
             return Ok(Searched::WalkInstead);
         }
-        let mut buffer = Vec::new();
-        let found = last_before((start, end), is_before, |from, to| match &self.content {
-            Content::Map(map) => Ok(self.first_in_map(map, from, to)),
-            Content::File(file) => self.first_in_file(&**file, &mut buffer, from, to),
+        let (mut buffer, mut looked) = (Vec::new(), 0);
+        let found = last_before((start, end), is_before, |from, to| {
+            let found = match &self.content {
+                Content::Map(map) => self.first_in_map(map, from, to),
+                Content::File(file) => self.first_in_file(&**file, &mut buffer, from, to)?,
+            };
+            // However near: it is a cache line or a call that nobody had asked for.
+            looked += found.as_ref().map_or(to, |(at, _)| *at).saturating_sub(from).max(LOOK_BYTES_MIN);
+            Ok(found)
         });
+        self.index.note_search(looked);
         Ok(found.map_err(error)?.map_or(Searched::Nothing, |(offset, header)| {
             Searched::Found(Place { seq: header.first, offset, recorded: header.recorded })
         }))

@@ -233,7 +233,7 @@ impl Source {
         }
         loop {
             #[cfg(test)]
-            crate::tests::seek::look();
+            crate::tests::seek::look(0);
             self.want(self.offset, BATCH_HEADER_BYTES, self.next_frame, durable)?;
             let Some(at) = self.index_of(self.offset) else { return Ok(Entered::Nothing { limit }) };
             let header = match BatchHeader::decode(&self.bytes()[at..], self.offset) {

@@ -11,13 +11,15 @@ use crate::{Item, Journal, Level, Micros, Options, Reader, Seq, View, Writer};
 
 thread_local! {
     static LOOKS: Cell<u64> = const { Cell::new(0) };
+    static LOOKED_THROUGH: Cell<usize> = const { Cell::new(0) };
     /// The reference, and the control: searches walk from the segment's begin.
     static WALKS_ALWAYS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A frame's header was looked for at one place.
-pub(crate) fn look() {
+/// A frame's header was looked for from one place on, through so many bytes.
+pub(crate) fn look(bytes: usize) {
     LOOKS.set(LOOKS.get() + 1);
+    LOOKED_THROUGH.set(LOOKED_THROUGH.get() + bytes);
 }
 
 pub(crate) fn walks_always() -> bool {
@@ -264,6 +266,36 @@ fn the_first_search_in_a_segment_looks_at_few_headers_however_many_there_are() {
     // Two searches of at most 2 log2(1 MiB / 4 KiB) looks each, and the headers in 4 KiB twice.
     assert!(most <= 120, "{most} headers were looked for");
     assert!(least_by_walking > 300, "control: walking looks at them all, and this says {least_by_walking}");
+}
+
+#[test]
+fn searches_among_large_frames_go_through_no_more_bytes_than_there_are() {
+    const RECORDS: u64 = 100;
+    // Six frames are walked to, and nothing is gone through; of sixty, a part.
+    for (frames, payload, first_max) in [(6, vec![7; 10_000], 0), (60, vec![7; 1_000], 1_500_000)] {
+        let disk = SimDisk::new(1);
+        let options = Options::new(super::ID, [4; 32]).with_segment_bytes_target(u64::MAX);
+        let (journal, _) = Journal::open(Arc::new(disk.clone()), options, Micros::new(0)).unwrap();
+        for now in 0..frames {
+            let batch = vec![payload.as_slice(); RECORDS as usize];
+            journal.submit(&batch, Micros::new(now), Level::Disk, None).unwrap().wait().unwrap();
+        }
+        let bytes = payload.len() * RECORDS as usize * frames as usize;
+        let mut rng = Rng::new(3);
+        // A reader of its own each time: it knows no place to go on from.
+        let mut jump = || {
+            let seq = rng.below(frames as u64 * RECORDS) + 1;
+            let mut reader = journal.reader(Seq::new(seq));
+            assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.seq.get() == seq));
+        };
+        LOOKED_THROUGH.set(0);
+        jump();
+        let first = LOOKED_THROUGH.get();
+        (0..300).for_each(|_| jump());
+        let all = LOOKED_THROUGH.get();
+        assert!(first <= first_max, "{first} of {bytes} for the first search");
+        assert!(all < bytes * 3 / 2, "{all} of {bytes} for all searches");
+    }
 }
 
 #[test]
