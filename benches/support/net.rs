@@ -59,7 +59,9 @@ impl Served {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = crate::support::open(disk(dir.path()), true);
         journal.start_committer().expect("a thread");
-        let store = Store::over(Arc::new(LocalLog::new(journal)), Arc::new(SystemClock), "bench");
+        let log = Arc::new(LocalLog::new(journal));
+        let store =
+            Store::over_with_index(log, Some(dir.path().join("index")), Arc::new(SystemClock), "bench");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let addr = listener.local_addr().expect("its address");
         let token = Token::from_bits([5; 32]);

@@ -5,8 +5,8 @@
 //!
 //! Seqs are cut into blocks of [`BLOCK`]. The block being filled is a map of whole ids. A full block becomes a file of
 //! fingerprints once the log says that all of it is durable, so that no file ever speaks of an event that a crash took back:
-//! 32 bits an id, sorted, with 16 bits of offset, and before them a filter of 16 bits an id. Only the filter stays in memory
-//! (128 KiB a block, 8 MiB for the window); it lets one lookup in some hundreds through to the file, whose answer is
+//! 32 bits an id, sorted, with 16 bits of offset, and before them a filter of 16 bits an id. Only the filters stay in memory
+//! (8 MiB for the window, see [`filter`]); of a block they let one lookup in some hundreds through to the file, whose answer is
 //! then confirmed by the journal. At a clean stop the ids of the unfinished block are written down too; what is missing
 //! after a crash is read from the journal, at most one block of it. Blocks are of seqs, not of segments, because the
 //! seam to the log does not show segments.
@@ -16,6 +16,7 @@
 //! Nothing is loaded before the first lookup: a command that only reads pays nothing.
 
 pub(crate) mod block;
+mod filter;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use self::block::{Block, Partial};
+use self::filter::{COLUMNS, Filters, Hash, filter_of};
 use crate::config::guard;
 use crate::error::{Error, Result};
 use crate::event::{EventRef, Seq, Timestamp};
@@ -32,9 +34,9 @@ use crate::store::log::{Appending, JournalId, Level, Log, LogItem};
 /// Seqs in a block; few in tests, so that borders of blocks are ordinary there.
 pub(super) const BLOCK: u64 = if cfg!(test) { 1 << 10 } else { 1 << 16 };
 /// Events within which a second one with the same id is found.
-pub(super) const WINDOW: u64 = 1 << 22;
+pub(super) const WINDOW: u64 = BLOCK * COLUMNS as u64;
 
-const _: () = assert!(WINDOW.is_multiple_of(BLOCK));
+const _: () = assert!(cfg!(test) || WINDOW == 4_194_304);
 
 /// The index. Belongs to the writer.
 pub(super) struct Ids {
@@ -43,6 +45,8 @@ pub(super) struct Ids {
     loaded: bool,
     /// Full blocks, oldest first.
     full: VecDeque<Full>,
+    /// Of every block in `full`; a column that none of them has says nothing.
+    filters: Filters,
     active: Active,
     /// The seq that the next event gets, as far as is known here.
     next: Seq,
@@ -95,10 +99,11 @@ impl Ids {
         Ids::with_window(log, dir, WINDOW)
     }
 
-    /// The same with a window of its own, a multiple of [`BLOCK`].
+    /// The same with a window of its own, a multiple of [`BLOCK`] and at most [`WINDOW`].
     fn with_window(log: Arc<dyn Log>, dir: Option<PathBuf>, window: u64) -> Ids {
         let next = log.tail();
-        Ids { log, dir, loaded: false, full: VecDeque::new(), active: Active::default(), next, window }
+        let (full, filters, active) = Default::default();
+        Ids { log, dir, loaded: false, full, filters, active, next, window }
     }
 
     /// Looks where the log stands: what it took back since (a full disk) is forgotten. Who appends begins with this, and only
@@ -149,12 +154,17 @@ impl Ids {
         {
             return Ok(Some(hit));
         }
+        let hash = Hash::of(id);
+        let columns = self.filters.columns(&hash);
+        if columns == 0 {
+            return Ok(None);
+        }
         let mut candidates = Vec::new();
-        for block in self.full.iter().rev() {
+        for block in self.full.iter().rev().filter(|block| columns >> column_of(block.first()) & 1 == 1) {
             match block {
                 Full::Memory(ids) => candidates.extend(ids.seqs.get(&id).copied()),
                 // A block that cannot be read any more answers like one that does not know; it is rebuilt at the next opening.
-                Full::File(block) => block.find(id, &mut candidates),
+                Full::File(block) => block.find(&hash, &mut candidates),
             }
         }
         for seq in candidates {
@@ -182,6 +192,7 @@ impl Ids {
         if first > self.active.first {
             let done = std::mem::replace(&mut self.active, Active { first, seqs: HashMap::new() });
             if !done.seqs.is_empty() {
+                self.filters.set(column_of(done.first), &filter_of(done.seqs.keys()));
                 self.full.push_back(Full::Memory(done));
             }
             self.forget_old(seq);
@@ -267,24 +278,29 @@ impl Ids {
         let (tail, id) = (self.log.tail().get(), self.log.id());
         let from = tail.saturating_sub(self.window).max(self.log.first().get()).max(1);
         self.full.clear();
+        let mut filters = Vec::new();
         let mut first = block_first(from);
         while first + BLOCK <= tail {
-            self.full.push_back(self.load_full(id, first)?);
+            let (block, filter) = self.load_full(id, first)?;
+            self.full.push_back(block);
+            filters.push((column_of(first), filter));
             first += BLOCK;
         }
+        self.filters = Filters::of(&filters);
         self.active = self.load_partial(id, first)?;
         self.loaded = true;
         self.write_full_blocks();
         Ok(())
     }
 
-    fn load_full(&self, id: JournalId, first: u64) -> Result<Full> {
-        if let Some(block) = self.dir.as_ref().and_then(|dir| Block::open(dir, id, first)) {
-            return Ok(Full::File(block));
+    fn load_full(&self, id: JournalId, first: u64) -> Result<(Full, Vec<u8>)> {
+        if let Some((block, filter)) = self.dir.as_ref().and_then(|dir| Block::open(dir, id, first)) {
+            return Ok((Full::File(block), filter));
         }
         let mut ids = Active { first, seqs: HashMap::new() };
         self.read_into(&mut ids, first, first + BLOCK)?;
-        Ok(Full::Memory(ids))
+        let filter = filter_of(ids.seqs.keys());
+        Ok((Full::Memory(ids), filter))
     }
 
     fn load_partial(&self, id: JournalId, first: u64) -> Result<Active> {
@@ -328,6 +344,11 @@ pub(super) fn holds(log: &dyn Log, seq: Seq, id: Uuid) -> Result<bool> {
 
 fn block_first(seq: u64) -> u64 {
     (seq - 1) / BLOCK * BLOCK + 1
+}
+
+/// No two blocks of a window have the same.
+fn column_of(first: u64) -> usize {
+    usize::try_from((first - 1) / BLOCK % COLUMNS as u64).unwrap_or(0)
 }
 
 #[cfg(test)]

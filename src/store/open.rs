@@ -4,6 +4,7 @@
 //! sweep and drain the inbox, tell that there was a backlog. A close goes the other way: refuse events, make everything durable, unlink what was drained,
 //! write down the ids of the unfinished block, close the journal with its proof, give the lock back.
 
+use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -155,7 +156,8 @@ impl Store {
         }
         let grown = Arc::new(Notify::new());
         let log = Bounded::new(LocalLog::new(journal), dir, &opening.settings, grown.clone());
-        let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), &opening, grown);
+        let index = Some(dir.index());
+        let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), index, &opening, grown);
         let mut opened = opened(&recovery);
         match store.begin(dir, &opening, &recovery, &mut opened) {
             Err(error) if opening.bears_full_disk && error.is_full() => {
@@ -216,7 +218,18 @@ impl Store {
 
     /// A store over any log, without lock and inbox: what stands on another log, and what tests of other layers build on.
     pub fn over(log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: impl Into<String>) -> Store {
-        Store::assemble(log, None, &Opening::command(instance, clock, Settings::default()), Arc::default())
+        Store::over_with_index(log, None, clock, instance)
+    }
+
+    /// The same with the index of ids in files of the directory `index`, as a store that has a data directory keeps it.
+    pub fn over_with_index(
+        log: Arc<dyn Log>,
+        index: Option<PathBuf>,
+        clock: Arc<dyn Clock>,
+        instance: impl Into<String>,
+    ) -> Store {
+        let opening = Opening::command(instance, clock, Settings::default());
+        Store::assemble(log, None, index, &opening, Arc::default())
     }
 
     /// A store with lock and inbox over any log: what tests of a failing disk build on.
@@ -224,19 +237,20 @@ impl Store {
     pub(super) fn over_with_inbox(log: Arc<dyn Log>, dir: &DataDir, clock: Arc<dyn Clock>) -> Store {
         let held = Held::acquire(dir, Role::Server, Duration::ZERO).unwrap();
         let opening = Opening::server("test", clock, Settings::default());
-        Store::assemble(log, Some((dir.clone(), held)), &opening, Arc::default())
+        Store::assemble(log, Some((dir.clone(), held)), Some(dir.index()), &opening, Arc::default())
     }
 
     fn assemble(
         log: Arc<dyn Log>,
         dir: Option<(DataDir, Held)>,
+        index: Option<PathBuf>,
         opening: &Opening,
         grown: Arc<Notify>,
     ) -> Store {
         let (dir, held) = dir.unzip();
         let counters = Arc::new(Counters::new(log.tail().prev()));
         let writer = Writer {
-            ids: Ids::new(log.clone(), dir.as_ref().map(DataDir::index)),
+            ids: Ids::new(log.clone(), index),
             drain: dir.as_ref().map(|dir| Drain::new(dir, counters.clone())),
             wake: None,
             held,

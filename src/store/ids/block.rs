@@ -24,6 +24,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::BLOCK;
+use super::filter::{FILTER_BYTES, Hash, filter_of};
 use crate::config::guard;
 use crate::error::Result;
 use crate::store::log::JournalId;
@@ -31,17 +32,13 @@ use crate::store::log::JournalId;
 const MAGIC: [u8; 8] = *b"mnemoid\x01";
 const HEADER_BYTES: usize = 64;
 const HEADER_CRC_AT: usize = 60;
-/// A filter line is a cache line, so that a lookup touches one.
-const LINE_BYTES: usize = 64;
-const FILTER_BYTES: usize = 128 << 10;
-const LINES: usize = FILTER_BYTES / LINE_BYTES;
-/// Bits that an id sets in its line.
-const FILTER_PROBES: u32 = 6;
+/// Fingerprints that a lookup reads at once, on either side of where it expects its own.
+const NEAR: usize = 512;
 const PART_BYTES: usize = 2 + 16;
 /// Either form of file is smaller.
 pub(crate) const FILE_BYTES_MAX: u64 = (HEADER_BYTES + FILTER_BYTES) as u64 + BLOCK * PART_BYTES as u64;
 
-const _: () = assert!(LINES == 1 << 11 && BLOCK <= 1 << 16);
+const _: () = assert!(BLOCK <= 1 << 16);
 
 pub(super) fn file_name(first: u64) -> String {
     format!("ids-{first:020}")
@@ -53,12 +50,11 @@ pub(crate) fn first_of(name: &std::ffi::OsStr) -> Option<u64> {
     number.strip_suffix(".part").unwrap_or(number).parse().ok()
 }
 
-/// A full block on disk, its filter in memory.
+/// A full block on disk. Its filter is with those of the others.
 pub(super) struct Block {
     first: u64,
     count: usize,
     file: File,
-    filter: Box<[u8]>,
 }
 
 impl Block {
@@ -72,15 +68,11 @@ impl Block {
         first: u64,
         seqs: &HashMap<Uuid, u64>,
     ) -> Result<Block> {
-        let mut filter = vec![0; FILTER_BYTES];
-        let mut prints: Vec<(u32, u16)> = Vec::with_capacity(seqs.len());
-        for (id, seq) in seqs {
-            let hash = Hash::of(*id);
-            hash.set(&mut filter);
-            prints.push((hash.print, u16::try_from(seq - first).unwrap_or(u16::MAX)));
-        }
+        let offset = |seq: u64| u16::try_from(seq - first).unwrap_or(u16::MAX);
+        let mut prints: Vec<(u32, u16)> =
+            seqs.iter().map(|(id, seq)| (Hash::of(*id).print, offset(*seq))).collect();
         prints.sort_unstable();
-        let mut body = filter.clone();
+        let mut body = filter_of(seqs.keys());
         for (print, _) in &prints {
             body.extend_from_slice(&print.to_le_bytes());
         }
@@ -92,47 +84,65 @@ impl Block {
         let file = guard::open(&path, guard::How::Read)?;
         // The unfinished block that this one was; it stays behind only if a crash comes in between, and then is ignored.
         std::fs::remove_file(dir.join(format!("{}.part", file_name(first)))).ok();
-        Ok(Block { first, count: prints.len(), file, filter: filter.into() })
+        Ok(Block { first, count: prints.len(), file })
     }
 
-    /// The block's file, if it is there and whole.
-    pub(super) fn open(dir: &Path, journal: JournalId, first: u64) -> Option<Block> {
+    /// The block's file and its filter, if it is there and whole.
+    pub(super) fn open(dir: &Path, journal: JournalId, first: u64) -> Option<(Block, Vec<u8>)> {
         let path = dir.join(file_name(first));
         let bytes = guard::read(&path, FILE_BYTES_MAX).ok()?;
         let (count, body) = whole_block(&bytes, journal, first)?;
-        let filter = body[..FILTER_BYTES].into();
-        Some(Block { first, count, file: guard::open(&path, guard::How::Read).ok()?, filter })
+        let file = guard::open(&path, guard::How::Read).ok()?;
+        Some((Block { first, count, file }, body[..FILTER_BYTES].to_vec()))
     }
 
-    /// Adds the seqs that may be `id`'s.
-    pub(super) fn find(&self, id: Uuid, candidates: &mut Vec<u64>) {
-        let hash = Hash::of(id);
-        if !hash.is_set(&self.filter) {
-            return;
-        }
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            match self.print(middle) {
-                Some(print) if print < hash.print => low = middle + 1,
-                Some(_) => high = middle,
-                None => return,
-            }
-        }
-        while low < self.count && self.print(low) == Some(hash.print) {
+    /// Adds the seqs that may be the id's. Nothing, if the file cannot be read any more.
+    pub(super) fn find(&self, hash: &Hash, candidates: &mut Vec<u64>) {
+        let Some(mut at) = self.first_not_below(hash.print) else { return };
+        while at < self.count && self.print(at) == Some(hash.print) {
             let mut offset = [0; 2];
-            let at = HEADER_BYTES + FILTER_BYTES + self.count * 4 + low * 2;
-            if self.file.read_exact_at(&mut offset, at as u64).is_ok() {
+            let place = HEADER_BYTES + FILTER_BYTES + self.count * 4 + at * 2;
+            if self.file.read_exact_at(&mut offset, place as u64).is_ok() {
                 candidates.push(self.first + u64::from(u16::from_le_bytes(offset)));
             }
-            low += 1;
+            at += 1;
         }
+    }
+
+    /// The place of the first fingerprint that is not below `print`. Fingerprints are spread evenly, so that one read of those around the
+    /// expected place nearly always has it; halving finds what strays.
+    fn first_not_below(&self, print: u32) -> Option<usize> {
+        let expected = usize::try_from(u64::from(print) * self.count as u64 >> 32).ok()?;
+        let (from, to) = (expected.saturating_sub(NEAR), (expected + NEAR).min(self.count));
+        let mut bytes = [0; 2 * NEAR * 4];
+        let bytes = &mut bytes[..(to - from) * 4];
+        self.read_prints(from, bytes)?;
+        let near: &[[u8; 4]] = bytes.as_chunks().0;
+        let below = near.partition_point(|near| u32::from_le_bytes(*near) < print);
+        let (mut low, mut high) = match below {
+            0 if from > 0 => (0, from),
+            all if from + all == to && to < self.count => (to, self.count),
+            below => (from + below, from + below),
+        };
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.print(middle)? < print {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Some(low)
     }
 
     fn print(&self, index: usize) -> Option<u32> {
         let mut print = [0; 4];
-        self.file.read_exact_at(&mut print, (HEADER_BYTES + FILTER_BYTES + index * 4) as u64).ok()?;
+        self.read_prints(index, &mut print)?;
         Some(u32::from_le_bytes(print))
+    }
+
+    fn read_prints(&self, from: usize, bytes: &mut [u8]) -> Option<()> {
+        self.file.read_exact_at(bytes, (HEADER_BYTES + FILTER_BYTES + from * 4) as u64).ok()
     }
 }
 
@@ -215,43 +225,4 @@ fn parse(bytes: &[u8], journal: JournalId, first: u64) -> Option<(usize, u64, &[
         && four(44)? == crc32fast::hash(body)
         && four(HEADER_CRC_AT)? == crc32fast::hash(&header[..HEADER_CRC_AT]);
     whole.then_some((four(40)? as usize, eight(32)?, body))
-}
-
-/// What the index keeps of an id. Ids are random or hashed in their low half; the multiplication spreads those that are not.
-struct Hash {
-    print: u32,
-    line: usize,
-    bits: u64,
-}
-
-impl Hash {
-    fn of(id: Uuid) -> Hash {
-        let (high, low) = id.as_u64_pair();
-        let mixed = mix(high ^ mix(low));
-        let line = usize::try_from(mixed >> 53).unwrap_or(0);
-        let print = u32::try_from(mixed & u64::from(u32::MAX)).unwrap_or(0);
-        Hash { print, line, bits: mix(mixed) }
-    }
-
-    fn probes(&self) -> impl Iterator<Item = (usize, u8)> + '_ {
-        (0..FILTER_PROBES).map(|probe| {
-            let bit = usize::try_from(self.bits >> (9 * probe) & 511).unwrap_or(0);
-            (self.line * LINE_BYTES + bit / 8, 1 << (bit % 8))
-        })
-    }
-
-    fn set(&self, filter: &mut [u8]) {
-        self.probes().for_each(|(byte, mask)| filter[byte] |= mask);
-    }
-
-    fn is_set(&self, filter: &[u8]) -> bool {
-        self.probes().all(|(byte, mask)| filter[byte] & mask != 0)
-    }
-}
-
-/// A bijection of 64 bits in which each bit of the input moves about half of the output (the finaliser of `SplitMix64`).
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }

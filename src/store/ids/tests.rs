@@ -178,6 +178,24 @@ fn the_window_holds_exactly_its_last_blocks_whatever_comes_first_the_block_or_th
 }
 
 #[test]
+fn a_block_takes_the_column_of_one_that_has_left_the_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = MemoryLog::pretending(journal_id());
+    let mut live = Ids::new(Arc::new(log.clone()), Some(dir.path().into()));
+    assert_eq!(find(&mut live, 1), None, "loaded before anything is there");
+    let last = WINDOW + 3 * BLOCK + 5;
+    append(&log, 1..=last);
+    (1..=last).for_each(|id| live.insert(uuid(id.into()), Seq::new(id)));
+    let restarted = Ids::new(Arc::new(log), Some(dir.path().into()));
+    for mut ids in [live, restarted] {
+        for id in (last - WINDOW + 1..=last).step_by(97) {
+            assert_eq!(find(&mut ids, id), Some(id));
+        }
+        assert!((1..=3 * BLOCK).step_by(97).all(|id| find(&mut ids, id).is_none()), "control: forgotten");
+    }
+}
+
+#[test]
 fn what_the_log_took_back_is_forgotten_over_the_border_of_a_block() {
     let log = MemoryLog::pretending(journal_id());
     append(&log, 1..=BLOCK - 3);
