@@ -272,19 +272,19 @@ fn the_first_search_in_a_segment_looks_at_few_headers_however_many_there_are() {
 fn searches_among_large_frames_go_through_no_more_bytes_than_there_are() {
     const RECORDS: u64 = 100;
     // Six frames are walked to, and nothing is gone through; of sixty, a part.
-    for (frames, payload, first_max) in [(6, vec![7; 10_000], 0), (60, vec![7; 1_000], 1_500_000)] {
+    for (frames, payload, first_max) in [(6_u64, vec![7; 10_000], 0), (60, vec![7; 1_000], 1_500_000)] {
         let disk = SimDisk::new(1);
         let options = Options::new(super::ID, [4; 32]).with_segment_bytes_target(u64::MAX);
         let (journal, _) = Journal::open(Arc::new(disk.clone()), options, Micros::new(0)).unwrap();
-        for now in 0..frames {
+        for _ in 0..frames {
             let batch = vec![payload.as_slice(); RECORDS as usize];
-            journal.submit(&batch, Micros::new(now), Level::Disk, None).unwrap().wait().unwrap();
+            journal.submit(&batch, Micros::new(0), Level::Disk, None).unwrap().wait().unwrap();
         }
         let bytes = payload.len() * RECORDS as usize * frames as usize;
         let mut rng = Rng::new(3);
         // A reader of its own each time: it knows no place to go on from.
         let mut jump = || {
-            let seq = rng.below(frames as u64 * RECORDS) + 1;
+            let seq = rng.below(frames * RECORDS) + 1;
             let mut reader = journal.reader(Seq::new(seq));
             assert!(matches!(reader.next().unwrap(), Some(Item::Record(record)) if record.seq.get() == seq));
         };

@@ -112,7 +112,7 @@ impl Block {
     /// The place of the first fingerprint that is not below `print`. Fingerprints are spread evenly, so that one read of those around the
     /// expected place nearly always has it; halving finds what strays.
     fn first_not_below(&self, print: u32) -> Option<usize> {
-        let expected = usize::try_from(u64::from(print) * self.count as u64 >> 32).ok()?;
+        let expected = usize::try_from((u64::from(print) * self.count as u64) >> 32).ok()?;
         let (from, to) = (expected.saturating_sub(NEAR), (expected + NEAR).min(self.count));
         let mut bytes = [0; 2 * NEAR * 4];
         let bytes = &mut bytes[..(to - from) * 4];

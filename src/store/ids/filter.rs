@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::BLOCK;
 
 /// Bytes of a block's filter: 16 bits for each of its ids.
+#[expect(clippy::cast_possible_truncation, reason = "at most 65,536")]
 pub(super) const FILTER_BYTES: usize = 2 * BLOCK as usize;
 /// Blocks that filters are kept of; a block has the column of its number, modulo this.
 pub(super) const COLUMNS: usize = u64::BITS as usize;
