@@ -70,8 +70,8 @@ pub(super) async fn one(
         None => return Err(none()),
         Some(Item::Event(event)) => event.to_json(),
         Some(Item::Gap(gap)) => {
-            let Gap { from_seq, to_seq, reason } = wire_gap(gap);
-            let message = format!("events {from_seq} to {to_seq} can no longer be read ({reason})");
+            let Gap { reason, .. } = wire_gap(gap);
+            let message = format!("event {seq} can no longer be read ({reason})");
             return Err(Refusal::new(ErrorCode::Gone, message));
         }
         Some(Item::Undecodable(record)) => {
