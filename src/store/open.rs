@@ -184,7 +184,8 @@ impl Store {
             opened => opened?,
         };
         held.name_journal(log.id(), &dir.lock())?;
-        let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), opening, Arc::default());
+        let index = Some(dir.index());
+        let store = Store::assemble(Arc::new(log), Some((dir.clone(), held)), index, opening, Arc::default());
         let trouble = Some(error.to_string());
         Ok((store, Opened { clean: false, trouble, reads_only: true, ..opened(&recovery) }))
     }
