@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::names::{Class, class_of, is_untouched};
 use super::{Redactor, named};
@@ -20,8 +20,10 @@ pub(super) fn is_clean(redactor: &Redactor, text: &str) -> bool {
     look.deserialize(&mut reader).is_ok()
 }
 
-/// What stands for a number where all its digits are kept: an object with this one key.
+/// What stands for a number where all its digits are kept: an object with this one key, whose value is the digits.
 const NUMBER: &str = "$serde_json::private::Number";
+/// Keys with which the parser of a tree does something of its own.
+const RESERVED: &str = "$serde_json::private::";
 
 /// A look at one value.
 #[derive(Clone, Copy)]
@@ -116,20 +118,55 @@ impl<'de> Visitor<'de> for Look<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Promise, A::Error> {
+        let mut is_first = true;
         while let Some(key) = fields.next_key_seed(Key(self))? {
             match key {
-                Field::Number => {
-                    fields.next_value::<IgnoredAny>()?;
+                Field::Number if is_first => {
+                    fields.next_value_seed(Digits)?;
                     return self.number();
                 }
+                // No number, but a field of that name.
+                Field::Number => return Err(found()),
                 Field::Named { class, untouched, may_name } => {
                     let under = class.or(self.under);
                     let untouched = untouched && self.under.is_none();
                     fields.next_value_seed(Look { under, flag: None, untouched, may_name, ..self })?;
                 }
             }
+            is_first = false;
         }
         Ok(None)
+    }
+}
+
+/// What a number is made of, and nothing else.
+struct Digits;
+
+impl<'de> DeserializeSeed<'de> for Digits {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, digits: D) -> Result<(), D::Error> {
+        digits.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Digits {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    /// The digits of a number come owned. A string of the text is lent, and an object that holds one under the reserved name is no number
+    /// of the text, whatever the parser of a tree makes of it.
+    fn visit_string<E: Error>(self, digits: String) -> Result<(), E> {
+        let is_number =
+            digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+        if is_number { Ok(()) } else { Err(found()) }
+    }
+
+    fn visit_str<E: Error>(self, _text: &str) -> Result<(), E> {
+        Err(found())
     }
 }
 
@@ -166,7 +203,7 @@ impl Visitor<'_> for Key<'_> {
         if key == NUMBER {
             return Ok(Field::Number);
         }
-        if self.0.takes(key) {
+        if key.starts_with(RESERVED) || self.0.takes(key) {
             return Err(found());
         }
         let may_name = matches!(key, "name" | "key" | "header" | "variable");
@@ -215,6 +252,7 @@ mod tests {
             "x",
             "$HOME",
             NUMBER,
+            "$serde_json::private::RawValue",
         ]);
         prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
     }
@@ -241,12 +279,27 @@ mod tests {
         fn what_is_clean_is_what_the_walk_would_leave_alone(value in value()) {
             let redactor = Redactor::new();
             let text = value.to_string();
-            // An object that looks like a number's is read as one.
-            if let Ok(read) = serde_json::from_str::<Value>(&text) {
-                let alone = is_left_alone(&redactor, &read);
-                prop_assert!(alone || !is_clean(&redactor, &text), "{}", text);
-            }
+            // An object that looks like a number's is read as one, and one that could be a number's and is none is not read.
+            let alone = serde_json::from_str::<Value>(&text).is_ok_and(|read| is_left_alone(&redactor, &read));
+            prop_assert!(alone || !is_clean(&redactor, &text), "{}", text);
         }
+    }
+
+    /// Found by the property above: the look took a field of the reserved name for a number, wherever it stood, and did not look into it.
+    #[test]
+    fn a_field_with_the_name_that_stands_for_a_number_is_none() {
+        let redactor = Redactor::new();
+        for text in [
+            r#"{"x":1,"$serde_json::private::Number":{"password":"hunter2"}}"#,
+            r#"{"x":{"y":[],"$serde_json::private::Number":["--password","hunter2"]}}"#,
+            r#"{"x":{"$serde_json::private::RawValue":"{\"password\":123456}"}}"#,
+        ] {
+            let value: Value = serde_json::from_str(text).unwrap();
+            assert!(!is_left_alone(&redactor, &value), "the control: {text}");
+            assert!(!is_clean(&redactor, text), "{text}");
+        }
+        assert!(!is_clean(&redactor, r#"{"x":{"$serde_json::private::Number":{"password":"hunter2"}}}"#));
+        assert!(is_clean(&redactor, r#"{"x":[1,-2.50,3e7],"$serde_json":1}"#), "numbers are numbers");
     }
 
     #[test]
