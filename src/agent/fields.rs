@@ -13,13 +13,22 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::event::json::mended;
+
 /// The top-level fields of one object, in their order.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads `bytes` as one object. On an error, what stood whole before it.
+    /// Reads `bytes` as one object, mended where they want it ([`mended`]). On an error, what stood whole before it.
     pub fn parse(bytes: &[u8]) -> Result<Fields, (Fields, serde_json::Error)> {
+        Fields::parse_strict(bytes).or_else(|failure| match mended(bytes) {
+            Some(text) => Fields::parse_strict(text.as_bytes()),
+            None => Err(failure),
+        })
+    }
+
+    fn parse_strict(bytes: &[u8]) -> Result<Fields, (Fields, serde_json::Error)> {
         let mut found = Map::new();
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let read = Collect(&mut found).deserialize(&mut reader).and_then(|()| reader.end());
@@ -139,6 +148,21 @@ mod tests {
             fields.into_rest(),
             Map::from_iter([("n".to_owned(), serde_json::from_str("1.50").unwrap())])
         );
+    }
+
+    #[test]
+    fn half_a_character_costs_nothing_but_itself() {
+        for (bytes, text) in [
+            (&br#"{"a":"cut \ud83d","b":1}"#[..], "cut \u{fffd}"),
+            (b"{\"a\":\"cut \xe9\",\"b\":1}", "cut \u{fffd}"),
+            (b"\xef\xbb\xbf{\"a\":\"marked\",\"b\":1}", "marked"),
+        ] {
+            let mut fields = Fields::parse(bytes).expect("mended");
+            assert_eq!((fields.text("a").as_deref(), fields.number("b")), (Some(text), Some(1)));
+        }
+        let (mut fields, _) =
+            Fields::parse(br#"{"a":"cut \ud83d","b":1,"c":"x"#).expect_err("it breaks off behind it");
+        assert_eq!((fields.text("a").as_deref(), fields.number("b")), (Some("cut \u{fffd}"), Some(1)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::clock::{self, ProcessStamp};
 use crate::config::DataDir;
 use crate::error::Error;
-use crate::event::Redactor;
+use crate::event::{Redactor, json};
 use crate::store::inbox::meeting::{self, Voice};
 use crate::store::inbox::{self, Deposit};
 
@@ -141,6 +141,6 @@ fn read_stdin() -> Result<Map<String, Value>, Error> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_slice(&bytes)
+    json::read(&bytes)
         .map_err(|error| Error::failed(format!("the payload on stdin is not one JSON object: {error}")))
 }

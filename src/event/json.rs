@@ -1,7 +1,10 @@
 //! JSON from outside, with a depth limit and faults that have stable codes; and the check of JSON that is already compact.
 
-use super::Json;
 use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+
+use super::Json;
 
 /// Levels of arrays and objects that JSON may have. Deeper input is refused before anything recurses over it.
 pub const JSON_DEPTH_MAX: usize = 64;
@@ -49,24 +52,34 @@ pub fn parse(bytes: &[u8]) -> Result<Json, JsonFault> {
     serde_json::from_slice(bytes).map_err(|error| JsonFault::Malformed(error.to_string().into()))
 }
 
-/// As `parse`, but takes what agents really send: bytes that are no UTF-8 and halves of surrogate pairs (a text cut in the
-/// middle of a character) become U+FFFD, and what stands deeper than `JSON_DEPTH_MAX` becomes a string of its JSON text. Only from
-/// 128 levels on it is refused.
-pub fn parse_lenient(bytes: &[u8]) -> Result<Json, JsonFault> {
-    const DEPTH_MAX: usize = 127;
-    let text = String::from_utf8_lossy(bytes);
-    if depth(text.as_bytes()) > DEPTH_MAX {
-        return Err(JsonFault::TooDeep);
-    }
-    let parsed = serde_json::from_str(&text).or_else(|error| match repair_surrogates(&text) {
-        Cow::Owned(repaired) => serde_json::from_str(&repaired),
-        Cow::Borrowed(_) => Err(error),
-    });
-    let mut value =
-        parsed.map_err(|error: serde_json::Error| JsonFault::Malformed(error.to_string().into()))?;
-    flatten_deep(&mut value);
-    Ok(value)
+/// Reads what an agent wrote. Strict first, which is nearly always enough; where that fails, once more over the [`mended`] text.
+///
+/// ```
+/// use mnemosyne::event::{Json, json::read};
+/// assert_eq!(read::<Json>(b"{\"a\":\"cut \\ud83d\"}").unwrap()["a"], "cut \u{fffd}");
+/// assert!(read::<Json>(b"{\"a\":").is_err());
+/// ```
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(bytes).or_else(|error| match mended(bytes) {
+        Some(text) => serde_json::from_str(&text),
+        None => Err(error),
+    })
 }
+
+/// The text of JSON that an agent wrote carelessly, if that is what is wrong with it: a mark of the byte order before it is taken away,
+/// and bytes that are no UTF-8 and halves of surrogate pairs (a text cut in the middle of a character) become U+FFFD.
+pub fn mended(bytes: &[u8]) -> Option<String> {
+    let bare = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bare);
+    match repair_surrogates(&text) {
+        Cow::Owned(repaired) => Some(repaired),
+        Cow::Borrowed(_) => {
+            (bare.len() < bytes.len() || matches!(text, Cow::Owned(_))).then(|| text.into_owned())
+        }
+    }
+}
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Replaces every array and object that stands deeper than `JSON_DEPTH_MAX` by its JSON text, as a string: nothing is lost and what reads
 /// it need not recurse deeper. Serves values that come from other parsers, or from a text that became a part of a payload.

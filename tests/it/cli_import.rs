@@ -109,6 +109,24 @@ fn a_line_that_cannot_be_read_is_named_the_rest_is_imported_and_it_is_a_failure(
 }
 
 #[test]
+fn half_a_character_costs_a_line_nothing_but_itself() {
+    let world = World::new();
+    let path = transcript(&world, "t");
+    let text = std::fs::read(&path).expect("the lines");
+    let at = memchr::memmem::find(&text, b"haystack").expect("its place");
+    for cut in [&br"hay\ud83d"[..], b"hay\xe9"] {
+        let world = World::new();
+        let mended = [b"\xef\xbb\xbf", &text[..at], cut, &text[at + b"haystack".len()..]].concat();
+        std::fs::write(&path, mended).expect("written");
+        let ran = world.ok(["import", "--json", path.to_str().expect("UTF-8")]);
+        assert_eq!(ran.json()["broken"], 0, "{ran}");
+        let events = world.events(["--kind", "prompt_submitted,agent_message"]);
+        assert_eq!(events.len(), 2, "{events:?}");
+        assert_eq!(events[1]["payload"]["text"], "it is in the hay\u{fffd}");
+    }
+}
+
+#[test]
 fn for_people_it_is_one_line_and_no_bar_where_there_is_no_terminal() {
     let world = World::new();
     let path = transcript(&world, "t");

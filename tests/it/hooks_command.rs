@@ -55,6 +55,32 @@ fn what_is_no_payload_is_counted_and_nothing_is_said() {
 }
 
 #[test]
+fn half_a_character_costs_a_payload_nothing_but_itself() {
+    let world = World::new();
+    let head = r#"{"session_id":"s","hook_event_name":"PostToolUse","tool_name":"Bash","#;
+    for (n, (before, cut, left)) in [
+        (&b""[..], &br"cut \ud83d"[..], "cut \u{fffd}"),
+        (b"", b"cut \xe9", "cut \u{fffd}"),
+        (b"", br"\ude00 and \ud83d\ude00", "\u{fffd} and \u{1f600}"),
+        (b"\xef\xbb\xbf", b"marked", "marked"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let tail = format!(r#""tool_use_id":"t{n}","tool_response":{{"stdout":""#);
+        let payload = [before, head.as_bytes(), tail.as_bytes(), cut, b"\"}}"].concat();
+        silent(&world.run_with_stdin(["hook"], &payload));
+        let events = world.events(["--kind", "tool_call_completed"]);
+        assert_eq!(events.len(), n + 1, "{left}: {events:?}");
+        assert_eq!(events[n]["payload"]["output"]["stdout"], left);
+    }
+    assert_eq!((failures(&world), world.events(["--kind", "agent_event"]).len()), (0, 0));
+    // The control: what also breaks off is a failure as before.
+    silent(&world.run_with_stdin(["hook"], format!(r#"{head}"tool_response":"cut \ud83d"#).as_bytes()));
+    assert_eq!((failures(&world), world.events(["--kind", "agent_event"]).len()), (1, 1));
+}
+
+#[test]
 fn a_hook_with_no_stdin_at_all_is_counted() {
     let world = World::new();
     // A shell closes the descriptor; what a parent gives as stdin is otherwise always open.

@@ -196,6 +196,27 @@ fn a_hook_that_is_no_json_object_is_refused() {
 }
 
 #[test]
+fn half_a_character_is_mended_in_a_hook_and_refused_in_an_emit() {
+    let world = World::new();
+    let server = world.server();
+    let json = [("Content-Type", "application/json")];
+    let head = r#"{"session_id":"s","hook_event_name":"PostToolUse","tool_name":"Bash","tool_use_id":"#;
+    for (id, cut) in [("t1", &br"cut \ud83d"[..]), ("t2", b"cut \xe9")] {
+        let hook =
+            [format!("{head}\"{id}\",\"tool_response\":{{\"stdout\":\"").as_bytes(), cut, b"\"}}"].concat();
+        let answer = server.request("POST", "/hooks/claude", &json, &hook);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let seq: u64 = answer.header("mnemosyne-seq").expect("its seq").parse().expect("a number");
+        let event = server.get(&format!("/events/{seq}")).json();
+        assert_eq!(event["kind"], "tool_call_completed");
+        assert_eq!(event["payload"]["output"]["stdout"], "cut \u{fffd}");
+        let emit = [br#"{"kind":"custom","payload":{"name":""#, cut, b"\"}}"].concat();
+        let answer = server.request("POST", "/events/emit", &json, &emit);
+        assert_eq!((answer.status, answer.error_code().as_str()), (400, "malformed_json"));
+    }
+}
+
+#[test]
 fn pages_follow_each_other_and_filters_move_the_cursor() {
     let world = World::new();
     let server = world.server();

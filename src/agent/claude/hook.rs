@@ -15,7 +15,8 @@
 //! reading on); `cwd` and `permission_mode` on what ends something that began with them.
 //!
 //! ## Broken payloads
-//! Bytes that are no JSON object, or break off, give an error. Where the whole fields before the break still say which hook
+//! Half a surrogate pair, bytes that are no UTF-8 and a byte order mark are mended: an agent cuts texts where it likes. Bytes
+//! that are no JSON object even so, or break off, give an error. Where the whole fields before the break still say which hook
 //! ran, the error carries an `agent_event` with them: half a fact, marked as such, is better than none.
 
 use uuid::Uuid;

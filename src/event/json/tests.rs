@@ -2,19 +2,27 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn lone_surrogates_and_bad_utf8_do_not_lose_an_event() {
-    let value = parse_lenient(
-        br#"{"a":"\ud83d","b":"\ude00x","c":"\ud83d\ude00","d":"\\ud83d","e":"\\\ud83d\u0041"}"#,
-    )
-    .unwrap();
+fn lone_surrogates_and_bad_utf8_and_a_byte_order_mark_are_mended() {
+    let value: Json =
+        read(br#"{"a":"\ud83d","b":"\ude00x","c":"\ud83d\ude00","d":"\\ud83d","e":"\\\ud83d\u0041"}"#)
+            .unwrap();
     assert_eq!(value["a"], "\u{fffd}");
     assert_eq!(value["b"], "\u{fffd}x");
     assert_eq!(value["c"], "\u{1f600}");
     assert_eq!(value["d"], "\\ud83d");
     assert_eq!(value["e"], "\\\u{fffd}A");
-    assert_eq!(parse_lenient(b"{\"a\":\"\xff\"}").unwrap()["a"], "\u{fffd}");
-    assert_eq!(parse_lenient(b"{\"a\":").unwrap_err().code(), "malformed_json");
-    assert_eq!(parse_lenient("{\"a\":\"\\\u{e9}\\ud83d\"}".as_bytes()).unwrap_err().code(), "malformed_json");
+    assert_eq!(read::<Json>(b"{\"a\":\"\xff\"}").unwrap()["a"], "\u{fffd}");
+    assert_eq!(read::<Json>("\u{feff}{\"a\":1}".as_bytes()).unwrap()["a"], 1);
+}
+
+#[test]
+fn what_is_no_json_stays_none_and_what_is_sound_is_not_mended() {
+    for bad in ["{\"a\":", "{\"a\":\"\\\u{e9}\\ud83d\"}", "\u{feff}", "\u{feff}\u{feff}{}", ""] {
+        assert!(read::<Json>(bad.as_bytes()).is_err(), "{bad:?}");
+    }
+    for sound in ["{\"a\":\"\u{e9}\\ud83d\\ude00\\n\"}", "{\"a\":", ""] {
+        assert_eq!(mended(sound.as_bytes()), None, "{sound:?}");
+    }
 }
 
 #[test]
@@ -70,7 +78,8 @@ proptest! {
     fn any_text_is_checked_without_panic(text in ".*") {
         let _ = check_compact_object(&text);
         let _ = repair_surrogates(&text);
-        let _ = parse_lenient(text.as_bytes());
+        // Mending is done at once: what comes of it wants none.
+        prop_assert_eq!(mended(text.as_bytes()).and_then(|text| mended(text.trim_start_matches('\u{feff}').as_bytes())), None);
     }
 
     /// Eight bytes at a time, whatever stands where.

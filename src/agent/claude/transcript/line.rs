@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use crate::event::{Timestamp, payload::Usage};
+use crate::event::{Timestamp, json, payload::Usage};
 
 /// A line as JSON, with the questions that are asked of it. A field of an odd type is a field that is not there.
 pub(super) struct Line(Value);
 
 impl Line {
-    /// Reads a line; nothing when it is no JSON object.
+    /// Reads a line, mended where it wants it; nothing when it is no JSON object.
     pub(super) fn parse(bytes: &[u8]) -> Result<Line, String> {
-        let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let value: Value = json::read(bytes).map_err(|error| error.to_string())?;
         if value.is_object() { Ok(Line(value)) } else { Err("not a JSON object".to_owned()) }
     }
 
