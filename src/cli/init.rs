@@ -26,6 +26,7 @@ use serde_json::json;
 
 use super::{Context, Outcome, detach};
 use crate::agent::claude::hooks::CLAUDE_CODE_MIN;
+use crate::agent::claude::switched_off::{self, SwitchedOff};
 use crate::agent::claude::{registration, version};
 use crate::config::register::{self, Registering};
 use crate::error::Error;
@@ -96,6 +97,8 @@ struct Plan {
     registers: Option<Registering>,
     edits: Vec<Edit>,
     program: Option<String>,
+    /// What keeps the hooks from being run, wherever they are registered.
+    off: Option<SwitchedOff>,
 }
 
 /// What was done.
@@ -126,7 +129,8 @@ impl Plan {
         let occupied = std::fs::read_dir(path).is_ok_and(|mut found| found.next().is_some());
         let registers = if place.registers { register::prepare(&context.env, path)? } else { None };
         let is_found = occupied && registers.is_some();
-        let mut plan = Plan { makes, is_found, registers, edits: Vec::new(), program: None, place };
+        let mut plan =
+            Plan { makes, is_found, registers, edits: Vec::new(), program: None, off: None, place };
         if args.claude {
             check_claude(context)?;
             plan.refuse_double(context)?;
@@ -138,6 +142,10 @@ impl Plan {
                 .map(|target| Edit::registering(target, &plan.place, &program))
                 .collect::<Result<_, _>>()?;
             plan.program = Some(program);
+            plan.off = switched_off::switched_off(
+                &switched_off::managed_files(),
+                &plan.place.settings_files(context),
+            );
         }
         Ok(plan)
     }
@@ -214,6 +222,7 @@ impl Plan {
             return context.out.json(&json!({
                 "version": 1, "dry_run": dry, "data_dir": path(dir), "made": written.made,
                 "registered": written.registered, "program": self.program, "files": files, "backups": backups,
+                "hooks_off": self.off.as_ref().map(|off| json!({"path": path(&off.file), "key": off.key})),
             }));
         }
         let (make, register) =
@@ -234,7 +243,9 @@ impl Plan {
         for backup in &written.backups {
             context.out.line(&format!("backup          {}", visible(&path(backup))))?;
         }
-        if self.program.is_some() && !dry && written.settings > 0 {
+        if let Some(off) = &self.off {
+            context.out.warn(&off_words(off));
+        } else if self.program.is_some() && !dry && written.settings > 0 {
             context.out.note("Sessions of Claude Code that start from now on are recorded. `mnemosyne init --undo` takes it back.");
         }
         if let (Some(program), true, false) = (&self.program, self.place.is_user(), dry) {
@@ -245,6 +256,15 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The registration stands, and does nothing yet.
+fn off_words(off: &SwitchedOff) -> String {
+    format!(
+        "Claude Code runs none of these hooks, so nothing is recorded: `{}` is true in {}. Take that out there first",
+        off.key,
+        visible(&off.file.to_string_lossy())
+    )
 }
 
 /// A yes from the command line or from a person.

@@ -132,7 +132,8 @@ const JSON: &str = "\
 - The other commands print one object with `version` (now 1) and their own fields; fields may be added without a new
   version, and readers ignore those that they do not know.
   - `init`: `{\"version\":1,\"dry_run\":false,\"data_dir\":\"...\",\"made\":true,\"registered\":true,\"program\":\"...\",
-    \"files\":[{\"path\",\"changed\"}],\"backups\":[\"...\"]}`; `program` is null without `--claude`.
+    \"files\":[{\"path\",\"changed\"}],\"backups\":[\"...\"]}`; `program` is null without `--claude`; `hooks_off` is null, or
+    `{\"path\",\"key\"}` of what keeps Claude Code from running hooks.
     `--undo`: `{\"version\":1,\"dry_run\":false,\"files\":[{\"path\",\"changed\",\"exact\"}]}`.
   - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
     `--stop`: `{\"version\":1,\"stopped\":4711}`.

@@ -228,6 +228,10 @@ const ROWS: &[Row] = &[
     row("hooks", "warn", false, |world| {
         std::fs::remove_file(world.home().join(".claude/settings.json")).expect("removed");
     }),
+    row("hooks", "warn", false, |world| {
+        let local = world.home().join(".claude/settings.local.json");
+        std::fs::write(local, r#"{"disableAllHooks": true}"#).expect("written");
+    }),
     row("hook_programs", "fail", false, |world| {
         register(&world.home().join(".claude/settings.json"), Path::new("/nowhere/mnemosyne"));
     }),

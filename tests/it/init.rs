@@ -238,6 +238,32 @@ fn servers_of_others_stay_and_every_file_of_them_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn hooks_that_claude_code_is_told_not_to_run_are_told() {
+    let machine = Machine::new();
+    machine.write_settings(b"{\"disableAllHooks\": true}");
+    let recorded = "are recorded";
+    let told = |ran: &Ran| {
+        ran.stderr.contains("`disableAllHooks` is true in ")
+            && ran.stderr.contains("settings.local.json")
+            && !ran.stderr.contains(recorded)
+    };
+    for args in [INIT, &["init", "--claude", "--dry-run"], INIT] {
+        let ran = machine.ok(args);
+        assert!(told(&ran), "{args:?}: {ran}");
+    }
+    let ran = machine.ok(&["init", "--claude", "--yes", "--json"]);
+    let off = ran.json_lines()[0]["hooks_off"].clone();
+    assert_eq!(off["key"], "disableAllHooks", "{ran}");
+    let doctor = machine.run(&["doctor"]);
+    assert!(doctor.stdout.contains("`disableAllHooks` is true in "), "{doctor}");
+    // Control: with that taken back, it says what it said before.
+    machine.ok(UNDO);
+    machine.write_settings(b"{\"disableAllHooks\": false}");
+    let ran = machine.ok(INIT);
+    assert!(!told(&ran) && ran.stderr.contains(recorded), "{ran}");
+}
+
+#[test]
 fn another_programs_server_of_our_name_stops_everything_before_anything_is_written() {
     let machine = Machine::new();
     let foreign = "{\"mcpServers\": {\"mnemosyne\": {\"type\": \"http\", \"url\": \"http://127.0.0.1:1\"}}}";

@@ -5,7 +5,7 @@
 //! prompt, a line) gets an id made from that key ([`ids`]), whichever way it came, and the journal keeps the first.
 //!
 //! How it is told to call us: [`hooks`] is the table of what is registered, [`settings`] edits the text of a settings file,
-//! [`registration`] reads what is registered.
+//! [`registration`] reads what is registered, [`switched_off`] whether it is run at all.
 
 pub mod hook;
 pub mod hooks;
@@ -14,5 +14,6 @@ pub mod live;
 pub mod plugin;
 pub mod registration;
 pub mod settings;
+pub mod switched_off;
 pub mod transcript;
 pub mod version;

@@ -144,7 +144,7 @@ pub fn is_registered(files: &[PathBuf], hook: &str) -> bool {
     files.iter().filter_map(|file| read(file)).any(|settings| registers(&settings, hook))
 }
 
-fn read(file: &Path) -> Option<Value> {
+pub(super) fn read(file: &Path) -> Option<Value> {
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.len() > SETTINGS_BYTES_MAX {
         return None;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Finding, Found, Look, first_of};
 use crate::agent::claude::hooks::HOOKS;
 use crate::agent::claude::registration::{self, Registration};
-use crate::agent::claude::transcript;
+use crate::agent::claude::{switched_off, transcript};
 use crate::cli::detach;
 use crate::cli::display::{counted, duration};
 use crate::cli::hook_times::{self, Calls};
@@ -35,6 +35,14 @@ fn registrations(look: &Look<'_>) -> Vec<Registration> {
 }
 
 pub(super) fn hooks(look: &Look<'_>) -> Found {
+    let managed = switched_off::managed_files();
+    if let Some(off) = switched_off::switched_off(&managed, &look.context.claude_settings()) {
+        let (key, file) = (off.key, off.file.display());
+        return Ok(Finding::warn(
+            format!("Claude Code runs no hooks of yours here: `{key}` is true in {file}"),
+            "take that out there; until then nothing of a session is recorded",
+        ));
+    }
     let found = registrations(look);
     if found.is_empty() {
         if let Some(file) = registration::plugin_enabled_in(&look.context.claude_settings()) {
