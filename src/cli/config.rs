@@ -95,11 +95,20 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         (_, true) => Some(Scope::Project),
         _ => None,
     };
-    let dir = || context.locate_data_dir();
+    let dir = || match context.locate_data_dir() {
+        // The user's own file is to be mended here, and what it says of directories is not known before.
+        Err(Error::Config { .. }) if scope == Some(Scope::User) => {
+            context.env.user_data().map(DataDir::at).ok_or(Error::NoHome)
+        }
+        found => found,
+    };
     match &args.action {
         Action::Get { key } => get(&Named::find(key)?, scope, &dir()?, context),
         Action::Set { key, value } => change(&Named::find(key)?, Some(value), scope, &dir()?, context),
-        Action::Unset { key } => change(&Named::find(key)?, None, scope, &dir()?, context),
+        Action::Unset { key } => {
+            let dir = dir()?;
+            change(&to_unset(key, scope, &dir, context)?, None, scope, &dir, context)
+        }
         Action::List => list(scope, &dir()?, context),
         Action::Path => path(scope, &dir()?, context),
         // Keys are the user's, whatever the data directory.
@@ -162,14 +171,25 @@ fn change(
     context: &mut Context,
 ) -> Result<Outcome, Error> {
     let scope = scope.unwrap_or(Scope::Project);
-    if scope == Scope::Project {
-        context.open_data_dir()?;
+    let of_dir = scope == Scope::Project;
+    match dir.open_existing() {
+        Err(error) if of_dir && (value.is_none() || !matches!(error, Error::NoDataDir { .. })) => {
+            return Err(error);
+        }
+        _ => {}
     }
     let mut file = ConfigFile::read(scope, dir, &context.env)?;
     let changed = match value {
         Some(value) => file.set(named, value, dir, &context.env)?,
         None => file.unset(named, dir, &context.env)?,
     };
+    if of_dir && value.is_some() {
+        // Not before it is known that there is something to put into it.
+        context.create_data_dir()?;
+    }
+    if changed.old != changed.new {
+        file.save()?;
+    }
     let path = file.path().to_string_lossy().into_owned();
     if let Some(run) = context.run().filter(|_| changed.old != changed.new) {
         run.emit(payload::ConfigChanged {
@@ -190,12 +210,25 @@ fn change(
     } else {
         context.out.line(&visible(&summary))?;
     }
+    if let Some(fault) = &changed.fault {
+        context.out.warn(&format!("{path} is refused as before: {fault}"));
+    }
     if crate::client::Server::find(dir)?.is_some() {
         context
             .out
             .note("A server runs; it reads this when it starts again (`mnemosyne api-server --stop`).");
     }
     Ok(Outcome::with_summary(summary))
+}
+
+/// What `unset` names: a key, or whatever else stands in the file under that name, which then is what has to go.
+fn to_unset(name: &str, scope: Option<Scope>, dir: &DataDir, context: &Context) -> Result<Named, Error> {
+    let unknown = || {
+        let unknown = Named::unknown(name);
+        let file = ConfigFile::read(scope.unwrap_or(Scope::Project), dir, &context.env).ok()?;
+        file.holds(&unknown).then_some(unknown)
+    };
+    Named::find(name).or_else(|error| unknown().ok_or(error))
 }
 
 fn list(scope: Option<Scope>, dir: &DataDir, context: &mut Context) -> Result<Outcome, Error> {

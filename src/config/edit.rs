@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 use crate::config::amend::UserFile;
+use crate::config::fault::Fault;
 use crate::config::keys::{Form, Named};
 use crate::config::{DataDir, Env, Settings};
 use crate::error::Error;
@@ -57,6 +58,8 @@ pub struct Changed {
     pub old: Option<Json>,
     /// What it says now.
     pub new: Option<Json>,
+    /// Why commands refuse the file all the same, in one line: something else in it, that was there before.
+    pub fault: Option<String>,
 }
 
 impl ConfigFile {
@@ -67,11 +70,12 @@ impl ConfigFile {
     pub fn read(scope: Scope, dir: &DataDir, env: &Env) -> Result<ConfigFile, Error> {
         let path = scope.path(dir, env)?;
         // The user's own may be a link to anywhere; what a data directory brings along may not lead out of it.
-        let within = (scope == Scope::Project).then(|| dir.path());
+        let within = (scope == Scope::Project && dir.path().exists()).then(|| dir.path());
         let file = UserFile::read(&path, within)?;
-        let document = file.text()?.parse::<DocumentMut>().map_err(|error| Error::Config {
-            path: path.clone(),
-            message: error.to_string().trim_end().to_owned(),
+        let text = file.text()?;
+        let document = text.parse::<DocumentMut>().map_err(|error| {
+            let fault = Fault::in_text(text, error.span().map(|span| span.start), error.message());
+            Error::Config { path: path.clone(), message: format!("{fault}; correct that in the file first") }
         })?;
         Ok(ConfigFile { scope, file, document })
     }
@@ -88,12 +92,16 @@ impl ConfigFile {
 
     /// What it says of a key.
     pub fn get(&self, named: &Named) -> Option<Json> {
-        let (last, tables) = named.path.split_last()?;
-        let mut at = self.document.as_item();
-        for table in tables {
-            at = at.as_table_like()?.get(table)?;
-        }
-        at.as_table_like()?.get(last).and_then(json_of)
+        self.item(named).and_then(json_of)
+    }
+
+    /// Whether anything stands at a key, known or not.
+    pub fn holds(&self, named: &Named) -> bool {
+        self.item(named).is_some()
+    }
+
+    fn item(&self, named: &Named) -> Option<&Item> {
+        named.path.iter().try_fold(self.document.as_item(), |at, name| at.as_table_like()?.get(name))
     }
 
     /// The models that it has prices for.
@@ -102,10 +110,10 @@ impl ConfigFile {
         prices.into_iter().flat_map(|prices| prices.iter().map(|(model, _)| model.to_owned())).collect()
     }
 
-    /// Sets a key to what was typed, and writes the file.
+    /// Sets a key to what was typed; [`ConfigFile::save`] writes it.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a value that the key cannot have; nothing is written then. As [`UserFile::replace`].
+    /// [`Error::Usage`] for a value that the key cannot have, [`Error::Config`] for a file that no command would read with it.
     pub fn set(&mut self, named: &Named, typed: &str, dir: &DataDir, env: &Env) -> Result<Changed, Error> {
         if self.scope == Scope::Project && named.key.is_some_and(|key| key.users_only) {
             return Err(Error::usage(format!(
@@ -114,7 +122,7 @@ impl ConfigFile {
             )));
         }
         let mut value = parse(named, typed)?;
-        let old = self.get(named);
+        let (old, before) = (self.get(named), self.fault(dir, env)?);
         let table = self.table_of(named)?;
         let last = named.path.last().map_or("", String::as_str);
         match table.get_mut(last) {
@@ -125,20 +133,40 @@ impl ConfigFile {
             }
             _ => drop(table.insert(last, Item::Value(value))),
         }
-        self.write(named, dir, env)?;
-        Ok(Changed { old, new: self.get(named) })
+        match self.fault(dir, env)? {
+            None => Ok(Changed { old, new: self.get(named), fault: None }),
+            Some(fault) if before.as_ref().is_some_and(|before| before.message() == fault.message()) => {
+                Err(Error::Config {
+                    path: self.path().to_owned(),
+                    message: format!(
+                        "{}; nothing was changed: correct that in the file first, or take it out with `mnemosyne config unset KEY`",
+                        before.unwrap_or(fault)
+                    ),
+                })
+            }
+            Some(fault) => Err(refusal(named, typed, &fault)),
+        }
     }
 
-    /// Takes a key out, and writes the file; one that is not there is out already. What stays empty of its table stays.
+    /// Takes a key out; one that is not there is out already. What stays empty of its table stays. [`ConfigFile::save`] writes it.
+    /// A file that no command would read is changed all the same: this may be the way to mend it.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the rest makes no sense without it; as [`UserFile::replace`].
+    /// [`Error::Usage`] where the rest makes no sense without it.
     pub fn unset(&mut self, named: &Named, dir: &DataDir, env: &Env) -> Result<Changed, Error> {
-        let Some(old) = self.get(named) else { return Ok(Changed { old: None, new: None }) };
+        let Some(item) = self.item(named) else {
+            return Ok(Changed { old: None, new: None, fault: None });
+        };
+        let old = Some(json_of(item).unwrap_or(Json::Null));
+        let before = self.fault(dir, env)?;
         let table = self.table_of(named)?;
         table.remove(named.path.last().map_or("", String::as_str));
-        self.write(named, dir, env)?;
-        Ok(Changed { old: Some(old), new: None })
+        match (before, self.fault(dir, env)?) {
+            (None, Some(fault)) => {
+                Err(Error::usage(format!("{} cannot be taken out: {}", named.name, fault.message())))
+            }
+            (_, fault) => Ok(Changed { old, new: None, fault: fault.map(|fault| fault.to_string()) }),
+        }
     }
 
     fn table_of(&mut self, named: &Named) -> Result<&mut dyn toml_edit::TableLike, Error> {
@@ -154,35 +182,47 @@ impl ConfigFile {
         Ok(at)
     }
 
-    /// Writes it, if every command would read it.
-    fn write(&self, named: &Named, dir: &DataDir, env: &Env) -> Result<(), Error> {
-        let after = self.document.to_string();
-        let refused = |message: String| Error::usage(format!("{} cannot be that: {message}", named.name));
+    /// Writes it.
+    ///
+    /// # Errors
+    /// As [`UserFile::replace`].
+    pub fn save(&self) -> Result<(), Error> {
+        self.file.replace(self.document.to_string().as_bytes())
+    }
+
+    /// Why commands would refuse it as it stands now, with the other file beside it.
+    fn fault(&self, dir: &DataDir, env: &Env) -> Result<Option<Fault>, Error> {
         let mut settings = match self.scope {
             Scope::User => Settings::default(),
             Scope::Project => Settings::load_user(env)?,
         };
-        settings.apply_text(&after, self.scope == Scope::User).map_err(&refused)?;
-        if self.scope == Scope::Project {
-            settings.check(self.path()).map_err(|error| refused(error.to_string()))?;
-        } else if dir.config_toml().exists() {
-            settings.apply_file(&dir.config_toml(), false)?;
-            settings.check(self.path()).map_err(|error| refused(error.to_string()))?;
+        if let Err(fault) = settings.apply_text(&self.document.to_string(), self.scope == Scope::User) {
+            return Ok(Some(fault));
         }
-        self.file.replace(after.as_bytes())
+        if self.scope == Scope::User && dir.config_toml().exists() {
+            settings.apply_file(&dir.config_toml(), false)?;
+        }
+        Ok(settings.check().err())
     }
 }
 
-fn parse(named: &Named, typed: &str) -> Result<Value, Error> {
-    if named.form() == Form::Text {
-        return Ok(Value::from(typed));
-    }
-    typed.parse::<Value>().map_err(|_| {
-        Error::usage(format!(
-            "{typed:?} is no value for {}: write it as TOML does, such as 60, true or [\"a\"]",
-            named.name
-        ))
+/// Why a key cannot have what was typed. Where that would stand in the file is no matter: it never stood there.
+fn refusal(named: &Named, typed: &str, fault: &Fault) -> Error {
+    let (name, message) = (&named.name, fault.message());
+    Error::usage(match named.form() {
+        Form::Toml(form) if fault.is_of_form() => format!("{name} cannot be {typed:?}: it is {form}"),
+        _ if message.starts_with(&format!("{name}: ")) => message.to_owned(),
+        _ => format!("{name} cannot be {typed:?}: {message}"),
     })
+}
+
+fn parse(named: &Named, typed: &str) -> Result<Value, Error> {
+    match named.form() {
+        Form::Text => Ok(Value::from(typed)),
+        Form::Toml(form) => typed
+            .parse::<Value>()
+            .map_err(|_| Error::usage(format!("{} cannot be {typed:?}: it is {form}", named.name))),
+    }
 }
 
 fn json_of(item: &Item) -> Option<Json> {
@@ -224,7 +264,9 @@ mod tests {
 
     fn set(world: &World, scope: Scope, name: &str, typed: &str) -> Result<Changed, Error> {
         let mut file = ConfigFile::read(scope, &world.dir, &world.env)?;
-        file.set(&Named::find(name)?, typed, &world.dir, &world.env)
+        let changed = file.set(&Named::find(name)?, typed, &world.dir, &world.env)?;
+        file.save()?;
+        Ok(changed)
     }
 
     #[test]
@@ -245,7 +287,8 @@ mod tests {
         let linger = Named::find("server.linger").unwrap();
         file.unset(&linger, &world.dir, &world.env).unwrap();
         assert_eq!(file.get(&linger), None);
-        assert_eq!(file.unset(&linger, &world.dir, &world.env).unwrap(), Changed { old: None, new: None });
+        let again = file.unset(&linger, &world.dir, &world.env).unwrap();
+        assert_eq!(again, Changed { old: None, new: None, fault: None });
     }
 
     #[test]
@@ -253,6 +296,8 @@ mod tests {
         let world = world();
         for (scope, name, typed) in [
             (Scope::Project, "server.addr", "localhost"),
+            (Scope::Project, "server.addr", "0.0.0.0:0"),
+            (Scope::User, "server.addr", "[::]:3000"),
             (Scope::Project, "server.linger", "soon"),
             (Scope::Project, "server.linger", "-1"),
             (Scope::Project, "journal.chain", "1"),

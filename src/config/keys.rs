@@ -14,9 +14,17 @@ use crate::error::Error;
 pub enum Form {
     /// Text, quoted in the file; on a command line without quotes.
     Text,
-    /// Anything else, as TOML writes it.
-    Toml,
+    /// Anything else, as TOML writes it: what that is, with an example.
+    Toml(&'static str),
 }
+
+const BYTES: Form = Form::Toml("a whole number of bytes without a unit, such as 268435456");
+const SECONDS: Form = Form::Toml("a whole number of seconds without a unit, such as 60");
+const EVENTS: Form = Form::Toml("a whole number of events, such as 20000");
+const TRUTH: Form = Form::Toml("true or false");
+const DIRECTORIES: Form = Form::Toml("a list of paths, such as [\"/code/app/.mnemosyne\"]");
+const PRICE: Form =
+    Form::Toml("US dollars for a million tokens, such as { input = 3, output = 15, cache_read = 0.3 }");
 
 /// A key.
 #[derive(Clone, Copy)]
@@ -47,7 +55,7 @@ pub const KEYS: &[Key] = &[
     key("server.addr", Form::Text, "where `api-server` listens", |s| json!(s.server_addr.to_string())),
     key(
         "server.linger",
-        Form::Toml,
+        SECONDS,
         "seconds that a server started unasked stays without session and client; 0: for ever",
         |s| json!(s.linger.map_or(0, |linger| linger.as_secs())),
     ),
@@ -59,34 +67,31 @@ pub const KEYS: &[Key] = &[
     }),
     key(
         "emit.rate_per_second",
-        Form::Toml,
+        EVENTS,
         "events a second that a server takes from one source; 0: no limit",
         |s| json!(s.emit_rate_per_second),
     ),
-    key("emit.burst", Form::Toml, "events that it takes from one source at once, after a rest", |s| {
+    key("emit.burst", EVENTS, "events that it takes from one source at once, after a rest", |s| {
         json!(s.emit_burst)
     }),
-    key("journal.segment_bytes", Form::Toml, "size at which a segment is sealed", |s| json!(s.segment_bytes)),
-    key("journal.chain", Form::Toml, "whether batches carry the hash chain", |s| json!(s.chain)),
+    key("journal.segment_bytes", BYTES, "size at which a segment is sealed", |s| json!(s.segment_bytes)),
+    key("journal.chain", TRUTH, "whether batches carry the hash chain", |s| json!(s.chain)),
     key("retention.max_age", Form::Text, "segments older than this may go, such as 30d", |s| {
         json!(s.retention.max_age.map(|age| format!("{}s", age.as_secs())))
     }),
-    key("retention.max_bytes", Form::Toml, "the oldest segments go while the journal is larger", |s| {
+    key("retention.max_bytes", BYTES, "the oldest segments go while the journal is larger", |s| {
         json!(s.retention.max_bytes)
     }),
-    key(
-        "retention.min_bytes",
-        Form::Toml,
-        "the newest so many bytes stay, whatever the other two say",
-        |s| json!(s.retention.min_bytes),
-    ),
-    key("disk.max_bytes", Form::Toml, "nothing is appended that would make it all larger", |s| {
+    key("retention.min_bytes", BYTES, "the newest so many bytes stay, whatever the other two say", |s| {
+        json!(s.retention.min_bytes)
+    }),
+    key("disk.max_bytes", BYTES, "nothing is appended that would make it all larger", |s| {
         json!(s.disk.max_bytes)
     }),
-    key("disk.reserve", Form::Toml, "bytes of the disk that are left to others", |s| json!(s.disk.reserve)),
+    key("disk.reserve", BYTES, "bytes of the disk that are left to others", |s| json!(s.disk.reserve)),
     Key {
         users_only: true,
-        ..key("data.registered", Form::Toml, "the .mnemosyne/ directories that are trusted", |s| {
+        ..key("data.registered", DIRECTORIES, "the .mnemosyne/ directories that are trusted", |s| {
             json!(s.registered)
         })
     },
@@ -130,9 +135,14 @@ impl Named {
         Err(Error::usage(format!("there is no setting {shown:?}: {meant}")))
     }
 
+    /// A key that stands in a file and is not known: to be taken out, never to be set. Its parts are split at the dots.
+    pub fn unknown(name: &str) -> Named {
+        Named { name: name.to_owned(), path: name.split('.').map(str::to_owned).collect(), key: None }
+    }
+
     /// How its value is written.
     pub fn form(&self) -> Form {
-        self.key.map_or(Form::Toml, |key| key.form)
+        self.key.map_or(PRICE, |key| key.form)
     }
 
     /// What is in force; null where there is nothing, and for prices, which only their files know.
@@ -153,7 +163,7 @@ mod tests {
     /// A word that no table has as a key: the refusal then lists those that it has.
     fn known_in(table: &str) -> Vec<String> {
         let text = if table.is_empty() { "zzz = 1".to_owned() } else { format!("[{table}]\nzzz = 1\n") };
-        let refusal = Settings::default().apply_text(&text, true).unwrap_err();
+        let refusal = Settings::default().apply_text(&text, true).unwrap_err().to_string();
         let listed = refusal.rsplit("expected").next().unwrap();
         listed.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }

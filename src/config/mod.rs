@@ -10,6 +10,7 @@
 //! - [`guard`]: the only doors through which files of a data directory are opened.
 //! - [`prices`]: what the user's tokens cost.
 //! - [`settings`]: the keys of `config.toml`.
+//! - `fault`: what is wrong with one of their files, in one line.
 //! - [`amend`]: files that belong to the user and that we only amend.
 //! - [`keys`]: the keys as people name them; [`edit`]: one of them changed in its file.
 //! - [`register`]: registers a data directory in the user's `config.toml`.
@@ -19,6 +20,7 @@ pub mod dir;
 pub mod duration;
 pub mod edit;
 pub mod env;
+mod fault;
 pub mod guard;
 pub mod keys;
 pub mod known;

@@ -7,6 +7,7 @@ use std::path::Path;
 use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use crate::config::amend::UserFile;
+use crate::config::fault::Fault;
 use crate::config::{Env, Settings};
 use crate::error::Error;
 
@@ -58,7 +59,9 @@ pub fn prepare(env: &Env, directory: &Path) -> Result<Option<Registering>, Error
 }
 
 fn with(text: &str, directory: &str) -> Result<String, String> {
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        Fault::in_text(text, error.span().map(|span| span.start), error.message()).to_string()
+    })?;
     let data = document.entry("data").or_insert_with(|| Item::Table(Table::new()));
     let data = data.as_table_like_mut().ok_or("data: this must be a table")?;
     let registered = data.entry("registered").or_insert_with(|| Item::Value(Value::Array(Array::new())));

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::config::dir::DataDir;
 use crate::config::duration::parse_duration;
 use crate::config::env::Env;
+use crate::config::fault::Fault;
 use crate::config::guard;
 use crate::config::prices::{self, Prices};
 use crate::error::Error;
@@ -124,9 +125,14 @@ impl Settings {
     /// # Errors
     /// [`Error::Config`] naming file, line and key.
     pub fn load(dir: &DataDir, env: &Env) -> Result<Settings, Error> {
-        let mut settings = Settings::load_user(env)?;
-        settings.apply_file(&dir.config_toml(), false)?;
-        settings.check(&dir.config_toml())?;
+        let users = Settings::load_user(env)?;
+        let (mut settings, path) = (users.clone(), dir.config_toml());
+        settings.apply_file(&path, false)?;
+        settings.check().map_err(|fault| {
+            let is_the_users = users.check().as_ref() == Err(&fault);
+            let path = env.user_config_toml().filter(|_| is_the_users).unwrap_or(path);
+            Error::Config { path, message: fault.to_string() }
+        })?;
         Ok(settings)
     }
 
@@ -146,27 +152,32 @@ impl Settings {
         let Some(bytes) = read_config(path, users)? else { return Ok(()) };
         let config = |message: String| Error::Config { path: path.into(), message };
         let text = String::from_utf8(bytes).map_err(|_| config("it is not UTF-8 text".into()))?;
-        self.apply_text(&text, users).map_err(config)
+        self.apply_text(&text, users).map_err(|fault| config(fault.to_string()))
     }
 
     /// Takes what the text of a file says; `users` where the file is the user's own.
-    pub(crate) fn apply_text(&mut self, text: &str, users: bool) -> Result<(), String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        self.apply(file, users)
+    pub(crate) fn apply_text(&mut self, text: &str, users: bool) -> Result<(), Fault> {
+        let file: File = toml::from_str(text)
+            .map_err(|error| Fault::in_text(text, error.span().map(|span| span.start), error.message()))?;
+        self.apply(file, users).map_err(Fault::of_value)
     }
 
-    /// What no single key is wrong about.
-    pub(crate) fn check(&self, path: &Path) -> Result<(), Error> {
+    /// What a file may say by itself and what is not to be in force: values that do not go together, or that no server takes. A
+    /// hook that only looks for its data directory does not ask for it: it would lose its event for the address of a server.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if !self.server_addr.ip().is_loopback() {
+            return Err(Fault::of_value(format!(
+                "server.addr: {} is not a loopback address, and no server would start: say 127.0.0.1 or [::1]",
+                self.server_addr
+            )));
+        }
         let Retention { max_bytes, min_bytes, .. } = self.retention;
         match max_bytes.filter(|max| *max < min_bytes) {
             None => Ok(()),
-            Some(max) => Err(Error::Config {
-                path: path.into(),
-                message: format!(
-                    "retention.max_bytes: {max} is less than retention.min_bytes ({min_bytes}), which always stays: \
-                     raise the one or lower the other"
-                ),
-            }),
+            Some(max) => Err(Fault::of_value(format!(
+                "retention.max_bytes: {max} is less than retention.min_bytes ({min_bytes}), which always stays: \
+                 raise the one or lower the other"
+            ))),
         }
     }
 
@@ -360,11 +371,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_for_others_is_told_of_the_file_that_says_it_and_may_be_overruled() {
+        let addr = |addr: &str| format!("[server]\naddr = \"{addr}\"\n");
+        let (open, ours) = (addr("0.0.0.0:0"), addr("127.0.0.1:0"));
+        let of_user = load(&open, "").unwrap_err().to_string();
+        assert!(!of_user.contains("/data/config.toml") && of_user.contains("server.addr"), "{of_user}");
+        let of_project = load(&ours, &open).unwrap_err().to_string();
+        assert!(of_project.contains("/data/config.toml"), "{of_project}");
+        assert!(load(&open, &ours).is_ok());
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         for (text, named) in [
             ("[sever]\naddr = \"x\"", "sever"),
             ("[server]\nadress = \"x\"", "adress"),
             ("[server]\naddr = \"localhost\"", "localhost"),
+            ("[server]\naddr = \"0.0.0.0:0\"", "server.addr: 0.0.0.0:0 is not a loopback address"),
+            ("[server]\naddr = \"[::]:3000\"", "server.addr"),
             ("[emit]\ndurability = \"fast\"", "fast"),
             ("[emit]\nburst = 999", "emit.burst"),
             ("[emit]\nrate_per_second = -1", "rate_per_second"),
