@@ -53,7 +53,26 @@ const KINDS: &[fn(&mut Random) -> (String, String)] = &[
     |random| around("aws_secret_access_key = ", word(random, 38), ""),
     |random| around("mytool --password ", word(random, 12), " go"),
     |random| around("https://hooks.slack.com/services/T7ABCDEFG/B7ABCDEFG/", word(random, 22), ""),
+    |random| around(r#"{"auths":{"https://index.docker.io/v1/":{"auth":""#, word(random, 40), r#""}}}"#),
+    |random| around("client-key-data: ", encoded_key(random), ""),
+    |random| around("secret_key_base: ", text(random, "0123456789abcdef", 62) + "7f", ""),
+    |random| around("<password>", word(random, 14), "</password>"),
+    |random| around("machine example.com login app password ", word(random, 14), ""),
+    |random| around("localhost:5432:app:u:", word(random, 14), ""),
+    |random| around("ENV DB_PASSWORD ", word(random, 14), ""),
+    |random| around("- name: DB_PASSWORD\n  value: ", word(random, 14), ""),
+    |random| around("define('DB_PASSWORD','", word(random, 14), "');"),
+    |random| around("openssl rsa -in k.pem -passin pass:", word(random, 14), " -out k"),
+    |random| around("zip -P ", word(random, 14), " all.zip a b"),
+    |random| around("echo ", word(random, 14), " | sudo -S true"),
+    |random| around("psk=", word(random, 14), ""),
+    |random| around(r#"{"headers":[["Authorization",""#, format!("31{}", word(random, 30)), r#""]]}"#),
 ];
+
+/// A private key in base64: `-----BEGIN RSA PRIVATE KEY-----` and what follows.
+fn encoded_key(random: &mut Random) -> String {
+    format!("LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQ{}", word(random, 90))
+}
 
 fn whole(prefix: &str, secret: String) -> (String, String) {
     (format!("{prefix}{secret}"), secret)

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::names::{Class, class_of, is_untouched};
+use super::names::{Class, class_of, is_untouched, nearest};
 use super::{Redactor, named};
 
 /// Whether nothing is to be taken out of a JSON text. Text that is no JSON is not clean.
@@ -128,7 +128,7 @@ impl<'de> Visitor<'de> for Look<'_> {
                 // No number, but a field of that name.
                 Field::Number => return Err(found()),
                 Field::Named { class, untouched, may_name } => {
-                    let under = class.or(self.under);
+                    let under = nearest(class, self.under);
                     let untouched = untouched && self.under.is_none();
                     fields.next_value_seed(Look { under, flag: None, untouched, may_name, ..self })?;
                 }
@@ -230,6 +230,8 @@ mod tests {
             "password",
             "token",
             "api_key",
+            "auth",
+            "Authorization",
             "=",
             ": ",
             "\"",
@@ -320,6 +322,9 @@ mod tests {
             json!({"password": 12_345}),
             json!({"password": {"deep": ["hunter2"]}}),
             json!({"args": ["--password", "hunter2"]}),
+            json!({"headers": [["Authorization", "abcDEF123456"]]}),
+            json!({"auth": "Ym9iOmh1bnRlcjI="}),
+            json!({"password": {"auth": {"x": "hunter2"}}}),
             json!({"name": "API_KEY", "value": "abcDEF123456"}),
             json!({"value": "abcDEF123456", "header": "Authorization"}),
             json!({"ghp_0123456789abcdefghij0123456789abcdefghij": 1}),

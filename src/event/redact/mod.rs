@@ -6,6 +6,8 @@
 //! - names (`names`): the value of a field, variable, header or flag that is called password, token, api key and so on;
 //! - shapes (`tokens`): prefixes of issuers, PEM, JWT, `Bearer`, URLs with passwords, webhook addresses;
 //! - nearness (`named`): random text close behind such a word in prose;
+//! - forms (`apart`, `commands`): a name and its value in an XML element, two lines of YAML, a call, `.netrc`, `.pgpass`, an
+//!   `ENV` line, a pair in a list; what `openssl -pass`, `zip -P` and `sudo -S` are given;
 //! - the user (`known`): values that were named as secrets, whatever they look like.
 //!
 //! All of it scans bytes by hand: no pattern is compiled, since a hook lives for a millisecond. From one place where something may begin to the
@@ -20,6 +22,8 @@
 //! Redaction errs towards taking too much, but not code, hashes, ids or prose about tokens; the tests hold lists of both. It is
 //! no proof that nothing slips through: a secret that has neither name nor shape looks like any other text, unless the user has named it.
 
+mod apart;
+mod commands;
 mod cut;
 mod known;
 mod look;
@@ -201,6 +205,13 @@ impl Walk<'_> {
     fn list(&mut self, items: &mut [Json], under: Option<names::Class>) -> usize {
         let mut flag = None;
         let mut least = 0;
+        // `["Authorization", ".."]` is a header.
+        if let [Json::String(name), Json::String(value)] = items
+            && apart::is_secret_header(name, value)
+        {
+            PLACEHOLDER.clone_into(value);
+            self.redacted = true;
+        }
         for at in 0..items.len() {
             if least > self.bytes_max {
                 let lost = items[at..].iter().map(|item| cut::size(item) + 1).sum();
@@ -209,7 +220,7 @@ impl Walk<'_> {
                 return at;
             }
             let item = &mut items[at];
-            let next = item.as_str().and_then(named::is_secret_flag);
+            let next = item.as_str().and_then(named::flag_class);
             let argument = item.as_str().is_some_and(|text| !text.starts_with('-'));
             let above = self.pointer.len();
             let _ = write!(self.pointer, "/{at}"); // writing to a String cannot fail
@@ -228,7 +239,10 @@ impl Walk<'_> {
             if !untouched {
                 let above = self.pointer.len();
                 cut::push_part(&mut self.pointer, key);
-                self.value(value, names::class_of(key).or(under));
+                let named = names::class_of(key);
+                // What such a name says, it says of a text, not of all that an object holds.
+                let of_value = named.filter(|class| *class != names::Class::Random || value.is_string());
+                self.value(value, names::nearest(of_value, under));
                 self.pointer.truncate(above);
             }
         }
@@ -274,12 +288,15 @@ fn pass(text: &str) -> Option<String> {
     known::find(text, &mut spans);
     tokens::find_prefixed(text, &mut spans);
     tokens::find_private_keys(text, &mut spans);
+    tokens::find_encoded_keys(text, &mut spans);
     tokens::find_schemes(text, &mut spans);
     tokens::find_at_colons(text, &mut spans);
     tokens::find_dotted(text, &mut spans);
     named::find_assigned(text, &mut spans);
     named::find_flags(text, &mut spans);
     named::find_spoken(text, &mut spans);
+    apart::find_apart(text, &mut spans);
+    apart::find_rows(text, &mut spans);
     spans.replace(text)
 }
 

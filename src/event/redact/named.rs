@@ -4,12 +4,12 @@
 //! and `:`, at most a fixed number of bytes, and values forwards to their own end: time is linear in the text.
 
 use super::names::{Class, NAME_BYTES_MAX, class_of, next_telling};
-use super::shape::{entropy_millibits, is_digest, is_mixed, is_uuid, starts_word};
-use super::{PLACEHOLDER, Spans, work};
+use super::shape::{entropy_millibits, from_base64, is_digest, is_mixed, is_uuid, starts_word};
+use super::{PLACEHOLDER, Spans, apart, commands, work};
 
 /// How a value is written.
 #[derive(Clone, Copy, PartialEq)]
-enum Written {
+pub(super) enum Written {
     /// Between quotes.
     Quoted,
     /// After `=` without a blank, as in shells, `.env` files and URLs, or after a flag.
@@ -23,13 +23,14 @@ pub(super) fn is_secret_value(class: Class, value: &str) -> bool {
     is_secret(class, value.trim().as_bytes(), Written::Quoted)
 }
 
-fn is_secret(class: Class, value: &[u8], written: Written) -> bool {
+pub(super) fn is_secret(class: Class, value: &[u8], written: Written) -> bool {
     let value = &value[..value.len().min(JUDGED_BYTES_MAX)];
     if value.is_empty() || value == PLACEHOLDER.as_bytes() || is_reference(value) {
         return false;
     }
     match class {
         Class::Line => true,
+        Class::Random => is_credential(value),
         Class::Password => match written {
             Written::Quoted | Written::Bare => !is_empty_word(value),
             Written::Loose => !is_empty_word(value) && !is_code(value),
@@ -52,6 +53,27 @@ fn is_secret(class: Class, value: &[u8], written: Written) -> bool {
             }
         }
     }
+}
+
+/// `user:password` in base64, or a long text that is random and no id.
+fn is_credential(value: &[u8]) -> bool {
+    const PAIR_BYTES_MIN: usize = 5;
+    const RANDOM_BYTES_MIN: usize = 20;
+    let length = value.len() - value.iter().rev().take_while(|byte| **byte == b'=').count();
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    if value[..length].iter().all(base64) {
+        let pair = from_base64(value);
+        let colon = memchr::memchr(b':', &pair).is_some_and(|colon| colon > 0);
+        if colon && pair.len() >= PAIR_BYTES_MIN && pair.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return true;
+        }
+    }
+    value.len() >= RANDOM_BYTES_MIN
+        && !value.iter().any(u8::is_ascii_whitespace)
+        && is_mixed(value)
+        && entropy_millibits(value) >= 3_000
+        && (is_digest(value) || !is_named_id(value))
+        && !is_code(value)
 }
 
 /// So much of a value is looked at to judge it: enough to tell, and a bound on the work for one value.
@@ -156,7 +178,7 @@ fn covered(part: &[u8]) -> bool {
 }
 
 /// Adds a value's place if it is secret, and tells where it ends.
-fn add_value(bytes: &[u8], class: Class, value: Value, spans: &mut Spans) -> Option<usize> {
+pub(super) fn add_value(bytes: &[u8], class: Class, value: Value, spans: &mut Spans) -> Option<usize> {
     let text = &bytes[value.start..value.end];
     // A scheme stays, what follows it goes.
     let scheme = ["bearer ", "basic ", "token ", "digest ", "apikey ", "negotiate "]
@@ -201,10 +223,10 @@ fn name_before(text: &str, separator: usize) -> Option<&str> {
 }
 
 #[derive(Clone, Copy)]
-struct Value {
-    start: usize,
-    end: usize,
-    written: Written,
+pub(super) struct Value {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) written: Written,
 }
 
 /// The value that begins after a separator.
@@ -219,7 +241,7 @@ fn value_after(bytes: &[u8], separator: usize) -> Value {
 }
 
 /// The value that begins at this place, between quotes or up to a blank or a mark.
-fn value_at(bytes: &[u8], start: usize, unquoted: Written) -> Value {
+pub(super) fn value_at(bytes: &[u8], start: usize, unquoted: Written) -> Value {
     // JSON in JSON in JSON in JSON: deeper quoting is read as no quoting, which keeps the work linear.
     const SLASHES_MAX: usize = 7;
     let slashes = bytes[start..].iter().take(SLASHES_MAX).take_while(|byte| **byte == b'\\').count();
@@ -369,7 +391,7 @@ fn short_flag(text: &str, at: usize, spans: &mut Spans) {
         b'u' if line_has(text, at, &["curl", "wget", "http"]) => {
             user_password(bytes, value(after + blanks), spans);
         }
-        _ => {}
+        _ => commands::find_at_flag(text, at, spans),
     }
 }
 
@@ -385,7 +407,7 @@ fn user_password(bytes: &[u8], value: Value, spans: &mut Spans) {
 }
 
 /// Whether one of these words stands before this place, on its line, not far away.
-fn line_has(text: &str, at: usize, words: &[&str]) -> bool {
+pub(super) fn line_has(text: &str, at: usize, words: &[&str]) -> bool {
     const LOOK_BACK_BYTES: usize = 160;
     let bytes = &text.as_bytes()[at.saturating_sub(LOOK_BACK_BYTES)..at];
     let line = memchr::memrchr(b'\n', bytes).map_or(bytes, |end| &bytes[end + 1..]);
@@ -500,7 +522,12 @@ fn ends_word(c: char) -> bool {
         || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '[' | ']' | '{' | '}' | '\\')
 }
 
-/// Whether an argument is a flag that takes a secret as the next one.
+/// What a text in a list promises of the next one, if it may: a flag that takes a secret, or the name of a header.
 pub(super) fn is_secret_flag(argument: &str) -> Option<Class> {
+    flag_class(argument).or_else(|| apart::header_class(argument))
+}
+
+/// What a flag promises of the next argument.
+pub(super) fn flag_class(argument: &str) -> Option<Class> {
     argument.strip_prefix("--").and_then(class_of).filter(|_| starts_word(argument.as_bytes(), 0))
 }

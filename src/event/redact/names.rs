@@ -8,8 +8,10 @@ use super::starts::Starts;
 /// The beginnings of all words that can make a name a secret's: a text without them holds no such name, and nearly every
 /// name is told so.
 const TELLING: Starts = {
-    const WORDS: [&[u8]; 12] =
-        [b"pas", b"pwd", b"sec", b"cre", b"coo", b"see", b"tok", b"key", b"sig", b"aut", b"bea", b"jwt"];
+    const WORDS: [&[u8]; 13] = [
+        b"pas", b"pwd", b"sec", b"cre", b"coo", b"see", b"tok", b"key", b"sig", b"aut", b"bea", b"jwt",
+        b"psk",
+    ];
     let mut starts = Starts::new();
     let mut at = 0;
     while at < WORDS.len() {
@@ -31,8 +33,15 @@ pub(super) enum Class {
     Password,
     /// What stands there is secret if it looks like a token: these names have other uses too.
     Token,
+    /// What stands there is secret if it can hardly be anything else: these names mostly have other uses.
+    Random,
     /// The whole rest of the line is secret: several words, or several values.
     Line,
+}
+
+/// What a name and the nearest one above it say together: the nearer, unless it says less.
+pub(super) fn nearest(class: Option<Class>, under: Option<Class>) -> Option<Class> {
+    if class == Some(Class::Random) { under.or(class) } else { class.or(under) }
 }
 
 /// The longest name that is looked at.
@@ -66,7 +75,7 @@ const TOKENS: &[&str] = &[
     "accountkey",
     "sharedaccesskey",
     "sig",
-    "auth",
+    "psk",
 ];
 
 /// What makes `key` a secret one.
@@ -175,8 +184,12 @@ fn judge(name: &str) -> Option<Class> {
         "token" => !previous.is_some_and(|word| PLAIN_TOKENS.contains(&word)),
         "key" | "keys" => previous.is_some_and(|word| SECRET_KEYS.contains(&word)),
         "signature" => previous == Some("amz"),
-        // Plain `auth` is a module, a scheme, a route; `_auth` of a package manager's settings is a secret.
-        "auth" => name.starts_with('_') || name.ends_with(":_auth"),
+        // `_auth` of a package manager's settings is a secret; plain `auth` is a module, a scheme, a route, and what a
+        // container registry wants.
+        "auth" if !name.starts_with('_') && !name.ends_with(":_auth") => return Some(Class::Random),
+        "auth" => true,
+        // `secret_key_base` of Rails.
+        "base" => previous == Some("key") && before.iter().rev().nth(1) == Some(&"secret"),
         word => TOKENS.contains(&word),
     };
     token.then_some(Class::Token)
@@ -265,8 +278,15 @@ mod tests {
             "AWS_SECRET_ACCESS_KEY",
             "X-Amz-Signature",
             "AccountKey",
+            "secret_key_base",
+            "SECRET_KEY_BASE",
+            "psk",
+            "wpa-psk",
         ] {
             assert_eq!(class_of(name), Some(Class::Token), "{name}");
+        }
+        for name in ["auth", "basic_auth", "x.auth"] {
+            assert_eq!(class_of(name), Some(Class::Random), "{name}");
         }
         for name in [
             "max_tokens",
@@ -284,8 +304,11 @@ mod tests {
             "token_type",
             "next_page_token",
             "author",
-            "auth",
+            "oauth",
             "authority",
+            "key_base",
+            "secret_base",
+            "psk-flags",
             "",
             "compass",
             "pass",
@@ -301,7 +324,7 @@ mod tests {
     #[test]
     fn no_name_is_passed_over_for_what_its_words_begin_with() {
         let words: Vec<&str> =
-            [PASSWORDS, LINES, TOKENS, QUALIFIERS, &["pass", "phrase", "words", "key", "keys"]]
+            [PASSWORDS, LINES, TOKENS, QUALIFIERS, &["pass", "phrase", "words", "key", "keys", "auth"]]
                 .concat()
                 .into_iter()
                 .chain(["seed", "amz", "signature", "db", "", "1"])

@@ -56,3 +56,88 @@ pub(super) fn is_uuid(token: &[u8]) -> bool {
             _ => byte.is_ascii_hexdigit(),
         })
 }
+
+/// How many bytes of blanks begin here, line breaks and those that stand as escapes in JSON among them; not many are looked at.
+pub(super) fn blanks_from(bytes: &[u8], start: usize) -> usize {
+    const LOOKED_AT_MAX: usize = 64;
+    let mut at = start;
+    while at < bytes.len().min(start + LOOKED_AT_MAX) {
+        let slashes = bytes[at..].iter().take(8).take_while(|byte| **byte == b'\\').count();
+        at += match bytes.get(at + slashes) {
+            Some(b'n' | b'r' | b't') if slashes > 0 => slashes + 1,
+            Some(byte) if slashes == 0 && byte.is_ascii_whitespace() => 1,
+            _ => break,
+        };
+    }
+    at - start
+}
+
+/// The same, for those that end before this place.
+pub(super) fn blanks_before(bytes: &[u8], end: usize) -> usize {
+    const LOOKED_AT_MAX: usize = 64;
+    let mut at = end;
+    while at > end.saturating_sub(LOOKED_AT_MAX) {
+        at -= match bytes[at - 1] {
+            byte if byte.is_ascii_whitespace() => 1,
+            b'n' | b'r' | b't' => {
+                let slashes = bytes[..at - 1].iter().rev().take(8).take_while(|byte| **byte == b'\\').count();
+                if slashes == 0 {
+                    break;
+                }
+                slashes + 1
+            }
+            _ => break,
+        };
+    }
+    end - at
+}
+
+/// What base64 stands for, up to the first byte that is none of it.
+pub(super) fn from_base64(text: &[u8]) -> Vec<u8> {
+    let six = |byte: &u8| match *byte {
+        byte @ b'A'..=b'Z' => Some(byte - b'A'),
+        byte @ b'a'..=b'z' => Some(byte - b'a' + 26),
+        byte @ b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    };
+    let sixes: Vec<u8> = text.iter().map_while(six).collect();
+    let three = |four: &[u8]| {
+        let bits = four.iter().fold(0_u32, |bits, six| bits << 6 | u32::from(*six)) << (6 * (4 - four.len()));
+        let [_, one, two, three] = bits.to_be_bytes();
+        [one, two, three].into_iter().take((four.len() * 6) / 8)
+    };
+    sixes.chunks(4).flat_map(three).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_are_counted_from_both_ends() {
+        for (text, blanks) in [("", 0), ("a", 0), (" \n\ta", 3), ("\\n  a", 4), ("\\\\n\\ta", 5), ("\\x", 0)]
+        {
+            assert_eq!(blanks_from(text.as_bytes(), 0), blanks, "{text:?}");
+        }
+        for (text, blanks) in [("", 0), ("a", 0), ("n", 0), ("a \n", 2), ("a\\n  ", 4), ("a\\\\n\\t", 5)] {
+            assert_eq!(blanks_before(text.as_bytes(), text.len()), blanks, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn base64_is_read_as_far_as_it_goes() {
+        for (text, bytes) in [
+            ("Ym9iOmh1bnRlcjI=", &b"bob:hunter2"[..]),
+            ("Ym9i", b"bob"),
+            ("Ym8=", b"bo"),
+            ("Yg==", b"b"),
+            ("", b""),
+            ("!", b""),
+            ("+/-_", b"\xfb\xff\xbf"),
+        ] {
+            assert_eq!(from_base64(text.as_bytes()), bytes, "{text}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Secrets that show by themselves: tokens with a prefix of their issuer, keys in PEM, tokens after `Bearer`, passwords in URLs.
 
-use super::shape::{is_mixed, starts_word};
+use super::shape::{blanks_from, from_base64, is_mixed, starts_word};
 use super::starts::Starts;
 use super::{Spans, work};
 
@@ -221,6 +221,40 @@ pub(super) fn find_private_keys(text: &str, spans: &mut Spans) {
         work::looked_at(end - start);
         spans.add(start, floor(text, end));
         from = end;
+    }
+}
+
+/// How PEM begins in base64.
+const ENCODED_PEM: &[u8] = b"LS0tLS1CRUdJTi";
+
+/// Finds private keys in PEM that stand in base64, as in a `kubeconfig`; one that is wrapped is taken with all its lines.
+pub(super) fn find_encoded_keys(text: &str, spans: &mut Spans) {
+    /// Holds the whole label.
+    const JUDGED: usize = 72;
+    /// A line that is as long as this goes on in the next one.
+    const WRAPPED_MIN: usize = 60;
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&bytes[from..], ENCODED_PEM) {
+        let start = from + found;
+        from = start + ENCODED_PEM.len();
+        let begin = from_base64(&bytes[start..bytes.len().min(start + JUDGED)]);
+        if memchr::memmem::find(&begin, b"PRIVATE KEY").is_none() {
+            continue;
+        }
+        let mut line = start;
+        loop {
+            let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+            let length = bytes[line..].iter().take_while(|byte| is_base64(byte)).count();
+            from = line + length;
+            let blanks = blanks_from(bytes, from);
+            if length < WRAPPED_MIN || blanks == 0 {
+                break;
+            }
+            line = from + blanks;
+        }
+        work::looked_at(from - start);
+        spans.add(start, from);
     }
 }
 

@@ -89,11 +89,33 @@ fn secret(kind: usize, random: &mut Random) -> Option<(&'static str, String)> {
             let id = format!("MT7q{}", random.text(ALNUM, 20));
             ("@", format!("{id}.{}.{}", random.text(URL, 6), random.text(URL, 38)))
         }
+        41 => ("{\"auths\":{\"https://index.docker.io/v1/\":{\"auth\":\"@\"}}}", word(random, 40)),
+        42 => (
+            "client-key-data: @",
+            format!("LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQ{}", random.text(ALNUM, 90)),
+        ),
+        43 => ("secret_key_base: @", random.text(HEX, 62) + "7f"),
+        44 => ("<password>@</password>", word(random, 14)),
+        45 => ("machine example.com login app password @", word(random, 14)),
+        46 => ("localhost:5432:app:user:@", word(random, 14)),
+        47 => ("ENV DB_PASSWORD @", word(random, 14)),
+        48 => ("- name: DB_PASSWORD\n  value: @", word(random, 14)),
+        49 => ("define('DB_PASSWORD','@')", word(random, 14)),
+        50 => ("openssl rsa -in k.pem -passin pass:@ -out k", word(random, 14)),
+        51 => ("zip -P @ all.zip a b", word(random, 14)),
+        52 => ("echo @ | sudo -S true", word(random, 14)),
+        53 => ("network={\n  ssid=\"home\"\n  psk=\"@\"\n}", word(random, 14)),
+        54 => ("{\"headers\":[[\"Authorization\",\"@7\"]]}", "3".to_owned() + &word(random, 30)),
+        55 => ("7z a -p@ all.7z", word(random, 14)),
+        56 => ("machine example.com\n  login app\n  password @\n", word(random, 14)),
+        57 => ("<wsse:Password Type=\"text\">@</wsse:Password>", word(random, 14)),
+        58 => ("{\"name\": \"DB_PASSWORD\", \"value\": \"@\"}", word(random, 14)),
+        59 => ("printf '%s\\n' '@' | sudo -kS true", word(random, 14)),
         _ => return None,
     })
 }
 
-const KINDS: usize = 41;
+const KINDS: usize = 60;
 
 /// Places in a payload where a text with a secret can stand.
 fn places(text: &str) -> Vec<Json> {
@@ -173,6 +195,20 @@ fn named_fields_are_redacted_whatever_their_value_looks_like() {
             json!({"name": "API_TOKEN", "value": "abc123def"}),
             json!({"name": "API_TOKEN", "value": PLACEHOLDER}),
         ),
+        (json!({"auth": "Ym9iOmh1bnRlcjI="}), json!({"auth": PLACEHOLDER})),
+        (
+            json!({"auth": {"user_id": "u-8f3aK2mZpL9xRwT4cBnYdJfS", "password": "hunter2"}}),
+            json!({"auth": {"user_id": "u-8f3aK2mZpL9xRwT4cBnYdJfS", "password": PLACEHOLDER}}),
+        ),
+        (json!({"password": {"auth": {"x": "hunter2"}}}), json!({"password": {"auth": {"x": PLACEHOLDER}}})),
+        (
+            json!({"headers": [["Authorization", "abcdef123456"], ["Cookie", "sid=abc"], ["Accept", "text/html"]]}),
+            json!({"headers": [["Authorization", PLACEHOLDER], ["Cookie", PLACEHOLDER], ["Accept", "text/html"]]}),
+        ),
+        (
+            json!([["Authorization", "X-B3-TraceId"], ["Cookie", "Set-Cookie"], ["password", "username"]]),
+            json!([["Authorization", "X-B3-TraceId"], ["Cookie", "Set-Cookie"], ["password", "username"]]),
+        ),
     ] {
         let expected = json!({"name": "n", "data": expected}).to_string();
         assert_eq!(redacted(&data), expected);
@@ -222,6 +258,30 @@ fn plain_texts_stay_as_they_are() {
         "eyJ is how a JWT begins",
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
         "pass: 12 fail: 0",
+        "the password is wrong",
+        "auth: true",
+        "auth: \"basic\", \"auth\": \"oauth2\", auth=/login?next=1",
+        "auth: src/auth/handlers2/LoginWithToken3.ts and auth = createAuthClient2(options)",
+        "auth: 258c7280-ae70-4798-800f-63464d01a85d",
+        "nginx -P 8080 and scp -P 2222 all.zip host: && gzip -k a | ssh -P 22",
+        "<password/><password></password><password>${env.DB_PASSWORD}</password><password> <b>x</b></password>",
+        "<Password>{children}</Password> Vec<Token> and Option<Secret>",
+        "psk=1 psk-flags=0 key_mgmt=WPA-PSK",
+        "client-certificate-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSURCVENDQWUyZ0F3SUJBZ0lJT0E0",
+        "the machine is slow, the login page user password is reset",
+        "postgres://localhost:5432/app 127.0.0.1:5432:5432 main.rs:5432:12:error:unused",
+        "printer:*:print:all:x and arn:aws:logs:*:123456789012:log-group:x",
+        "ENV DB_PASSWORD is read at the start",
+        "ENV PATH /usr/local/bin",
+        "set ENV DB_PASSWORD beforehand",
+        "name: token\nvalue: see below",
+        "- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef: {name: db, key: password}",
+        "define('PASSWORD_LENGTH', '12'); define('TEXT_PASSWORD', 'Your password');",
+        "openssl rsa -passin env:PASS -passout file:out.txt",
+        "echo \"$PASS\" | sudo -S true; echo done | sudo tee log",
+        "[\"Authorization\", \"Content-Type\"], [\"password\", \"username\"], [\"Cookie\", \"Accept\"]",
+        "secret_key_base: ENV.fetch(\"SECRET_KEY_BASE\")",
+        "errors.add(\"password\", \"is too short\"); form.set(\"token\", \"csrf\");",
         "Größe: 12 漢字=3",
         "",
         "=",
@@ -411,6 +471,23 @@ const HOSTILE: &[&str] = &[
     "curl -u a:",
     "password: \\",
     "token =   ",
+    "<password>",
+    "<password>x",
+    "<a:password ",
+    "password\n",
+    "LS0tLS1CRUdJTi",
+    "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQ",
+    "h:5432:a:b:c",
+    "h:5432:a:b:\\",
+    "ENV TOKEN ",
+    "machine a login b password ",
+    "name: password\nvalue",
+    "define('password','",
+    "[\"Authorization\",\"",
+    "echo a | sudo -S ",
+    "zip -P ",
+    " -passin pass:",
+    "auth=",
 ];
 
 /// Bytes looked at in a text of twice the length, over those in one of the length.
@@ -581,6 +658,19 @@ fn spiky() -> impl Strategy<Value = String> {
             "curl -u ",
             "hooks.slack.com/services/",
             "secret",
+            "auth",
+            "<password>",
+            "</",
+            "ENV ",
+            "name: ",
+            "value: ",
+            "machine a login b ",
+            ":5432:a:b:",
+            "echo ",
+            " | sudo -S",
+            "zip -P ",
+            "[\"Authorization\",\"",
+            "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQ",
             "{",
             "}",
             "[",
