@@ -20,7 +20,7 @@ use crate::config::DataDir;
 use crate::error::Error;
 use crate::event::{Redactor, json};
 use crate::store::inbox::meeting::{self, Voice};
-use crate::store::inbox::{self, Deposit};
+use crate::store::inbox::{self, Deposit, failed};
 
 /// The arguments of `internal`.
 #[derive(Debug, clap::Args)]
@@ -57,16 +57,34 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     dir.create()?;
     context.data_dir_is(&dir);
     let recorded = record(hook, instance.instance_id, &dir, context);
-    if let Err(error) = &recorded {
+    if let Err(Fault { reason, .. }) = &recorded {
         // The error itself is returned; the counter is for whoever never sees it.
-        inbox::count_failure(&dir.inbox(), error, &*context.clock).ok();
+        failed::count(&dir.inbox(), reason, context.clock.now()).ok();
     }
-    recorded?;
+    recorded.map_err(|fault| fault.error)?;
     if hook == "SessionStart" {
         // What came of it is noted where `doctor` looks; the event is safe either way.
         autostart::ensure_server(&dir, &context.env).ok();
     }
     Ok(Outcome::DONE)
+}
+
+/// Why there is no event, with the reason that is counted: as a hook counts it.
+struct Fault {
+    reason: &'static str,
+    error: Error,
+}
+
+impl Fault {
+    const fn new(reason: &'static str, error: Error) -> Fault {
+        Fault { reason, error }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault { reason: error.code(), error }
+    }
 }
 
 /// The directory of a hook where a hook's environment says so: both events of one start must meet.
@@ -77,7 +95,7 @@ fn directory(context: &Context) -> Result<DataDir, Error> {
     context.locate_data_dir()
 }
 
-fn record(hook: &str, instance: Option<String>, dir: &DataDir, context: &Context) -> Result<(), Error> {
+fn record(hook: &str, instance: Option<String>, dir: &DataDir, context: &Context) -> Result<(), Fault> {
     let clock = &*context.clock;
     let payload = payload(hook, instance, context)?;
     let origin = Origin {
@@ -88,22 +106,21 @@ fn record(hook: &str, instance: Option<String>, dir: &DataDir, context: &Context
         process: context.env.agent_pid().and_then(ProcessStamp::of),
     };
     let mut event = hook::event(payload.to_string().as_bytes(), &origin, clock::unique(clock))
-        .map_err(|error| Error::failed(error.to_string()))?;
+        .map_err(|error| Fault::new(error.code(), Error::failed(error.to_string())))?;
     let agreed = meeting::agree(&dir.inbox(), &mut event, origin.process, Voice::Script, clock);
     event.redact(&Redactor::new());
     // An event that is there twice is better than one that is not there.
-    inbox::deposit(&dir.inbox(), &event, clock, Deposit::Os).and(agreed)
+    Ok(inbox::deposit(&dir.inbox(), &event, clock, Deposit::Os).and(agreed)?)
 }
 
 /// What is on stdin, as a payload of `hook` with a session.
-fn payload(hook: &str, instance: Option<String>, context: &Context) -> Result<Value, Error> {
+fn payload(hook: &str, instance: Option<String>, context: &Context) -> Result<Value, Fault> {
     let mut payload = read_stdin()?;
     match payload.get("hook_event_name").and_then(Value::as_str) {
         Some(named) if named != hook => {
-            return Err(Error::Invalid {
-                field: "hook_event_name".into(),
-                message: format!("this is a payload of {}, and {hook} is needed", named.escape_debug()),
-            });
+            let message = format!("this is a payload of {}, and {hook} is needed", named.escape_debug());
+            let error = Error::Invalid { field: "hook_event_name".into(), message };
+            return Err(Fault::new("wrong_hook", error));
         }
         _ => drop(payload.insert("hook_event_name".into(), hook.into())),
     }
@@ -124,7 +141,7 @@ fn payload(hook: &str, instance: Option<String>, context: &Context) -> Result<Va
 }
 
 /// The object on stdin; none where nothing is there, or a person sits at it.
-fn read_stdin() -> Result<Map<String, Value>, Error> {
+fn read_stdin() -> Result<Map<String, Value>, Fault> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         return Ok(Map::new());
@@ -134,13 +151,16 @@ fn read_stdin() -> Result<Map<String, Value>, Error> {
         .lock()
         .take(HOOK_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| Error::failed(format!("cannot read the payload from stdin: {error}")))?;
+        .map_err(|error| format!("cannot read the payload from stdin: {error}"))
+        .map_err(|told| Fault::new("stdin_unreadable", Error::failed(told)))?;
     if bytes.len() > HOOK_BYTES_MAX {
-        return Err(Error::failed(format!("the payload is longer than {HOOK_BYTES_MAX} bytes")));
+        let told = format!("the payload is longer than {HOOK_BYTES_MAX} bytes");
+        return Err(Fault::new("payload_too_large", Error::failed(told)));
     }
     if bytes.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
     json::read(&bytes)
-        .map_err(|error| Error::failed(format!("the payload on stdin is not one JSON object: {error}")))
+        .map_err(|error| format!("the payload on stdin is not one JSON object: {error}"))
+        .map_err(|told| Fault::new("malformed_json", Error::failed(told)))
 }

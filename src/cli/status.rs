@@ -111,8 +111,13 @@ struct InboxStatus {
     waiting: u64,
     /// Events that could not even be put there, since the data directory was made.
     failed: u64,
+    /// Of these, those that `doctor --fix` has noted.
+    failed_noted: u64,
     last_failure: Option<Timestamp>,
+    /// The code of the last one.
     last_failure_reason: Option<String>,
+    #[serde(skip)]
+    last_failure_words: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,6 +185,8 @@ impl Status {
             inbox: InboxStatus {
                 waiting: view.waiting(),
                 failed: failures.count,
+                failed_noted: failures.noted,
+                last_failure_words: failures.words().to_owned(),
                 last_failure: failures.last,
                 last_failure_reason: (failures.count > 0).then_some(failures.reason),
             },
@@ -262,17 +269,19 @@ impl Status {
 impl InboxStatus {
     fn words(&self, now: Timestamp) -> String {
         let waiting = format!("{} waiting", counted(self.waiting, "event"));
-        match (self.failed, &self.last_failure_reason) {
-            (failed, Some(reason)) if failed > 0 => {
+        match self.failed.saturating_sub(self.failed_noted) {
+            0 if self.failed > 0 => format!("{waiting}, none lost since {} were noted", self.failed),
+            0 => format!("{waiting}, none lost"),
+            open => {
                 let ago = self
                     .last_failure
                     .map_or_else(String::new, |last| format!(" {} ago", display::age(last, now)));
                 format!(
-                    "{waiting}; {} could not be kept, the last one{ago}: {reason}",
-                    counted(failed, "event")
+                    "{waiting}; {} could not be kept whole, the last one{ago}: {}",
+                    counted(open, "event"),
+                    self.last_failure_words
                 )
             }
-            _ => format!("{waiting}, none lost"),
         }
     }
 }

@@ -117,17 +117,40 @@ fn without_a_payload_the_session_is_named_by_the_flag_or_the_environment() {
 }
 
 #[test]
-fn what_is_no_payload_of_this_hook_is_refused_and_counted() {
+fn what_is_no_payload_of_this_hook_is_refused_and_counted_with_its_reason_until_it_is_noted() {
     let world = World::new();
-    for (n, stdin) in
-        ["garbage", "[1]", r#"{"hook_event_name": "Stop", "session_id": "s"}"#].iter().enumerate()
-    {
+    let refused = |stdin: &str| {
         let ran = world.run_with_stdin(["internal", "session-started"], stdin.as_bytes());
         assert!(ran.code.is_some_and(|code| code > 0) && ran.stdout.is_empty(), "{ran}");
-        let block = std::fs::read(world.data().join("inbox/failed")).expect("the counter");
-        assert_eq!(usize::from(block[8]), n + 1);
+    };
+    let counted = || std::fs::read(world.data().join("inbox/failed")).expect("the counter")[8];
+    for (n, (stdin, why)) in [
+        ("garbage", "its payload was not one whole JSON object"),
+        ("[1]", "its payload was not one whole JSON object"),
+        (
+            r#"{"hook_event_name": "Stop", "session_id": "s"}"#,
+            "its payload was of another hook than the script's",
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        refused(stdin);
+        assert_eq!(usize::from(counted()), n + 1);
+        for command in ["status", "doctor"] {
+            let told = world.run([command]).stdout;
+            assert!(told.contains(why), "{command}: {told}");
+        }
     }
     assert_eq!(told(&world).len(), 0);
+    // Who knows of them is not told for ever, and what fails later is told again.
+    let fixed = world.run(["doctor", "--fix"]).stdout;
+    assert!(fixed.contains("noted that you know: 3 events could not be kept whole"), "{fixed}");
+    let told = || [world.run(["status"]).stdout, world.run(["doctor"]).stdout].concat();
+    assert!(!told().contains("could not be kept"), "{}", told());
+    assert_eq!(counted(), 3, "the count itself stays");
+    refused("garbage");
+    assert_eq!(told().matches("1 event could not be kept whole").count(), 2, "{}", told());
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::projection::health::HealthProjection;
 use crate::projection::health::view::health;
 use crate::projection::snapshot::Files;
 use crate::projection::state_at;
-use crate::store::inbox::{self, failed};
+use crate::store::inbox;
+use crate::store::inbox::failed::{self, Failures};
 use crate::store::scrub::{self, Seen};
 use crate::store::{self, check};
 
@@ -167,18 +168,34 @@ pub(super) fn inbox_room(look: &Look<'_>) -> Found {
 
 pub(super) fn inbox_failures(look: &Look<'_>) -> Found {
     let failures = failed::read(&look.dir.inbox())?;
-    if failures.count == 0 {
-        return Ok(Finding::pass("every event that came was kept"));
+    if failures.open() == 0 {
+        return Ok(Finding::pass(match failures.count {
+            0 => "every event that came was kept".to_owned(),
+            count => format!(
+                "every event that came was kept since {} were noted that were not",
+                counted(count, "event")
+            ),
+        }));
     }
-    let ago = failures.last.map_or_else(String::new, |last| format!(" {} ago", age(last, look.now)));
     Ok(Finding::warn(
-        format!(
-            "{} could not be kept, the last one{ago}: {}",
-            counted(failures.count, "event"),
-            failures.reason
-        ),
-        "the reason says what to look for: a full disk, a payload that is no JSON, a file that is not safe",
+        not_kept(&failures, look.now),
+        "the reason says what to look for; --fix notes that you know, and only what fails after that is told again",
     ))
+}
+
+/// How many could not be kept, and why the last one could not.
+fn not_kept(failures: &Failures, now: Timestamp) -> String {
+    let ago = failures.last.map_or_else(String::new, |last| format!(" {} ago", age(last, now)));
+    format!(
+        "{} could not be kept whole, the last one{ago}: {}",
+        counted(failures.open(), "event"),
+        failures.words()
+    )
+}
+
+pub(super) fn note_failures(look: &Look<'_>) -> Fixed {
+    let open = failed::note(&look.dir.inbox())?;
+    Ok(vec![format!("noted that you know: {}", not_kept(&open, look.now))])
 }
 
 pub(super) fn inbox_quarantine(look: &Look<'_>) -> Found {

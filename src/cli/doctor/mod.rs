@@ -3,7 +3,8 @@
 //!
 //! [`CHECKS`] is the table: a name, what it is about, a function that looks, and for some a function that repairs. A look
 //! changes nothing, so the inbox is not taken in either. A repair never deletes work: it makes private what is ours, takes
-//! away what says something about processes that are gone, drops what can be computed anew, and has the inbox taken in. Each is told.
+//! away what says something about processes that are gone, drops what can be computed anew, has the inbox taken in, and notes that
+//! what could not be kept was told. Each is told.
 //!
 //! A check that says `fail` means that something is lost, or not recorded, or wrong as it stands: exit code 1. One that
 //! says `warn` means that it may come to that: exit code 0. What does not apply is left out.
@@ -125,7 +126,7 @@ const CHECKS: &[Check] = &[
     check("segments", journal::segments),
     fixable("inbox", journal::inbox, journal::drain),
     fixable("inbox_room", journal::inbox_room, journal::drain),
-    check("inbox_failures", journal::inbox_failures),
+    fixable("inbox_failures", journal::inbox_failures, journal::note_failures),
     check("inbox_quarantine", journal::inbox_quarantine),
     fixable("projections", derived::projections, derived::drop_wrong_states),
     fixable("served", derived::served, derived::rebuild_wrong),

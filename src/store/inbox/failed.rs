@@ -11,8 +11,12 @@
 //! 24  length  1  bytes of the reason
 //! 25  reason 35  code of the last failure
 //! 60  crc     4  u32 LE over 0..60
-//! 64  zeros up to 4096: one block, whatever the disk's sector
+//! 64  noted   8  u64 LE, the count that a person has been told of (`doctor --fix`); zeros where none was
+//! 72  crc     4  u32 LE over 64..72
+//! 76  zeros up to 4096: one block, whatever the disk's sector
 //! ```
+//!
+//! The count never goes back. What a person has been told of is noted beside it, so that the same failures are not told for ever.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -30,13 +34,15 @@ const REASON_LENGTH_AT: usize = 24;
 const REASON_AT: usize = 25;
 const REASON_BYTES_MAX: usize = 35;
 const CRC_AT: usize = REASON_AT + REASON_BYTES_MAX;
-const USED_BYTES: usize = CRC_AT + 4;
+const NOTED_AT: usize = CRC_AT + 4;
+const NOTED_CRC_AT: usize = NOTED_AT + 8;
+const USED_BYTES: usize = NOTED_CRC_AT + 4;
 const BLOCK_BYTES: usize = 4096;
 /// A holder needs two system calls; who waits longer meets a stopped process and gives up.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
-const _: () = assert!(USED_BYTES == 64);
+const _: () = assert!(NOTED_AT == 64 && USED_BYTES == 76);
 
 /// What could not be kept so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,6 +53,41 @@ pub struct Failures {
     pub last: Option<Timestamp>,
     /// Stable code of the last failure.
     pub reason: String,
+    /// How many of them somebody has been told of and has noted.
+    pub noted: u64,
+}
+
+impl Failures {
+    /// Those that nobody has noted.
+    pub const fn open(&self) -> u64 {
+        self.count.saturating_sub(self.noted)
+    }
+
+    /// Why the last one could not be kept, in words.
+    pub fn words(&self) -> &str {
+        match self.reason.as_str() {
+            "malformed_json" => "its payload was not one whole JSON object",
+            "payload_too_large" => "its payload was longer than 16 MiB",
+            "stdin_unreadable" => "its payload could not be read from stdin",
+            "wrong_hook" => "its payload was of another hook than the script's",
+            "usage" => "the command was called with a wrong argument, or without a session",
+            "panic" => "the program failed on it, which is a defect of its own",
+            "inbox_full" => "the inbox was at its cap",
+            "storage_full" => "no space was left",
+            "unsafe_path" => "a file or directory was not safe to use",
+            "config_invalid" => "the configuration could not be read",
+            "bad_switch" => "an environment variable held what it cannot hold",
+            "no_home" => "the home directory of the user is unknown",
+            "no_data_dir" => "there was no data directory",
+            "io" => "the operating system refused to write it",
+            "locked" => "another process held what was needed for too long",
+            "no_entropy" => "the operating system gave no random bytes for its id",
+            "batch_size" => "it was too large",
+            "counter_damaged" => "the counter was damaged, so neither number nor reason is known",
+            "failed" => "the reason was not noted",
+            other => other,
+        }
+    }
 }
 
 /// Adds one. Works on a full disk and beside other processes.
@@ -70,6 +111,20 @@ pub fn count(inbox: &Path, reason: &str, now: Timestamp) -> Result<(), Error> {
     failures.last = Some(now);
     reason.clone_into(&mut failures.reason);
     file.write_all_at(&encode(&failures)[..USED_BYTES], 0).map_err(Error::io("write", &path))
+}
+
+/// Notes that somebody has been told of all that failed so far. Returns what was open until now.
+///
+/// # Errors
+/// As [`guard::open`], and when another process holds the block.
+pub fn note(inbox: &Path) -> Result<Failures, Error> {
+    let path = inbox.join("failed");
+    let file = guard::open(&path, How::Write)?;
+    let _lock = locked(&file, &path)?;
+    let open = load(&file, &path)?;
+    let noted = Failures { noted: open.count, ..open.clone() };
+    file.write_all_at(&encode(&noted)[..USED_BYTES], 0).map_err(Error::io("write", &path))?;
+    Ok(open)
 }
 
 /// What was counted so far; nothing if there is no block.
@@ -107,11 +162,15 @@ fn locked<'a>(file: &'a File, path: &Path) -> Result<impl Drop + 'a, Error> {
 
 fn load(file: &File, path: &Path) -> Result<Failures, Error> {
     let mut block = [0; USED_BYTES];
-    match file.read_exact_at(&mut block, 0) {
-        Ok(()) => Ok(decode(&block)),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(Failures::default()),
-        Err(error) => Err(Error::io("read", path)(error)),
+    // A block of an earlier version may end before the part that is noted.
+    for bytes in [USED_BYTES, NOTED_AT] {
+        match file.read_exact_at(&mut block[..bytes], 0) {
+            Ok(()) => return Ok(decode(&block)),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => block = [0; USED_BYTES],
+            Err(error) => return Err(Error::io("read", path)(error)),
+        }
     }
+    Ok(Failures::default())
 }
 
 fn encode(failures: &Failures) -> [u8; BLOCK_BYTES] {
@@ -125,9 +184,17 @@ fn encode(failures: &Failures) -> [u8; BLOCK_BYTES] {
     block[REASON_LENGTH_AT] = u8::try_from(length).unwrap_or(0);
     block[REASON_AT..REASON_AT + length].copy_from_slice(&reason[..length]);
     let crc = crc32fast::hash(&block[..CRC_AT]);
-    block[CRC_AT..USED_BYTES].copy_from_slice(&crc.to_le_bytes());
+    block[CRC_AT..NOTED_AT].copy_from_slice(&crc.to_le_bytes());
+    if failures.noted > 0 {
+        block[NOTED_AT..NOTED_CRC_AT].copy_from_slice(&failures.noted.to_le_bytes());
+        let crc = crc32fast::hash(&block[NOTED_AT..NOTED_CRC_AT]);
+        block[NOTED_CRC_AT..USED_BYTES].copy_from_slice(&crc.to_le_bytes());
+    }
     block
 }
+
+/// The reason where the block itself is damaged.
+const DAMAGED: &str = "counter_damaged";
 
 /// A damaged block counts as at least one failure with the reason `counter_damaged`: zero would be a lie.
 fn decode(block: &[u8; USED_BYTES]) -> Failures {
@@ -139,17 +206,20 @@ fn decode(block: &[u8; USED_BYTES]) -> Failures {
         bytes.copy_from_slice(&block[at..at + 8]);
         bytes
     };
-    let intact =
-        block[..COUNT_AT] == MAGIC && crc32fast::hash(&block[..CRC_AT]).to_le_bytes() == block[CRC_AT..];
+    let intact = block[..COUNT_AT] == MAGIC
+        && crc32fast::hash(&block[..CRC_AT]).to_le_bytes() == block[CRC_AT..NOTED_AT];
     if !intact {
-        return Failures { count: 1, last: None, reason: "counter_damaged".into() };
+        return Failures { count: 1, last: None, reason: DAMAGED.into(), noted: 0 };
     }
+    // A damaged note is none: what failed is told once more.
+    let noted = crc32fast::hash(&block[NOTED_AT..NOTED_CRC_AT]).to_le_bytes() == block[NOTED_CRC_AT..];
     let length = usize::from(block[REASON_LENGTH_AT]).min(REASON_BYTES_MAX);
     let last = i64::from_le_bytes(eight(LAST_AT));
     Failures {
         count: u64::from_le_bytes(eight(COUNT_AT)),
         last: (last != i64::MIN).then(|| Timestamp::from_micros(last)),
         reason: String::from_utf8_lossy(&block[REASON_AT..REASON_AT + length]).into_owned(),
+        noted: if noted { u64::from_le_bytes(eight(NOTED_AT)) } else { 0 },
     }
 }
 
@@ -179,6 +249,26 @@ mod tests {
         assert_eq!(std::fs::metadata(dir.path().join("failed")).unwrap().len(), BLOCK_BYTES as u64);
         guard::preallocate(&dir.path().join("failed"), BLOCK_BYTES).unwrap();
         assert_eq!(read(dir.path()).unwrap().count, 100, "preparing again keeps the count");
+    }
+
+    #[test]
+    fn what_was_noted_is_not_open_and_what_comes_after_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(note(dir.path()).is_err(), "nothing was counted");
+        count(dir.path(), "malformed_json", now()).unwrap();
+        // As an earlier version left it.
+        let path = dir.path().join("failed");
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(64).unwrap();
+        assert_eq!(read(dir.path()).unwrap().open(), 1);
+        assert_eq!(note(dir.path()).unwrap().words(), "its payload was not one whole JSON object");
+        assert_eq!((read(dir.path()).unwrap().open(), read(dir.path()).unwrap().count), (0, 1));
+        count(dir.path(), "io", now()).unwrap();
+        assert_eq!((read(dir.path()).unwrap().open(), read(dir.path()).unwrap().count), (1, 2));
+        note(dir.path()).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[64] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(read(dir.path()).unwrap().open(), 2, "a damaged note hides nothing");
     }
 
     #[test]
