@@ -1,17 +1,17 @@
-//! Looking at one sealed segment while the journal is written: damage that is found before somebody needs the record can
+//! Looking at one segment while the journal is written: damage that is found before somebody needs the record can
 //! still be helped, from a backup for example.
 //!
-//! A sealed segment never changes, so a look at it needs no lock and gives no false alarm. Its bytes are read in pieces, as
-//! slowly as the caller wants, and only then checked, out of the page cache through the map that readers use too.
+//! A sealed segment never changes, and of the one that is being written nothing that is durable, so a look needs no lock and gives
+//! no false alarm. The bytes are read in pieces, as slowly as the caller wants, and only then checked: of a sealed segment out of the
+//! page cache through the map that readers use too.
 
 use crate::catalog::{open_segment, read_all, refusal};
 use crate::disk::{Access, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::Fault;
 use crate::journal::Journal;
-use crate::opening::Before;
-use crate::types::{Hash, Micros, Seq};
-use crate::verify::{Around, Checked, check_segment};
+use crate::types::Seq;
+use crate::verify::{Around, Checked, check_file, check_segment};
 
 /// How much is read between two calls of the caller's pace.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -22,18 +22,19 @@ impl Journal {
         self.core().catalog.bases().windows(2).map(|pair| (pair[0], pair[1].prev())).collect()
     }
 
-    /// Reads and checks the segment that begins with `base`, every byte of it. Before each piece `pace` is told how many bytes
-    /// come next; it may take its time, and ends the look by answering false. `None` then, and if there is no such segment or
-    /// it is still being written.
+    /// Reads and checks the segment that begins with `base`, every byte of it; of the one that is being written, all that is
+    /// durable when this is called. Before each piece `pace` is told how many bytes come next; it may take its time, and ends the
+    /// look by answering false. `None` then, and if there is no such segment.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::UnsupportedVersion`], [`Error::UnsupportedFeature`]. Damage is not an error.
     pub fn verify_segment(&self, base: Seq, pace: &mut dyn FnMut(u64) -> bool) -> Result<Option<Checked>> {
+        let durable = self.durable();
         let catalog = &self.core().catalog;
         let bases = catalog.bases();
         let Ok(index) = bases.binary_search(&base) else { return Ok(None) };
-        let Some(&next_base) = bases.get(index + 1) else { return Ok(None) };
-        let before = Before::read(&*catalog.disk, &bases[..index])?;
+        let around =
+            Around { journal: Some(catalog.journal), ..Around::read(&*catalog.disk, &bases, index)? };
         let (file, name) = match open_segment(&*catalog.disk, base, Access::Read) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(None);
@@ -43,13 +44,9 @@ impl Journal {
         if !read_slowly(&*file, pace).map_err(|error| Error::io("read", &name, error))? {
             return Ok(None);
         }
-        let around = Around {
-            base,
-            next_base: Some(next_base),
-            journal: Some(catalog.journal),
-            previous: if base == Seq::FIRST { Some(Hash::ZERO) } else { before.link },
-            recorded: before.recorded.unwrap_or(Micros::MIN),
-        };
+        if around.next_base.is_none() {
+            return check_file(&*file, &name, &around, durable).map(Some);
+        }
         let checked = match file.map() {
             Some(map) => check_segment(&map, &around),
             None => check_segment(&read_all(&*file, &name)?, &around),

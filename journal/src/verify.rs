@@ -7,11 +7,12 @@
 use std::ops::Range;
 
 use crate::catalog::{list_bases, open_segment, read_all, refusal};
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::format::chain::link_of;
 use crate::format::segment::segment_name;
 use crate::format::{ALIGN, BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::opening::Before;
 use crate::recovery::{Surroundings, Verdict, judge};
 use crate::scan::{Identity, Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
@@ -73,18 +74,7 @@ pub fn verify(disk: &dyn Disk) -> Result<Verified> {
     for (index, &base) in bases.iter().enumerate() {
         (around.base, around.next_base) = (base, bases.get(index + 1).copied());
         let (file, name) = open_segment(disk, base, Access::Read)?;
-        let check = |bytes: &[u8]| {
-            check_segment(bytes, &around).map_err(|fault| refusal(fault, &name).unwrap_or(Error::NoJournal))
-        };
-        let bytes = read_all(&*file, &name)?;
-        let mut checked = check(&bytes)?;
-        if around.next_base.is_none() && !checked.problems.is_empty() {
-            // It may be being written: a later part was then read with frames that were not there yet when an earlier one was
-            // read. What was written when the first look ended never changes, so the second one counts.
-            let mut again = read_all(&*file, &name)?;
-            again.truncate(used_bytes(&bytes).next_multiple_of(ALIGN));
-            checked = check(&again)?;
-        }
+        let checked = check_file(&*file, &name, &around, Seq::ZERO)?;
         around.journal = around.journal.or(checked.journal);
         around.previous = checked.link;
         around.recorded = checked.recorded;
@@ -97,6 +87,41 @@ pub fn verify(disk: &dyn Disk) -> Result<Verified> {
         all.notes.extend(checked.notes);
     }
     Ok(all)
+}
+
+/// Reads and checks the segment that holds `seq`, every byte that means something, be it sealed or being written. All up to
+/// `durable` is known to have been durable, whatever the segment says: asked before this is called. `None` if there is no such
+/// segment, or not any more. Never writes.
+///
+/// # Errors
+/// As [`verify`], but for [`Error::NoJournal`].
+pub fn verify_holding(disk: &dyn Disk, seq: Seq, durable: Seq) -> Result<Option<Checked>> {
+    let bases = list_bases(disk)?;
+    let Some(index) = bases.partition_point(|base| *base <= seq).checked_sub(1) else { return Ok(None) };
+    let (file, name) = match open_segment(disk, bases[index], Access::Read) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let around = Around::read(disk, &bases, index)?;
+    check_file(&*file, &name, &around, durable).map(Some)
+}
+
+/// Reads and checks the segment in `file`.
+pub(crate) fn check_file(file: &dyn DiskFile, name: &str, around: &Around, durable: Seq) -> Result<Checked> {
+    let check = |bytes: &[u8]| {
+        let checked = check_known(bytes, around, durable, &mut |_| {});
+        checked.map_err(|fault| refusal(fault, name).unwrap_or(Error::NoJournal))
+    };
+    let bytes = read_all(file, name)?;
+    let checked = check(&bytes)?;
+    if around.next_base.is_some() || checked.problems.is_empty() {
+        return Ok(checked);
+    }
+    // It may be being written: a later part was then read with frames that were not there yet when an earlier one was
+    // read. What was written when the first look ended never changes, so the second one counts.
+    let mut again = read_all(file, name)?;
+    again.truncate(used_bytes(&bytes).next_multiple_of(ALIGN));
+    check(&again)
 }
 
 /// What a segment's neighbours say about it.
@@ -112,6 +137,21 @@ pub struct Around {
     pub previous: Option<Hash>,
     /// `recorded` of the last batch before it.
     pub recorded: Micros,
+}
+
+impl Around {
+    /// Of the segment with the base `bases[index]`, as the ends of those before it tell.
+    pub(crate) fn read(disk: &dyn Disk, bases: &[Seq], index: usize) -> Result<Around> {
+        let before = Before::read(disk, &bases[..index])?;
+        let base = bases[index];
+        Ok(Around {
+            base,
+            next_base: bases.get(index + 1).copied(),
+            journal: before.journal,
+            previous: if base == Seq::FIRST { Some(Hash::ZERO) } else { before.link },
+            recorded: before.recorded.unwrap_or(Micros::MIN),
+        })
+    }
 }
 
 /// What one segment amounts to.
@@ -181,12 +221,22 @@ pub fn check_segment(bytes: &[u8], around: &Around) -> Result<Checked, Fault> {
 /// # Errors
 /// As [`check_segment`].
 pub fn check_parts(bytes: &[u8], around: &Around, see: &mut dyn FnMut(Part)) -> Result<Checked, Fault> {
+    check_known(bytes, around, Seq::ZERO, see)
+}
+
+/// The same, where all up to `durable` is known to have been durable: damage there is no torn tail.
+fn check_known(
+    bytes: &[u8],
+    around: &Around,
+    durable: Seq,
+    see: &mut dyn FnMut(Part),
+) -> Result<Checked, Fault> {
     let footer = Footer::at_end_of(bytes).filter(|footer| footer.base == around.base);
     let content = if footer.is_some() { &bytes[..bytes.len() - FOOTER_BYTES] } else { bytes };
     let next_base = around.next_base.map(Seq::prev);
     let ends = match footer.map(|footer| footer.last) {
         Some(last) => Some(next_base.map_or(last, |end| end.min(last))),
-        None => next_base,
+        None => next_base.or(Some(durable)),
     };
     let surroundings = Surroundings {
         base: around.base,

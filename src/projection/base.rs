@@ -260,21 +260,54 @@ fn forget_before(
 fn encode(folds: &[Box<dyn AnyFold>], journal: [u8; 16], seq: Seq) -> Result<Vec<u8>> {
     let states = folds.iter().map(|fold| fold.encode(journal)).collect::<Result<Vec<_>>>()?;
     let count = u32::try_from(states.len()).map_err(|_| Error::failed("there are too many projections"))?;
+    Ok(assembled(&states, count, journal, seq))
+}
+
+fn assembled(states: &[Vec<u8>], count: u32, journal: [u8; 16], seq: Seq) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&LAYOUT.to_le_bytes());
     out.extend_from_slice(&count.to_le_bytes());
     out.extend_from_slice(&journal);
     out.extend_from_slice(&seq.get().to_le_bytes());
-    for state in &states {
+    for state in states {
         out.extend_from_slice(&(state.len() as u64).to_le_bytes());
     }
     let checksum = blake3::hash(&out);
     out.extend_from_slice(checksum.as_bytes());
     for state in states {
-        out.extend_from_slice(&state);
+        out.extend_from_slice(state);
     }
-    Ok(out)
+    out
+}
+
+/// A base for a copy of the journal under another id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relabelled {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How many states it holds.
+    pub states: usize,
+    /// How many of them cannot be believed. They stay as they are, so nobody believes them in the copy either.
+    pub refused: usize,
+}
+
+/// The base in `bytes`, which is of the journal `from`, as one of the journal `to` that holds the same events under the same seqs.
+///
+/// # Errors
+/// Why it is not believed at all.
+pub fn relabelled(bytes: &[u8], from: [u8; 16], to: [u8; 16]) -> Result<Relabelled, Refused> {
+    let found = states(bytes, from)?;
+    let mut refused = 0;
+    let mut states = Vec::new();
+    for state in found.all() {
+        let is_ours = snapshot::label(state).is_ok_and(|label| label.journal == from);
+        let moved = if is_ours { snapshot::relabelled(state, to).ok() } else { None };
+        refused += usize::from(moved.is_none());
+        states.push(moved.unwrap_or_else(|| state.to_vec()));
+    }
+    let count = u32::try_from(states.len()).map_err(|_| Refused::Damaged)?;
+    Ok(Relabelled { bytes: assembled(&states, count, to, found.seq), states: states.len(), refused })
 }
 
 /// The state of `P` in the bytes of a base.

@@ -1,8 +1,12 @@
-//! Looking at sealed segments now and then, so that rot is told while something can still be done about it.
+//! Looking at segments now and then, so that rot is told while something can still be done about it.
 //!
 //! A server looks at each segment once after it was sealed, and then at one segment an hour, the one that was not looked at
-//! for longest; a reader that meets damage has its segment looked at as soon as it says so. A look reads a mebibyte at a time
-//! with a pause after each, at most 32 MiB a second, and starts at most once a minute.
+//! for longest; a reader that meets damage has its segment looked at as soon as it says so, the one that is being written too. A
+//! look reads a mebibyte at a time with a pause after each, at most 32 MiB a second. Those that nobody called for start at most
+//! once a minute.
+//!
+//! A command that reads the files itself and meets damage looks at once ([`look_from_outside`]), and leaves what it found in the
+//! inbox, from where whoever writes takes it.
 //!
 //! What a look finds is told once for each damaged range, as `corruption_detected`: the id of that event is made from the
 //! range, so neither a restart nor an opening that met the same damage tells it twice. Nothing is moved or cut: the segment
@@ -28,9 +32,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{self, Clock as _, SystemClock};
 use crate::config::{DataDir, guard};
 use crate::error::{Error, Result};
 use crate::event::{Event, Seq, Timestamp, ids, payload};
+use crate::store::check::{self, Lost};
+use crate::store::inbox::{self, Deposit};
 use crate::store::log::{Attention, Hurt, JournalId};
 use crate::store::open::Store;
 
@@ -166,6 +173,11 @@ impl Store {
         let sealed = self.inner.log.sealed();
         let seen = last_seen(dir, self.journal_id());
         let mut bases = called(&sealed, &seen, met);
+        // Behind the sealed ones lies the one that is being written.
+        let active = sealed.last().map_or(self.inner.log.first(), |(_, last)| last.next());
+        if met.range(active..=self.inner.log.durable().max(active)).next().is_some() {
+            bases.insert(active);
+        }
         if bases.is_empty() {
             bases.extend(due(&sealed, &seen, self.inner.clock.now()));
         }
@@ -175,7 +187,8 @@ impl Store {
         Ok(bases.into_iter().collect())
     }
 
-    /// Looks at one segment, tells what is damaged and was not told, and writes down what was seen.
+    /// Looks at one segment, tells what is damaged and was not told, and writes down what was seen. Of the segment that is being
+    /// written only what is lost is told and nothing is noted: it is looked at again once it is sealed.
     fn look_at(&self, dir: &DataDir, base: Seq, pace: &mut dyn FnMut(u64) -> bool) -> Result<()> {
         let Some(look) = self.inner.log.look(base, pace)? else { return Ok(()) };
         let (journal, now) = (self.journal_id(), self.inner.clock.now().as_micros());
@@ -197,7 +210,13 @@ impl Store {
             self.append_own(some.to_vec())?;
         }
         if look.problems > 0 {
-            tracing::warn!(segment = look.segment, problems = look.problems, "a sealed segment is damaged");
+            tracing::warn!(segment = look.segment, problems = look.problems, "a segment is damaged");
+        }
+        if !sealed.contains(&base) {
+            if let Some(attention) = self.inner.log.attention() {
+                attention.know(look.lost.iter().map(|(from, to, _)| (*from, *to)));
+            }
+            return Ok(());
         }
         let whole = if look.problems == 0 { Some(now) } else { before.and_then(|seen| seen.whole) };
         let lost = look.lost.iter().map(|(from, to, _)| (from.get(), to.get())).collect();
@@ -209,16 +228,8 @@ impl Store {
 
     /// The event that tells of a damaged range: once, since its id follows from the range.
     pub(super) fn corruption(&self, from: Seq, to: Seq, segment: &str, detail: String) -> Event {
-        let mut event = self.own_event(payload::CorruptionDetected {
-            from_seq: from.get(),
-            to_seq: to.get(),
-            segment: segment.to_owned(),
-            detail: Some(detail),
-            readable: None,
-            offset: None,
-            bytes: None,
-        });
-        self.name_for_ever(&mut event, &format!("{segment}:{from}-{to}"));
+        let mut event = self.own_event(lost(from, to, segment, detail));
+        name_lost(&mut event, self.journal_id(), (from, to), segment);
         event
     }
 
@@ -234,14 +245,63 @@ impl Store {
             offset: Some(hurt.offset),
             bytes: Some(hurt.bytes),
         });
-        self.name_for_ever(&mut event, &format!("{segment}@{}+{}", hurt.offset, hurt.bytes));
+        name_for_ever(&mut event, self.journal_id(), &format!("{segment}@{}+{}", hurt.offset, hurt.bytes));
         event
     }
+}
 
-    fn name_for_ever(&self, event: &mut Event, key: &str) {
-        event.id = ids::natural(&self.journal_id().to_string(), "corruption_detected", key);
-        event.correlation = event.id;
+fn lost(from: Seq, to: Seq, segment: &str, detail: String) -> payload::CorruptionDetected {
+    payload::CorruptionDetected {
+        from_seq: from.get(),
+        to_seq: to.get(),
+        segment: segment.to_owned(),
+        detail: Some(detail),
+        readable: None,
+        offset: None,
+        bytes: None,
     }
+}
+
+fn name_lost(event: &mut Event, journal: JournalId, (from, to): (Seq, Seq), segment: &str) {
+    name_for_ever(event, journal, &format!("{segment}:{from}-{to}"));
+}
+
+fn name_for_ever(event: &mut Event, journal: JournalId, key: &str) {
+    event.id = ids::natural(&journal.to_string(), "corruption_detected", key);
+    event.correlation = event.id;
+}
+
+/// Looks at the segment in which somebody without the lock met damage at `met`, and leaves word of all that is lost there
+/// ([`leave`]). `durable` is how far the reader was told that all is durable. The ranges.
+///
+/// # Errors
+/// When the segment cannot be read, or nothing can be put into the inbox.
+pub(super) fn look_from_outside(
+    dir: &DataDir,
+    journal: JournalId,
+    met: Seq,
+    durable: Seq,
+) -> Result<Vec<(Seq, Seq)>> {
+    let lost = check::lost_beside(dir, met, durable)?;
+    leave(dir, journal, &lost)?;
+    Ok(lost.into_iter().map(|lost| (lost.from, lost.to)).collect())
+}
+
+/// Puts into the inbox what tells of these ranges. What was told before is told no second time, whoever takes it.
+///
+/// # Errors
+/// As [`inbox::deposit`].
+pub fn leave(dir: &DataDir, journal: JournalId, found: &[Lost]) -> Result<()> {
+    let clock = SystemClock;
+    let instance = clock::new_id(&clock).to_string();
+    for Lost { from, to, segment, what } in found {
+        let payload = lost(*from, *to, segment, what.clone());
+        let source = clock::this_source("mnemosyne");
+        let mut event = Event::new(clock::new_id(&clock), clock.now(), instance.clone(), source, payload);
+        name_lost(&mut event, journal, (*from, *to), segment);
+        inbox::deposit(&dir.inbox(), &event, &clock, Deposit::Os)?;
+    }
+    Ok(())
 }
 
 /// The segments of the seqs `met`, but for damage that is known.

@@ -6,6 +6,7 @@
 //!
 //! A view may be opened before there is a journal. It is empty then, and following it sees the first event when it comes.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -19,12 +20,12 @@ use crate::error::{Error, Result};
 use crate::event::{Filter, Seq, Timestamp};
 use crate::store::lock::{Role, holder};
 use crate::store::log::{
-    Appending, JournalId, Level, LocalView, Log, LogItem, LogReader, Promises, TailWatch,
+    Appending, Gap, GapReason, JournalId, Level, LocalView, Log, LogItem, LogReader, Promises, TailWatch,
 };
 use crate::store::open::{Opening, Store};
 use crate::store::replay::{self, Item, Replay, SessionOrder};
 use crate::store::subscribe::Subscription;
-use crate::store::{inbox, watch};
+use crate::store::{inbox, scrub, watch};
 
 /// How long a reader gives the holder of the lock to drain the inbox.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
@@ -53,7 +54,8 @@ pub fn read(dir: &DataDir, env: &Env) -> Result<View> {
     while inbox::any(&dir.inbox())? && holder(dir).is_some() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
-    View::open_with(dir, Some(settings))
+    let tells = !env.events_disabled_for_hook();
+    View::open_with(dir, Some(settings), tells)
 }
 
 /// Whether it could be drained is seen by what is left in it, so there is nothing to report here.
@@ -80,12 +82,13 @@ impl View {
     /// # Errors
     /// [`Error::NoDataDir`], and what the journal says.
     pub fn open(dir: &DataDir) -> Result<View> {
-        View::open_with(dir, None)
+        View::open_with(dir, None, false)
     }
 
-    fn open_with(dir: &DataDir, drains: Option<Settings>) -> Result<View> {
+    fn open_with(dir: &DataDir, drains: Option<Settings>, tells: bool) -> Result<View> {
         dir.open_existing()?;
-        let reading = Arc::new(Reading { dir: dir.clone(), drains, journal: Mutex::new(None) });
+        let (journal, told) = (Mutex::default(), Mutex::default());
+        let reading = Arc::new(Reading { dir: dir.clone(), drains, tells, journal, told });
         reading.refresh()?;
         let log: Arc<dyn Log> = Arc::new(ReadingLog(reading.clone()));
         Ok(View { reading, log, waiting: inbox::waiting(&dir.inbox())? })
@@ -144,7 +147,11 @@ struct Reading {
     dir: DataDir,
     /// Present if the inbox may be drained while following.
     drains: Option<Settings>,
+    /// Whether damage that a reader meets is put on record.
+    tells: bool,
     journal: Mutex<Option<Arc<LocalView>>>,
+    /// Damaged ranges of which word was left.
+    told: Mutex<BTreeSet<(Seq, Seq)>>,
 }
 
 impl Reading {
@@ -154,6 +161,22 @@ impl Reading {
 
     fn journal(&self) -> Option<Arc<LocalView>> {
         self.slot().clone()
+    }
+
+    /// A reader met damage: it is told, once.
+    fn met(&self, seq: Seq) {
+        let (Some(journal), true) = (self.journal(), self.tells) else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.range(..=(seq, Seq::MAX)).next_back().is_some_and(|(_, to)| seq <= *to) {
+            return;
+        }
+        // Whatever comes of it: the same reader does not look again for the same place.
+        told.insert((seq, seq));
+        match scrub::look_from_outside(&self.dir, journal.id(), seq, journal.durable()) {
+            Ok(ranges) => told.extend(ranges),
+            // Who reads is told of the gap itself; the next reader tries to leave word again.
+            Err(error) => tracing::warn!("damage at seq {seq} could not be put on record: {error}"),
+        }
     }
 
     /// Looks again what is durable, or whether there is a journal now.
@@ -242,7 +265,13 @@ impl LateReader {
 
 impl LogReader for LateReader {
     fn next(&mut self) -> Result<Option<LogItem<'_>>> {
-        self.reader().map_or(Ok(None), |reader| reader.next())
+        self.reader();
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let item = reader.next()?;
+        if let Some(LogItem::Gap(Gap { from, reason: GapReason::Corruption, .. })) = &item {
+            self.reading.met(*from);
+        }
+        Ok(item)
     }
 
     fn position(&self) -> Seq {

@@ -207,9 +207,10 @@ fn damage_is_shown_in_its_place_everything_else_is_printed_and_the_exit_code_is_
         why.code == Some(3) && why.stderr.contains("a readable event 2 does not exist: it is damaged"),
         "{why}"
     );
+    // The damage was met, and that is on record now: seq 9, once.
     let beyond = world.run(["why", "900"]);
     assert!(
-        beyond.code == Some(3) && beyond.stderr.contains("an event 900 does not exist: the last one is 8"),
+        beyond.code == Some(3) && beyond.stderr.contains("an event 900 does not exist: the last one is 9"),
         "{beyond}"
     );
     let sessions = world.run(["sessions"]);

@@ -189,8 +189,7 @@ const ROWS: &[Row] = &[
         let attempt = json!({"at": "2026-11-01T00:00:00Z", "attempts": 3, "process": null, "error": "no"});
         write(world, "start.json", attempt.to_string().as_bytes());
     }),
-    // What lies before the last frame of a journal that was closed in order is only read when asked for.
-    Row { args: &["-v"], ..row("journal", "fail", false, |world| flip_middle(&segment(world))) },
+    row("journal", "fail", false, |world| flip_middle(&segment(world))),
     row("recovery", "warn", false, |world| {
         let server = world.server();
         let emitted = server.post("/events/emit", r#"[{"kind":"custom","payload":{"name":"a","data":1}}]"#);

@@ -2,9 +2,10 @@
 //!
 //! Two journals whose links after a seq are equal are equal in everything up to there, so the last equal link is found by
 //! bisection over the segments' headers, and within one segment by the headers of its batches. Payloads are read of one
-//! segment on each side only: the one with the first batch that differs.
+//! segment on each side only: the one with the first batch that differs. Segments whose batches are gone through, the last one among
+//! them, are read whole and checked, so that damage there is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use mnemosyne::event::text::visible;
@@ -20,7 +21,8 @@ use crate::text;
 
 /// Find the first seq at which two journals differ
 ///
-/// The chains are compared, not all the records: what they say is right where `verify` finds both journals whole. Two
+/// The chains are compared, not all the records: what they say is right where `verify` finds both journals whole. The last segment
+/// of each, and every other whose batches are gone through, is read whole and checked; the last line says how many were. Two
 /// copies of one journal, one of them older, do not differ: the longer one goes on. Exit code 0: one goes on where the
 /// other ends, or both end together; 1: they differ; 4: damage was met on the way.
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,8 @@ struct Side {
     survey: Survey,
     last: Seq,
     links: BTreeMap<usize, BTreeMap<Seq, Hash>>,
+    /// The segments that were read whole.
+    looked: BTreeSet<usize>,
 }
 
 /// What came out.
@@ -47,7 +51,7 @@ enum Verdict {
 }
 
 pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
-    let (mut a, mut b) = (Side::open(&args.a)?, Side::open(&args.b)?);
+    let (mut a, mut b) = (Side::open(&args.a, out)?, Side::open(&args.b, out)?);
     let verdict = compare(&mut a, &mut b, out)?;
     let (lasts, differ) = ((a.last, b.last), matches!(verdict, Verdict::Differ(..)));
     if out.is_json() {
@@ -58,9 +62,15 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
         out.json(&json!({
             "version": 1, "same": !differ, "same_to_seq": same, "first_different_seq": first, "what": what,
             "last_seq": [lasts.0.get(), lasts.1.get()],
+            "segments": [a.survey.bases().len(), b.survey.bases().len()],
+            "segments_read": [a.looked.len(), b.looked.len()],
         }))?;
     } else {
         out.line(&words(&verdict, lasts))?;
+        let (first, second) = (a.read(), b.read());
+        out.line(&format!(
+            "compared by their chains; read whole: {first} of the first, {second} of the second"
+        ))?;
     }
     if differ { Err(Failure::Different) } else { Ok(()) }
 }
@@ -77,9 +87,9 @@ fn words(verdict: &Verdict, (a, b): (Seq, Seq)) -> String {
 }
 
 impl Side {
-    fn open(dir: &std::path::Path) -> Result<Side, Failure> {
+    fn open(dir: &std::path::Path, out: &mut Out) -> Result<Side, Failure> {
         let survey = Place::survey(dir)?;
-        let mut side = Side { last: Seq::ZERO, links: BTreeMap::new(), survey };
+        let mut side = Side { last: Seq::ZERO, links: BTreeMap::new(), looked: BTreeSet::new(), survey };
         let index = side.survey.bases().len() - 1;
         let base = side.survey.bases()[index];
         if let Ok(header) = &side.survey.glance(index)?.header
@@ -90,8 +100,13 @@ impl Side {
                 "{shown} was written without a chain: there is nothing to compare"
             )));
         }
-        side.last = side.links(index)?.last_key_value().map_or(base.prev(), |(seq, _)| *seq);
+        side.last = side.links(index, out)?.last_key_value().map_or(base.prev(), |(seq, _)| *seq);
         Ok(side)
+    }
+
+    /// How many of its segments were read whole.
+    fn read(&self) -> String {
+        format!("{} of {}", self.looked.len(), text::counted(self.survey.bases().len() as u64, "segment"))
     }
 
     fn first(&self) -> Seq {
@@ -99,8 +114,13 @@ impl Side {
     }
 
     /// The links of a segment by the seq that they stand behind, with the one before its first record.
-    fn links(&mut self, index: usize) -> Result<&BTreeMap<Seq, Hash>, Failure> {
+    fn links(&mut self, index: usize, out: &mut Out) -> Result<&BTreeMap<Seq, Hash>, Failure> {
         if !self.links.contains_key(&index) {
+            if self.looked.insert(index)
+                && let Some(look) = self.survey.looks(self.survey.bases()[index]).next()?
+            {
+                records::tell(&look, out);
+            }
             let glance = self.survey.glance(index)?;
             let mut links: BTreeMap<Seq, Hash> = self.survey.links(index)?.into_iter().collect();
             if let Ok(header) = glance.header {
@@ -117,7 +137,7 @@ impl Side {
     }
 
     /// The link behind `seq`, if a batch ends there.
-    fn link_behind(&mut self, seq: Seq) -> Result<Option<Hash>, Failure> {
+    fn link_behind(&mut self, seq: Seq, out: &mut Out) -> Result<Option<Hash>, Failure> {
         if let Ok(index) = self.survey.bases().binary_search(&seq.next()) {
             let header = self.survey.glance(index)?.header;
             if let Ok(header) = header {
@@ -125,7 +145,7 @@ impl Side {
             }
         }
         match self.survey.index_of(seq) {
-            Some(index) => Ok(self.links(index)?.get(&seq).copied()),
+            Some(index) => Ok(self.links(index, out)?.get(&seq).copied()),
             None => Ok(None),
         }
     }
@@ -144,8 +164,8 @@ fn compare(a: &mut Side, b: &mut Side, out: &mut Out) -> Result<Verdict, Failure
     while low < high {
         let middle = usize::midpoint(low, high);
         let behind = bases[middle].prev();
-        let link = a.link_behind(behind)?;
-        if link.is_some() && link == b.link_behind(behind)? {
+        let link = a.link_behind(behind, out)?;
+        if link.is_some() && link == b.link_behind(behind, out)? {
             (low, same) = (middle + 1, behind);
         } else {
             high = middle;
@@ -159,9 +179,9 @@ fn compare(a: &mut Side, b: &mut Side, out: &mut Out) -> Result<Verdict, Failure
     while differs.is_none() && index < a.survey.bases().len() && a.survey.bases()[index] <= end {
         let behind = (std::ops::Bound::Excluded(same), std::ops::Bound::Included(end));
         let links: Vec<(Seq, Hash)> =
-            a.links(index)?.range(behind).map(|(seq, link)| (*seq, *link)).collect();
+            a.links(index, out)?.range(behind).map(|(seq, link)| (*seq, *link)).collect();
         for (seq, link) in links {
-            match b.link_behind(seq)? {
+            match b.link_behind(seq, out)? {
                 Some(other) if other == link => same = seq,
                 _ => {
                     differs = Some(seq);

@@ -5,13 +5,14 @@
 //! linked anew, so the copy gets an id of its own: nobody shall take it for the original.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::Read as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mnemosyne::event::text::visible;
 use mnemosyne::event::{Event, Source, ids, payload};
+use mnemosyne::projection::base;
 use mnemosyne_journal::inspect::Survey;
 use mnemosyne_journal::verify::Part;
 use mnemosyne_journal::{Hash, Journal, JournalId, Level, Lock, Micros, Options, RealDisk, Seq};
@@ -34,7 +35,8 @@ const BATCH_RECORDS_MAX: usize = 1_000;
 ///
 /// NEWDIR becomes a data directory with a journal of its own id that holds every record that can still be read, under the
 /// same seq and with the same time. In the place of a lost record stands an event that tells what
-/// was there. Nothing in DIR is changed. The copy is verified before the command ends; one that was begun and failed is left as
+/// was there. Where retention has dropped the beginning, the states that stand for it are carried over. Nothing in DIR is
+/// changed. The copy is verified before the command ends; one that was begun and failed is left as
 /// it is. Exit code 4: something was lost, or DIR was damaged in another way.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SalvageArgs {
@@ -67,13 +69,104 @@ pub(crate) fn run(args: &SalvageArgs, out: &mut Out) -> Result<(), Failure> {
         let words = format!("the copy holds {} of {written}: is there space?", checked.records);
         return Err(Failure::Failed(words));
     }
+    let carried = carry(&place, &target, &done, checked.last, args.renumber, out)?;
     if done.lost > 0 {
         out.damage();
     }
     if place.data.is_some() {
         out.note("events that wait in the inbox were not copied; they are safe where they are");
     }
-    if out.is_json() { out.json(&done.as_json(&checked)) } else { done.print(&args.output, &checked, out) }
+    if out.is_json() {
+        out.json(&done.as_json(&carried, &checked))
+    } else {
+        done.print(&args.output, &carried, &checked, out)
+    }
+}
+
+/// The states that stand for what retention has dropped.
+#[derive(Default)]
+struct Carried {
+    /// The last seqs that they stand for, of the bases that were copied.
+    bases: Vec<u64>,
+    states: usize,
+    /// States, or whole bases, that cannot be believed.
+    refused: usize,
+}
+
+/// Copies the bases that the copy begins from, under its id.
+fn carry(
+    place: &Place,
+    target: &Path,
+    done: &Done,
+    last: Seq,
+    renumber: bool,
+    out: &mut Out,
+) -> Result<Carried, Failure> {
+    let mut carried = Carried::default();
+    let cut = done.first.prev();
+    let (Some(from), Some(to), true) = (done.origin, done.journal, cut > Seq::ZERO) else {
+        return Ok(carried);
+    };
+    let Some(data) = place.data.as_ref().filter(|_| !renumber) else {
+        let why = if renumber {
+            "the events have other seqs now"
+        } else {
+            "they lie beside the journal: name the data directory to have them too"
+        };
+        out.note(&format!("the states that stand for seq 1 to {cut} were not copied: {why}"));
+        return Ok(carried);
+    };
+    let failed = |error: mnemosyne::error::Error| Failure::Failed(error.to_string());
+    let outward = |seq: Seq| mnemosyne::event::Seq::new(seq.get());
+    for (seq, path) in base::bases(&data.join("base")).map_err(failed)?.range(outward(cut)..=outward(last)) {
+        let io = |action| move |source| Failure::Io { action, path: path.clone(), source };
+        let bytes = fs::read(path).map_err(io("read"))?;
+        match base::relabelled(&bytes, from.to_bytes(), to.to_bytes()) {
+            Ok(moved) => {
+                write_base(target, *seq, &moved.bytes)?;
+                carried.bases.push(seq.get());
+                carried.states += moved.states - moved.refused;
+                carried.refused += moved.refused;
+            }
+            Err(why) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                out.note(&format!("{}: {why}; it was not copied", visible(&name)));
+                carried.refused += 1;
+            }
+        }
+    }
+    if carried.bases.is_empty() {
+        out.note(&format!(
+            "no state stands for seq 1 to {cut}, which retention has dropped: they are not in the copy"
+        ));
+        out.damage();
+    }
+    if carried.refused > 0 {
+        out.damage();
+    }
+    Ok(carried)
+}
+
+fn write_base(target: &Path, seq: mnemosyne::event::Seq, bytes: &[u8]) -> Result<(), Failure> {
+    let directory = target.join("base");
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| Failure::Io { action, path, source }
+    };
+    match DirBuilder::new().mode(0o700).create(&directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(io("make", &directory)(error));
+        }
+        _ => {}
+    }
+    let path = base::path_of(&directory, seq);
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&path);
+    let mut file = file.map_err(io("make", &path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", &path))?;
+    for names in [directory.as_path(), target] {
+        File::open(names).and_then(|names| names.sync_all()).map_err(io("flush", names))?;
+    }
+    Ok(())
 }
 
 /// The new directory, outside of what is read.
@@ -90,7 +183,13 @@ fn make_target(place: &Place, output: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::Usage("the new directory must not lie in the one that is read".to_owned()));
     }
     let target = parent.join(name);
-    DirBuilder::new().mode(0o700).create(&target).map_err(io("make the new directory"))?;
+    match DirBuilder::new().mode(0o700).create(&target) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let shown = visible(&output.display().to_string()).into_owned();
+            return Err(Failure::Usage(format!("{shown} is there already: name a directory that is not")));
+        }
+        made => made.map_err(io("make the new directory"))?,
+    }
     File::open(&parent).and_then(|parent| parent.sync_all()).map_err(io("flush the parent directory of"))?;
     Ok(target)
 }
@@ -120,6 +219,10 @@ struct Copy<'a> {
 #[derive(Default)]
 struct Done {
     journal: Option<JournalId>,
+    /// The id of what was read.
+    origin: Option<JournalId>,
+    /// The first seq that was read or found lost.
+    first: Seq,
     kept: u64,
     lost: u64,
     replaced: u64,
@@ -146,6 +249,7 @@ impl<'a> Copy<'a> {
             Part::Frame { header, .. } => Some((record.look.base, header.first)),
             _ => None,
         };
+        self.done.origin = self.done.origin.or(record.look.checked.journal);
         self.open(record.seq, record.recorded)?;
         if origin != self.origin || record.recorded != self.recorded {
             self.end_batch()?;
@@ -212,6 +316,7 @@ impl<'a> Copy<'a> {
         let lock = Lock::try_acquire(&self.target.join("lock"), b"")?;
         let lock = lock.ok_or_else(|| Failure::Failed("somebody else uses the new directory".to_owned()))?;
         let id = JournalId::from_bytes(random()?);
+        self.done.first = first;
         let first = if self.renumber { Seq::FIRST } else { first };
         let options = Options::new(id, random()?).with_first_if_new(first);
         let disk = Arc::new(RealDisk::new(self.target.join("journal")));
@@ -272,7 +377,13 @@ fn verified(target: &Path) -> Result<Checked, Failure> {
 }
 
 impl Done {
-    fn print(&self, output: &Path, checked: &Checked, out: &mut Out) -> Result<(), Failure> {
+    fn print(
+        &self,
+        output: &Path,
+        carried: &Carried,
+        checked: &Checked,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
         out.line(&format!("copied    into {}", visible(&output.display().to_string())))?;
         if let Some(journal) = self.journal {
             out.line(&format!("journal   {journal}, a new id: its batches are linked anew"))?;
@@ -290,13 +401,20 @@ impl Done {
             let records = text::counted(self.digests, "redacted record");
             out.line(&format!("digests   {records} without the digest of what was there before redaction"))?;
         }
+        for base in &carried.bases {
+            out.line(&format!("base      what stands for seq 1 to {base}, which retention has dropped"))?;
+        }
+        if carried.refused > 0 {
+            let refused = text::counted(carried.refused as u64, "state");
+            out.line(&format!("  {refused} before that cannot be believed and count as lost"))?;
+        }
         if let Some(head) = checked.head {
             out.line(&format!("head      {head} after seq {}", checked.last))?;
         }
         out.line(&format!("verdict   whole: {} verified", text::counted(checked.records, "record")))
     }
 
-    fn as_json(&self, checked: &Checked) -> serde_json::Value {
+    fn as_json(&self, carried: &Carried, checked: &Checked) -> serde_json::Value {
         let losses = self
             .losses
             .iter()
@@ -309,6 +427,9 @@ impl Done {
             "losses": losses.collect::<Vec<_>>(),
             "replaced": self.replaced,
             "digests_left_out": self.digests,
+            "bases": carried.bases,
+            "states": carried.states,
+            "states_lost": carried.refused,
             "records": checked.records,
             "last_seq": checked.last.get(),
             "head": checked.head.map(|head| head.to_string()),

@@ -56,7 +56,9 @@ pub(crate) fn run(args: &SessionsArgs, out: &mut Out) -> Result<(), Failure> {
         }));
     }
     if fold.missing() > 0 {
-        out.note(&format!("{} cannot be read and do not count here", text::counted(fold.missing(), "event")));
+        let verb = if fold.missing() == 1 { "does" } else { "do" };
+        let events = text::counted(fold.missing(), "event");
+        out.note(&format!("{events} cannot be read and {verb} not count here"));
     }
     let departed = fold.state().departed();
     if departed > 0 {

@@ -25,16 +25,19 @@ pub(super) fn journal(look: &Look<'_>) -> Found {
     let looked = if look.full { check::whole(&look.dir)? } else { check::quick(&look.dir)? };
     let Some(checked) = looked else { return Ok(Finding::pass("nothing was recorded yet")) };
     if !checked.damage.is_empty() {
+        if look.context.run().is_some() {
+            scrub::leave(&look.dir, checked.journal, &checked.lost)?;
+        }
         return Ok(Finding::fail(
             first_of(&checked.damage, "damaged place"),
             "everything else can be read; `mnemosyne-inspect verify` says more, `mnemosyne-inspect salvage` saves it",
         ));
     }
     let (durable, segments) = (checked.durable, counted(checked.segments_read, "segment"));
-    let read = if look.full {
+    let read = if checked.segments_read == checked.segments {
         format!("every byte of {segments} was read")
     } else {
-        "the last segment was judged; -v reads all".to_owned()
+        format!("the last of {} segments was read; -v reads all", checked.segments)
     };
     let torn =
         checked.notes.first().map_or_else(String::new, |note| format!("; {note}, as a crash leaves it"));

@@ -47,6 +47,7 @@ const LAYOUT_PARTS: u32 = 3;
 const HEADER_BYTES: usize = 112;
 const HASH_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 32;
+const JOURNAL_AT: std::ops::Range<usize> = 16..32;
 const SEQ_AT: std::ops::Range<usize> = 32..40;
 const NAME_LENGTH_AT: usize = 72;
 const PARTS_AT: usize = 96;
@@ -206,6 +207,19 @@ pub fn label(bytes: &[u8]) -> Result<Label, Refused> {
     }
     let projection = String::from_utf8(head.name.to_vec()).map_err(|_| Refused::Damaged)?;
     Ok(Label { projection, schema: head.schema, journal: head.journal, seq: head.seq, hash: head.hash })
+}
+
+/// The same snapshot, of another journal: of a copy with the same events under the same seqs.
+///
+/// # Errors
+/// As [`label`].
+pub(super) fn relabelled(bytes: &[u8], journal: [u8; 16]) -> Result<Vec<u8>, Refused> {
+    label(bytes)?;
+    let mut out = bytes[..bytes.len() - CHECKSUM_BYTES].to_vec();
+    out[JOURNAL_AT].copy_from_slice(&journal);
+    let checksum = blake3::hash(&out);
+    out.extend_from_slice(checksum.as_bytes());
+    Ok(out)
 }
 
 /// The seq that a file's first bytes claim. Good for choosing which file to read, and for nothing else.

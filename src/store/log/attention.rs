@@ -16,6 +16,8 @@ pub struct Attention {
 #[derive(Debug, Default)]
 struct Met {
     seqs: BTreeSet<Seq>,
+    /// Damaged ranges that were told.
+    known: BTreeSet<(Seq, Seq)>,
     stop: bool,
 }
 
@@ -26,9 +28,18 @@ impl Attention {
     /// A reader met a seq that cannot be read.
     pub fn call(&self, seq: Seq) {
         let mut met = self.met();
+        let mut before = met.known.range(..=(seq, Seq::MAX));
+        if before.next_back().is_some_and(|(_, to)| seq <= *to) {
+            return;
+        }
         if met.seqs.len() < PLACES_MAX && met.seqs.insert(seq) {
             self.changed.notify_all();
         }
+    }
+
+    /// These ranges were told: who meets them again need not say so.
+    pub fn know(&self, ranges: impl IntoIterator<Item = (Seq, Seq)>) {
+        self.met().known.extend(ranges);
     }
 
     /// What was met, at the latest after `timeout`; `None` once [`Attention::stop`] was called.

@@ -108,7 +108,7 @@ pub trait Log: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Reads and checks the sealed part that begins with `base`. Before each piece `pace` is told how many bytes come next; it
+    /// Reads and checks the part that begins with `base`; of the one that is being written, what is durable. Before each piece `pace` is told how many bytes come next; it
     /// may take its time, and ends the look by answering false. `None` then, and if there is no such part.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use mnemosyne::projection::{base, registry};
 use mnemosyne::store::View;
 use serde_json::{Value, json};
 
-use crate::support::{World, contents, find, options, write};
+use crate::support::{RunOut as _, World, contents, find, inspect, options, write};
 
 const JOURNAL: [u8; 16] = *b"journal-of-tests";
 
@@ -187,4 +187,58 @@ fn where_the_beginning_was_dropped_the_base_stands_for_it() {
     let without = listed(&world);
     assert_eq!(without["missing"].as_u64(), Some(first - 1), "{without}");
     assert!(without["sessions"][0]["events"].as_u64() < whole["sessions"][0]["events"].as_u64());
+}
+
+/// Cuts the beginning off, with a base for it; the base and the cut.
+fn cut(world: &World) -> (PathBuf, u64) {
+    let segments = world.segments();
+    let first: u64 = segments[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let path = with_base(world, first - 1);
+    fs::remove_file(&segments[0]).unwrap();
+    (path, first - 1)
+}
+
+/// The sessions in the copy, and how salvaging ended.
+fn salvaged(world: &World, name: &str, extra: &[&str]) -> (i32, Value, Value) {
+    let new = world.path(name);
+    let run = inspect().arg("salvage").arg(world.data()).args(["--json", "-o"]).arg(&new).args(extra).run();
+    let sessions = inspect().args(["sessions", "--json"]).arg(&new).run();
+    (run.code, serde_json::from_str(&run.stdout).unwrap(), serde_json::from_str(&sessions.stdout).unwrap())
+}
+
+#[test]
+fn salvage_carries_the_states_that_stand_for_what_was_dropped() {
+    let world = world();
+    let (path, last_dropped) = cut(&world);
+    let original = listed(&world);
+    let (code, report, sessions) = salvaged(&world, "new", &[]);
+    assert_eq!(code, 0, "{report}");
+    assert_eq!((&report["bases"], &report["states_lost"]), (&json!([last_dropped]), &json!(0)));
+    assert_eq!(report["states"].as_u64(), Some(registry::TABLE.len() as u64));
+    assert_eq!((&sessions["sessions"], &sessions["missing"]), (&original["sessions"], &original["missing"]));
+    // The program itself believes the copy, and so does the check of every state in it.
+    let verified = inspect().args(["verify", "--projections", "--json"]).arg(world.path("new")).run();
+    assert_eq!(verified.code, 0, "{}", verified.stdout);
+
+    // One damaged state is not made whole by being copied.
+    let whole = fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (code, report, _) = salvaged(&world, "one", &[]);
+    assert_eq!((code, &report["states_lost"]), (4, &json!(1)), "{report}");
+    let verified = inspect().args(["verify", "--projections"]).arg(world.path("one")).run();
+    assert_eq!(verified.code, 4, "{}", verified.stdout);
+
+    // A base that cannot be believed at all is lost, and so is one that is not there.
+    bytes[41] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(salvaged(&world, "none", &[]).0, 4);
+    fs::remove_file(&path).unwrap();
+    let (code, report, _) = salvaged(&world, "without", &[]);
+    assert_eq!((code, &report["bases"]), (4, &json!([])), "{report}");
+    fs::write(&path, whole).unwrap();
+    assert_eq!(salvaged(&world, "again", &[]).0, 0);
+    let (code, report, _) = salvaged(&world, "renumbered", &["--renumber"]);
+    assert_eq!((code, &report["bases"]), (0, &json!([])), "{report}");
 }
