@@ -1,7 +1,7 @@
 //! `gc`: retention now. A server that runs does it, since it holds the journal; else this command takes the lock.
 
 use super::{Context, Outcome, display};
-use crate::client::Server;
+use crate::client::{self, Server};
 use crate::clock;
 use crate::config::{DataDir, Settings};
 use crate::error::Error;
@@ -26,6 +26,7 @@ pub struct Args {
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let dir = context.open_data_dir()?;
     let report = if let Some(server) = Server::find(&dir)? {
+        server.check_answers().map_err(holds_on)?;
         server.gc(args.dry_run)?
     } else {
         by_itself(&dir, args.dry_run, context)?
@@ -42,6 +43,19 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         context.out.line(&format!("from seq {first} on, {segments} of {bytes} stay: {}", kept.why))?;
     }
     Ok(Outcome::with_summary(summary))
+}
+
+/// The server holds the journal and does not answer: only it could.
+fn holds_on(error: client::Error) -> Error {
+    match Error::from(error) {
+        Error::Server { code, message } => Error::Server {
+            code,
+            message: format!(
+                "{message}, and it holds the journal: nothing went. If it hangs, end its process; `mnemosyne status` names it"
+            ),
+        },
+        other => other,
+    }
 }
 
 /// With the lock, where no server holds it.

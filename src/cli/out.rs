@@ -3,7 +3,7 @@
 //! Data goes to stdout, words go to stderr; nothing in the program writes to either in another way. With `--json`
 //! the data is JSON: one versioned object, or one object a line for streams. A reader that has gone away (`| head`)
 //! is no failure: the first write that finds the pipe closed returns [`Error::OutputClosed`], which ends the command
-//! and counts as success.
+//! and counts as success. A follower that has nothing to write asks with [`Out::check_reader`].
 //!
 //! Stdout is buffered even on a pipe, because `events` prints millions of lines; it is flushed before any word goes
 //! to stderr, at the end, by [`Out::flush`] wherever a follower has caught up, and after each line on a terminal.
@@ -13,8 +13,9 @@ use crate::error::Error;
 use crate::event::text::{json_escaped, visible};
 use crate::event::{Redactor, Timestamp};
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -53,6 +54,8 @@ pub struct Out {
     each_line: bool,
     columns: Option<usize>,
     today: Option<chrono::NaiveDate>,
+    /// The process's own stdout, where data goes there: whoever reads it can go away.
+    watched: Option<Stdout>,
 }
 
 impl Out {
@@ -62,6 +65,7 @@ impl Out {
         let mut out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()), manner, terminal);
         out.columns = terminal.then(columns_of_terminal).flatten();
         out.color_words = colored(manner, std::io::stderr().is_terminal());
+        out.watched = Some(std::io::stdout());
         out
     }
 
@@ -83,6 +87,7 @@ impl Out {
             each_line: terminal,
             columns: None,
             today: None,
+            watched: None,
         }
     }
 
@@ -161,6 +166,19 @@ impl Out {
     /// As [`Out::line`].
     pub fn flush(&mut self) -> Result<(), Error> {
         self.stdout.flush().map_err(failed)
+    }
+
+    /// Whether there is still somebody to read what may come: asked by a follower, who may have nothing to write for a long time.
+    ///
+    /// # Errors
+    /// [`Error::OutputClosed`] when the other end of the pipe is closed, or the terminal is gone.
+    pub fn check_reader(&self) -> Result<(), Error> {
+        let Some(stdout) = &self.watched else { return Ok(()) };
+        let mut asked = [PollFd::new(stdout, PollFlags::empty())];
+        // Where the system cannot tell, the next write does.
+        let gone = poll(&mut asked, Some(&Timespec::default())).is_ok()
+            && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+        if gone { Err(Error::OutputClosed) } else { Ok(()) }
     }
 
     /// A picture for a terminal, with its escape sequences, at once. Text of events in it must be safe: see `cli::display`.

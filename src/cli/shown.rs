@@ -64,6 +64,7 @@ impl Shown {
     /// When the output is closed, or the file cannot be replaced.
     pub(super) fn settle(&mut self, context: &mut Context) -> Result<(), Error> {
         context.out.flush()?;
+        context.out.check_reader()?;
         (self.unsettled, self.settled) = (0, Instant::now());
         match &mut self.file {
             Some(file) => file.save(self.cursor),

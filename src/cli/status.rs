@@ -375,7 +375,7 @@ fn server(dir: &DataDir) -> Result<(Option<ServerStatus>, Option<EventsStatus>),
         uptime_ms: None,
         trouble: None,
     };
-    let events = match server.counters() {
+    let events = match server.check_answers().and_then(|()| server.counters()) {
         Ok(counters) => {
             status.uptime_ms = Some(counters.uptime_ms);
             Some(EventsStatus::of(&counters))

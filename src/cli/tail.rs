@@ -221,6 +221,10 @@ impl Follower {
         let Some(server) = Server::find(&self.dir)? else { return Ok(None) };
         self.shown.learn(&server.runtime().journal_id);
         let pairs = self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        if server.check_answers().is_err() {
+            // It hangs, or has gone: what there is, the files have.
+            return Ok(None);
+        }
         match server.stream(&client::target(wire::path::STREAM, pairs), Some(self.shown.cursor.get())) {
             Ok(stream) => Ok(Some(stream)),
             Err(error @ client::Error::Refused { .. }) => Err(error.into()),

@@ -43,7 +43,8 @@ pub fn keep(dir: &DataDir, settings: Settings, clock: &Arc<dyn Clock>, event: &E
     let durability = settings.emit_durability;
     if let Some(server) = Server::find(dir)? {
         let request = request_of(event).map_err(|error| Error::failed(error.to_string()))?;
-        return match server.emit(&request, wire_level(durability), None) {
+        let answered = server.check_answers();
+        return match answered.and_then(|()| server.emit(&request, wire_level(durability), None)) {
             Ok(emitted) => Ok(Kept { seq: emitted.seqs.first().copied(), way: "server", warning: None }),
             Err(error) => {
                 let warning = format!("the server did not take the note, so it goes into the inbox: {error}");

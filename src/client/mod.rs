@@ -45,6 +45,9 @@ use crate::wire::{Counters, Durability, Emitted, Runtime, header, path};
 /// How long an answer may take: a durable emit on a slow disk is far under a second.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a server of this machine may take to say that it is there: it does that whatever else it does.
+const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long an emit waits in all for a server that answers that it comes too fast.
 const RATE_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -104,6 +107,16 @@ impl Server {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.address.addr
+    }
+
+    /// Whether it answers at all, within a few seconds: to be asked before what may rightly take longer, so that nobody waits long for
+    /// one that hangs.
+    ///
+    /// # Errors
+    /// As any request; [`Error::TimedOut`] for one that hangs.
+    pub fn check_answers(&self) -> Result<(), Error> {
+        let answer = http::exchange(&self.address, Ask::get(path::HEALTH), SIGN_TIMEOUT);
+        runtime()?.block_on(answer).map(drop)
     }
 
     /// The body of `GET target`: JSON text, as the server wrote it.

@@ -158,6 +158,10 @@ const ROWS: &[Row] = &[
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(world.data().join("snapshots"), open).expect("opened");
     }),
+    // As `mnemosyne-inspect salvage` leaves it.
+    row("permissions", "warn", true, |world| {
+        std::fs::remove_dir_all(world.data().join("inbox")).expect("removed");
+    }),
     row("links", "fail", false, |world| {
         symlink("/etc/passwd", world.data().join("index/planted")).expect("planted");
     }),

@@ -54,6 +54,8 @@ mod mcp_foreign;
 mod real_claude;
 /// Real input, and what it must become.
 mod real_hooks;
+/// A server that hangs: who looks is told soon.
+mod server_hangs;
 
 /// `diff` on real sessions.
 mod diff_real;

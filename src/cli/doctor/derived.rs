@@ -98,6 +98,9 @@ fn wrong_served(look: &Look<'_>, server: &Server) -> Result<Vec<String>, Error> 
 
 pub(super) fn served(look: &Look<'_>) -> Found {
     let Some(server) = Server::find(&look.dir)? else { return Ok(None) };
+    if look.is_server_silent.get() {
+        return Ok(Finding::pass("not compared: the server does not answer"));
+    }
     if server.runtime().version != env!("CARGO_PKG_VERSION") {
         return Ok(Finding::pass("not compared: the server is of another version"));
     }

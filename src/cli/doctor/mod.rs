@@ -18,6 +18,7 @@ mod machine;
 mod place;
 mod server;
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
@@ -151,6 +152,8 @@ struct Look<'a> {
     /// What is configured, or the default where that cannot be read: a check of its own tells.
     settings: Settings,
     holder: Option<Holder>,
+    /// Whether a server runs that was asked and did not answer: it is asked no second time.
+    is_server_silent: Cell<bool>,
 }
 
 impl Look<'_> {
@@ -162,7 +165,8 @@ impl Look<'_> {
     fn new(context: &Context, dir: DataDir, full: bool) -> Look<'_> {
         let settings = Settings::load(&dir, &context.env).unwrap_or_default();
         let holder = crate::store::holder(&dir);
-        Look { env: &context.env, now: context.now(), full, settings, holder, dir, context }
+        let (env, now, is_server_silent) = (&context.env, context.now(), Cell::new(false));
+        Look { context, env, dir, now, full, settings, holder, is_server_silent }
     }
 }
 

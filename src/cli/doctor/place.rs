@@ -9,6 +9,7 @@ use rustix::fs::Access;
 use super::{Finding, Fixed, Found, Look, first_of};
 use crate::cli::display::{bytes, counted};
 use crate::clock;
+use crate::config::guard;
 use crate::error::Error;
 use crate::event::Timestamp;
 use crate::store::space::Space;
@@ -99,7 +100,10 @@ pub(super) fn permissions(look: &Look<'_>) -> Found {
         ));
     }
     let closed = [look.dir.path().to_owned(), look.dir.inbox(), look.dir.journal()];
-    if let Some(path) = closed.iter().find(|path| rustix::fs::access(*path, Access::WRITE_OK).is_err()) {
+    let is_closed = |path: &&PathBuf| {
+        rustix::fs::access(*path, Access::WRITE_OK).is_err_and(|error| error != rustix::io::Errno::NOENT)
+    };
+    if let Some(path) = closed.iter().find(is_closed) {
         return Ok(Finding::fail(
             format!("{} cannot be written: nothing is recorded", name(look, path)),
             "is the file system mounted read-only?",
@@ -107,7 +111,15 @@ pub(super) fn permissions(look: &Look<'_>) -> Found {
     }
     let open = open_to_others(look)?;
     if open.is_empty() {
-        return Ok(Finding::pass("everything is this user's alone (0700, 0600)"));
+        let missing: Vec<String> = missing(look).iter().map(|path| name(look, path)).collect();
+        return Ok(if missing.is_empty() {
+            Finding::pass("everything is this user's alone (0700, 0600)")
+        } else {
+            Finding::warn(
+                format!("{} not there yet", first_of(&missing, "directory")),
+                "whoever records next makes what is needed",
+            )
+        });
     }
     let names: Vec<String> = open
         .iter()
@@ -119,8 +131,19 @@ pub(super) fn permissions(look: &Look<'_>) -> Found {
     ))
 }
 
+/// The directories that a data directory has from the beginning and this one has not, as one that was salvaged or copied.
+fn missing(look: &Look<'_>) -> Vec<PathBuf> {
+    let mut missing = vec![look.dir.inbox(), look.dir.journal()];
+    missing.retain(|path| std::fs::symlink_metadata(path).is_err());
+    missing
+}
+
 pub(super) fn make_private(look: &Look<'_>) -> Fixed {
     let mut done = Vec::new();
+    for path in missing(look) {
+        guard::make_dir(&path)?;
+        done.push(format!("made {}", name(look, &path)));
+    }
     for Below { path, meta } in open_to_others(look)? {
         if meta.uid() != rustix::process::geteuid().as_raw() || !(meta.is_dir() || meta.is_file()) {
             continue;

@@ -83,7 +83,7 @@ pub(super) fn server(look: &Look<'_>) -> Found {
         });
     };
     let place = format!("http://{}, process {}", server.addr(), server.runtime().pid);
-    let health = match server.get_json(path::HEALTH) {
+    let health = match server.check_answers().and_then(|()| server.get_json(path::HEALTH)) {
         Ok(text) => serde_json::from_str::<Health>(&text)
             .map_err(|error| Error::failed(format!("{place}: its answer is not understood: {error}")))?,
         Err(_) if has_gone(look)? => {
@@ -93,6 +93,7 @@ pub(super) fn server(look: &Look<'_>) -> Found {
             ));
         }
         Err(error) => {
+            look.is_server_silent.set(true);
             return Ok(Finding::fail(
                 format!("{place} does not answer: {error}"),
                 "stop it with `mnemosyne api-server --stop`; the next session starts another",

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt as _;
 
 use super::*;
-use crate::clock::{Clock as _, FixedClock, SystemClock};
+use crate::clock::FixedClock;
 use crate::config::Settings;
 use crate::event::Kind;
 use crate::store::testing::{event, event_saying, uuid};
