@@ -101,8 +101,8 @@ impl Name<'_> {
         match bytes[open.checked_sub(1)?] {
             b'(' => {
                 const CALLS: [&str; 4] = ["define", "setenv", "setdefault", "putenv"];
-                let calls = |call: &&str| bytes[..open - 1].ends_with(call.as_bytes());
-                CALLS.iter().any(|call| calls(&call)).then_some(())?;
+                let called = &bytes[..open - 1];
+                CALLS.iter().any(|call| called.ends_with(call.as_bytes())).then_some(())?;
                 (!text.contains(char::is_whitespace)).then_some((value, self.class()?))
             }
             b'[' => {

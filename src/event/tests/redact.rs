@@ -135,7 +135,7 @@ fn places(text: &str) -> Vec<Json> {
     ]
 }
 
-fn redacted(data: &Json) -> String {
+pub(super) fn redacted(data: &Json) -> String {
     let mut event = example(Kind::Custom);
     event.payload = PayloadText::from_json(&json!({"name": "n", "data": data})).unwrap();
     event.redact(&Redactor::new());
@@ -212,90 +212,6 @@ fn named_fields_are_redacted_whatever_their_value_looks_like() {
     ] {
         let expected = json!({"name": "n", "data": expected}).to_string();
         assert_eq!(redacted(&data), expected);
-    }
-}
-
-#[test]
-fn plain_texts_stay_as_they_are() {
-    for text in [
-        "The tokenizer splits the text into tokens; each token has a type.",
-        "max_tokens: 4096, token_count=17, input_tokens: 12",
-        "let token = lexer.next_token();",
-        "fn login(user: &str, password: &str) -> Result<Token, Error> {",
-        "struct Config { password: String, api_key: Option<String>, token: Token }",
-        "password = getpass.getpass()",
-        "api_key=os.environ[\"API_KEY\"]",
-        "export TOKEN=$GITHUB_TOKEN",
-        "password: ${DB_PASSWORD}",
-        "token: ${{ secrets.GITHUB_TOKEN }}",
-        "commit 606a162f0c8d7f3e5b1a9c2d4e6f8a0b1c2d3e4f",
-        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "258c7280-ae70-4798-800f-63464d01a85d",
-        "git diff 606a162f0c8d7f3e5b1a9c2d4e6f8a0b1c2d3e4f..HEAD",
-        "https://example.com/path?page=2&sort=asc#top",
-        "https://github.com/rust-lang/rust/blob/master/README.md",
-        "https://user@example.com/repo.git",
-        "ssh://git@github.com:22/a/b.git",
-        "task-force-with-many-dashes and disk-usage-analyzer-for-linux",
-        "npm_config_registry and npm_package_version",
-        "cargo test --workspace --all-targets -p mnemosyne",
-        "mkdir -p target/debug/deps",
-        "cp -p a b; tar -xpf x.tar",
-        "docker run -p 8080:80 nginx",
-        "Bearer authentication is required",
-        "Basic understanding of tokens",
-        "the secret is out",
-        "Authorization: see the manual",
-        "forgot your password?",
-        "std::collections::HashMap::<String, Vec<u8>>::new()",
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
-        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==",
-        "toolu_01A09q90qw90lq917835lq9",
-        "12:34:56 key=value a:b c=d",
-        "if key == token { return }",
-        "\"key\": \"value\", \"token_type\": \"bearer\"",
-        "class=\"sk-circle sk-fading-circle\"",
-        "eyJ is how a JWT begins",
-        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
-        "pass: 12 fail: 0",
-        "the password is wrong",
-        "auth: true",
-        "auth: \"basic\", \"auth\": \"oauth2\", auth=/login?next=1",
-        "auth: src/auth/handlers2/LoginWithToken3.ts and auth = createAuthClient2(options)",
-        "auth: 258c7280-ae70-4798-800f-63464d01a85d",
-        "nginx -P 8080 and scp -P 2222 all.zip host: && gzip -k a | ssh -P 22",
-        "<password/><password></password><password>${env.DB_PASSWORD}</password><password> <b>x</b></password>",
-        "<Password>{children}</Password> Vec<Token> and Option<Secret>",
-        "psk=1 psk-flags=0 key_mgmt=WPA-PSK",
-        "client-certificate-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSURCVENDQWUyZ0F3SUJBZ0lJT0E0",
-        "the machine is slow, the login page user password is reset",
-        "postgres://localhost:5432/app 127.0.0.1:5432:5432 main.rs:5432:12:error:unused",
-        "printer:*:print:all:x and arn:aws:logs:*:123456789012:log-group:x",
-        "ENV DB_PASSWORD is read at the start",
-        "ENV PATH /usr/local/bin",
-        "set ENV DB_PASSWORD beforehand",
-        "name: token\nvalue: see below",
-        "- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef: {name: db, key: password}",
-        "define('PASSWORD_LENGTH', '12'); define('TEXT_PASSWORD', 'Your password');",
-        "openssl rsa -passin env:PASS -passout file:out.txt",
-        "echo \"$PASS\" | sudo -S true; echo done | sudo tee log",
-        "[\"Authorization\", \"Content-Type\"], [\"password\", \"username\"], [\"Cookie\", \"Accept\"]",
-        "secret_key_base: ENV.fetch(\"SECRET_KEY_BASE\")",
-        "errors.add(\"password\", \"is too short\"); form.set(\"token\", \"csrf\");",
-        "Größe: 12 漢字=3",
-        "",
-        "=",
-        ":",
-        "--",
-        "-p",
-        "://",
-        "@",
-        "\"",
-        "\\",
-    ] {
-        let data = json!({"text": text, "list": [text]});
-        assert_eq!(redacted(&data), json!({"name": "n", "data": data}).to_string());
-        assert_eq!(Redactor::new().text(text), text);
     }
 }
 
