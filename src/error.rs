@@ -63,7 +63,7 @@ pub enum Error {
 
     /// The user has no home directory, so no data directory can be derived.
     #[error(
-        "the home directory of the user is unknown: name a data directory with --data-dir or MNEMOSYNE_DATA_DIR"
+        "the home directory of the user is unknown (HOME is not set, or no absolute path): name a data directory with --data-dir or MNEMOSYNE_DATA_DIR"
     )]
     NoHome,
 
@@ -355,9 +355,44 @@ impl Error {
     }
 }
 
+/// Words of Rust's own parsers, and what stands for them on a command line.
+const PLAIN: &[(&str, &str)] = &[
+    ("invalid digit found in string", "a whole number is wanted"),
+    ("cannot parse integer from empty string", "a whole number is wanted"),
+    ("number too large to fit in target type", "it is too large"),
+    ("number too small to fit in target type", "it is too small"),
+    ("invalid float literal", "a number is wanted"),
+    ("cannot parse float from empty string", "a number is wanted"),
+    ("invalid socket address syntax", "an ADDRESS:PORT is wanted, such as 127.0.0.1:3000"),
+];
+
+/// What the parser of a command line prints, without the words of the language that it is written in.
+pub fn plain_usage(printed: &str) -> String {
+    PLAIN.iter().fold(printed.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+}
+
+/// The same as one line: what is wrong and what may have been meant, without the usage and the hint at the help.
+pub fn usage_line(printed: &str) -> String {
+    let plain = plain_usage(printed);
+    let said = plain.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let said = said.filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"));
+    let line = said.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_parser_prints_becomes_one_line() {
+        let printed = "error: unrecognized subcommand 'evnets'\n\n  tip: a similar subcommand exists: 'events'\n\n\
+                       Usage: mnemosyne [OPTIONS] <COMMAND>\n\nFor more information, try '--help'.\n";
+        let line = "unrecognized subcommand 'evnets'; tip: a similar subcommand exists: 'events'";
+        assert_eq!(usage_line(printed), line);
+        let number = "error: invalid value 'abc' for '<SEQ>': invalid digit found in string\n\nFor more information, try '--help'.\n";
+        assert_eq!(usage_line(number), "invalid value 'abc' for '<SEQ>': a whole number is wanted");
+    }
 
     #[test]
     fn a_missing_data_directory_names_the_place_and_the_next_step() {

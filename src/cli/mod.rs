@@ -41,6 +41,7 @@ pub mod man;
 mod notes;
 pub mod out;
 pub mod reference;
+mod refusal;
 pub mod replay;
 pub mod run;
 pub mod search;
@@ -58,9 +59,7 @@ pub mod tail;
 pub mod update;
 pub mod why;
 
-use crate::error::Error;
-use crate::event::Redactor;
-use crate::event::text::{is_unsafe, visible};
+use crate::error::{Error, usage_line};
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 pub use context::Context;
 use out::Color;
@@ -112,7 +111,7 @@ macro_rules! command {
             arguments: |command| $module::Args::augment_args(command),
             run: |matches, context| {
                 let args = $module::Args::from_arg_matches(matches)
-                    .map_err(|error| Error::usage(error.to_string()))?;
+                    .map_err(|error| Error::usage(usage_line(&error.to_string())))?;
                 $module::run(args, context)
             },
         }
@@ -282,17 +281,18 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> u8 {
     let argv: Vec<OsString> = argv.into_iter().collect();
     let matches = match definition().color(color_of_help(&argv)).try_get_matches_from(&argv) {
         Ok(matches) => matches,
-        Err(error) => return help_or_usage(&error, &argv),
+        Err(error) => return refusal::help_or_usage(error, &argv),
     };
     let Some((name, of_command)) = matches.subcommand() else { return Exit::Usage as u8 };
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         return Exit::Usage as u8;
     };
     if config::on_the_command_line(name, of_command) {
-        let words = "error: a key on the command line can be seen by others and stays in the shell's history: it was not taken. \
-            Change it where it is from, and type the new one at the prompt, or pipe it in.\n";
-        // Nobody is left to be told when the terminal cannot be written to.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes());
+        refusal::tell(
+            "a key on the command line can be seen by others and stays in the shell's history: it was not taken. \
+             Change it where it is from, and type the new one at the prompt, or pipe it in.",
+            &argv,
+        );
         return Exit::Usage as u8;
     }
     run::process(command, of_command, &argv)
@@ -318,23 +318,6 @@ fn definition_of(commands: impl Iterator<Item = &'static Command>) -> clap::Comm
         let with_arguments = (command.arguments)(clap::Command::new(command.name));
         root.subcommand(with_arguments.about(command.about).long_about(None).hide(command.hidden))
     })
-}
-
-/// `--help` and `--version` are data and a success; anything else that clap says is a wrong command line.
-fn help_or_usage(error: &clap::Error, argv: &[OsString]) -> u8 {
-    let text = error.render().to_string();
-    // It repeats what was typed or pasted, and stderr ends in the logs of others.
-    let redacted = Redactor::new().text(&text);
-    let obeyed = argv.iter().any(|argument| argument.to_string_lossy().chars().any(is_unsafe));
-    // Nobody is left to be told when the terminal cannot be written to.
-    let _ = if error.use_stderr() && (obeyed || redacted != text) {
-        let lines: Vec<_> = redacted.lines().map(visible).collect();
-        let lines = lines.join("\n") + "\n";
-        std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes())
-    } else {
-        error.print()
-    };
-    if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 }
 }
 
 /// `--color` has to be known before the arguments are parsed, because parsing is what prints the help.

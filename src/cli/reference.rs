@@ -154,7 +154,7 @@ const JSON: &str = "\
   - `annotate`: `{\"version\":1,\"seq\":413,\"about\":18,\"id\":\"...\",\"way\":\"server\"}`; `way` as for `import`, `seq` null where it is `inbox`.
   - `status`: `server` (null where none runs; `trouble` where it does not answer), `starts_unasked`, `journal`, `sessions`
     (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`
-    (what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),
+    (null where no server runs; what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),
     `recovered` and `corruption` (`count`, `last`, `seq`, or null).
   - `doctor`: `passed`, `warned`, `failed`, `duration_ms`, `fixed` (a sentence for each repair) and `checks`, of `name`, `status` (pass,
     warn or fail), `detail`, `hint` (null where there is none) and `fixable`. Exit code 1 where a check fails; `-v` reads every byte

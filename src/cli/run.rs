@@ -238,7 +238,7 @@ pub(super) fn process(command: &'static Command, matches: &ArgMatches, argv: &[O
     std::panic::set_hook(Box::new(tell_of_panic));
     let global = match Global::from_arg_matches(matches) {
         Ok(global) => global,
-        Err(error) => return super::help_or_usage(&error, argv),
+        Err(error) => return super::refusal::help_or_usage(error, argv),
     };
     let env = Env::from_process();
     let manner = Manner {

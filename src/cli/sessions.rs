@@ -79,7 +79,12 @@ const COLUMNS: [(&str, usize); 8] = [
 pub(super) fn print(context: &mut Context, list: &SessionList, ids: &BTreeSet<String>) -> Result<(), Error> {
     let style = context.out.style();
     if list.sessions.is_empty() {
-        context.out.note("no such session is on record");
+        let is_none = ids.is_empty() && list.departed == 0;
+        context.out.note(if is_none {
+            "no session is on record yet: `mnemosyne init --claude` registers the hooks that tell of them"
+        } else {
+            "no such session is on record"
+        });
     } else {
         let names = list.sessions.iter().map(|session| shortest_name(ids, &session.id));
         let names: Vec<String> = names.collect();

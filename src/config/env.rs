@@ -40,11 +40,13 @@ impl Env {
             .filter_map(|(name, _)| std::env::var_os(name).map(|value| (*name, value)))
             .collect();
         let user = etcetera::choose_base_strategy().ok();
+        // A relative one would be another place in each working directory.
+        let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
         Env {
             variables,
-            user_data: user.as_ref().map(|base| base.data_dir().join("mnemosyne")),
-            user_config: user.as_ref().map(|base| base.config_dir().join("mnemosyne")),
-            home: user.as_ref().map(|base| base.home_dir().to_owned()),
+            user_data: user.as_ref().and_then(|base| absolute(base.data_dir().join("mnemosyne"))),
+            user_config: user.as_ref().and_then(|base| absolute(base.config_dir().join("mnemosyne"))),
+            home: user.as_ref().and_then(|base| absolute(base.home_dir().to_owned())),
         }
     }
 

@@ -206,3 +206,70 @@ fn a_full_disk_under_the_output_is_a_failure() {
     assert_eq!(ran.code, Some(1), "{ran}");
     assert!(ran.stderr.contains("cannot write to the output"), "{ran}");
 }
+
+#[test]
+fn a_wrong_command_line_is_with_json_one_object_as_every_error_is() {
+    let world = World::new();
+    for (args, words) in [
+        (&["--json", "tail", "extra"][..], "unexpected argument 'extra'"),
+        (&["--json", "why", "abc"], "a whole number is wanted"),
+        (&["evnets", "--json"], "similar subcommands exist: 'serve', 'events'"),
+        (&["--json"], "requires a subcommand"),
+        (&["--json", "config"], "a command is missing"),
+        (&["config", "--json"], "requires a subcommand"),
+        (&["--json", "bisect"], "<EXPR>"),
+        (&["--json", "api-server", "--addr", "here"], "ADDRESS:PORT"),
+        (&["--json", "config", "set-key", "k", "sk-secret"], "it was not taken"),
+        (&["--json", "events", "--sesion", "ghp_0123456789abcdefghijklmnopqrstuvwxyz"], "--session"),
+    ] {
+        let ran = world.run(args);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}: {ran}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{args:?}: {ran}");
+        let object: serde_json::Value = serde_json::from_str(&ran.stderr).expect("one object");
+        assert_eq!(object["error"]["code"], "usage", "{args:?}: {ran}");
+        let message = object["error"]["message"].as_str().expect("words");
+        assert!(message.contains(words) && !message.contains("Usage:"), "{args:?}: {ran}");
+        assert!(!message.contains("ghp_0123") && !message.contains("sk-secret"), "{ran}");
+    }
+    // Control: without it, or behind `--`, it stays text.
+    for args in [&["why", "abc"][..], &["why", "--", "--json"]] {
+        let ran = world.run(args);
+        assert!(
+            ran.stderr.starts_with("error: ") && ran.stderr.contains("a whole number is wanted"),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
+fn what_is_hidden_from_people_is_not_offered_to_them() {
+    let world = World::new();
+    for args in [&["--quiet"][..], &["--json"], &["intrnal"], &["api-server", "--unaskd"]] {
+        let ran = world.run(args);
+        assert_eq!(ran.code, Some(2), "{ran}");
+        assert!(!ran.stderr.contains("internal") && !ran.stderr.contains("--unasked"), "{ran}");
+    }
+    // Control: what is shown is offered.
+    assert!(world.run(["--quiet"]).stderr.contains("doctor"));
+    assert!(world.run(["api-server", "--backgroud"]).stderr.contains("--background"));
+}
+
+#[test]
+fn a_home_that_is_no_absolute_path_is_none() {
+    let world = World::new();
+    let mut command = world.bare_command(["init", "--dry-run"]);
+    let ran = Running::start(command.env("HOME", "rel")).wait();
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stderr.contains("HOME is not set, or no absolute path"), "{ran}");
+    assert_eq!(std::fs::read_dir(world.home()).expect("the home").count(), 0, "nothing was left anywhere");
+}
+
+#[test]
+fn a_record_without_a_session_says_so() {
+    let world = World::new();
+    world.ok(["init", "--user"]);
+    assert!(world.ok(["sessions"]).stderr.contains("no session is on record yet"));
+    world.hook(&prompt("s", "hello"));
+    let other = world.ok(["sessions", "--project", "nowhere"]);
+    assert!(other.stderr.contains("no such session is on record"), "{other}");
+}

@@ -48,6 +48,12 @@ fn every_shell_has_a_script_and_an_unknown_one_is_told() {
             script.contains("mnemosyne") && script.contains("doctor") && !script.contains("internal"),
             "{shell}"
         );
+        for hidden in ["unasked", "detached", "with-parent", "on_the_command_line"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden} is hidden from people");
+        }
+        for shown in ["data-dir", "token-file", "background", "set-key", "kind"] {
+            assert!(script.contains(shown), "{shell}: {shown}");
+        }
         if ["zsh", "fish"].contains(&shell) && has(shell) {
             std::fs::write(world.home().join("script"), &script).expect("written");
             let ran = Command::new(shell)

@@ -32,6 +32,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mnemosyne::error::{plain_usage, usage_line};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         // Help and version are errors to clap, with exit code 0; a reader who has gone away is none.
         Err(said) => {
-            let _gone = said.print();
+            refuse(&said);
             return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(2));
         }
     };
@@ -60,6 +61,26 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// What the parser says: help and version as they are, and what is wrong in the form that was asked for.
+fn refuse(said: &clap::Error) {
+    let printed = said.render().to_string();
+    let mut typed = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+    if said.use_stderr() && typed.any(|argument| argument == "--json") {
+        let is_help = said.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+        let line =
+            if is_help { "a command is missing: --help lists them".to_owned() } else { usage_line(&printed) };
+        Out::of_process(true).fail(&Failure::Usage(line));
+        return;
+    }
+    let plain = plain_usage(&printed);
+    // There is no third stream to tell of a failure on.
+    let _gone = if said.use_stderr() && plain != printed {
+        std::io::Write::write_all(&mut std::io::stderr(), plain.as_bytes())
+    } else {
+        said.print()
+    };
 }
 
 fn run(command: Command, out: &mut Out) -> Result<(), Failure> {

@@ -191,3 +191,22 @@ fn export_gives_the_lines_that_events_gives() {
     let run = world.run(&["export", "DIR", "--kind", "prompt_submitted", "--limit", "4"]);
     assert_eq!(run.stdout.lines().count(), 4);
 }
+
+#[test]
+fn a_wrong_command_line_is_with_json_one_object() {
+    let world = World::with_events(1);
+    for (args, words) in [
+        (&["--json", "cat", "DIR", "abc"][..], "a whole number is wanted"),
+        (&["--json", "nosuch"], "unrecognized subcommand"),
+        (&["dump", "DIR", "extra", "--json"], "unexpected argument"),
+    ] {
+        let run = world.run(args);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{args:?}");
+        let error: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+        assert_eq!(error["error"]["code"], "usage", "{}", run.stderr);
+        assert!(error["error"]["message"].as_str().unwrap().contains(words), "{}", run.stderr);
+    }
+    let run = world.run(&["cat", "DIR", "abc"]);
+    assert!(run.code == 2 && run.stderr.starts_with("error: "), "{}", run.stderr);
+    assert!(run.stderr.contains("a whole number is wanted"), "{}", run.stderr);
+}
