@@ -24,10 +24,12 @@ mod undo;
 
 use serde_json::json;
 
+use super::display::counted;
 use super::{Context, Outcome, detach};
 use crate::agent::claude::hooks::CLAUDE_CODE_MIN;
 use crate::agent::claude::switched_off::{self, SwitchedOff};
 use crate::agent::claude::{registration, version};
+use crate::config::DataDir;
 use crate::config::register::{self, Registering};
 use crate::error::Error;
 use crate::event::payload;
@@ -87,6 +89,13 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     Ok(Outcome::with_summary(written.summary()))
 }
 
+/// The data directory that this command line is to make: what it emits is there, and so are its start and its end.
+pub(super) fn makes(matches: &clap::ArgMatches, context: &Context) -> Option<DataDir> {
+    let args = <Args as clap::FromArgMatches>::from_arg_matches(matches).ok()?;
+    let dir = Place::find(args.user, context).ok()?.data_dir;
+    dir.open_existing().is_err().then_some(dir)
+}
+
 /// What is to be done, decided before anything is.
 struct Plan {
     place: Place,
@@ -115,10 +124,13 @@ impl Written {
         if !self.made && !self.registered && self.settings == 0 {
             return "nothing was to be done".to_owned();
         }
-        format!(
-            "data directory made {}, registered {}, settings changed {}",
-            self.made, self.registered, self.settings
-        )
+        let settings = format!("{} changed", counted(self.settings as u64, "settings file"));
+        let done = [
+            self.made.then_some("the data directory was made"),
+            self.registered.then_some("the data directory was registered"),
+            (self.settings > 0).then_some(&*settings),
+        ];
+        done.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -59,6 +59,7 @@ pub mod tail;
 pub mod update;
 pub mod why;
 
+use crate::config::DataDir;
 use crate::error::{Error, usage_line};
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 pub use context::Context;
@@ -79,6 +80,8 @@ pub struct Command {
     pub reach: Reach,
     /// Whether help and reference leave it out: for scripts, not for people.
     pub hidden: bool,
+    /// Where a data directory would be that this run is to make, if another one than that of the usual rule.
+    makes: fn(&ArgMatches, &Context) -> Option<DataDir>,
     /// Adds the arguments.
     arguments: fn(clap::Command) -> clap::Command,
     /// Parses them and does the work.
@@ -108,6 +111,7 @@ macro_rules! command {
             recorded: $recorded,
             reach: Reach::$reach,
             hidden: $hidden,
+            makes: |_, _| None,
             arguments: |command| $module::Args::augment_args(command),
             run: |matches, context| {
                 let args = $module::Args::from_arg_matches(matches)
@@ -120,8 +124,11 @@ macro_rules! command {
 
 /// Every command that exists, in the order of the help.
 pub const COMMANDS: &[Command] = &[
-    command!("init", init, recorded: true, Machine,
-        "Make a data directory, and with --claude register hooks and MCP server with Claude Code"),
+    Command {
+        makes: init::makes,
+        ..command!("init", init, recorded: true, Machine,
+        "Make a data directory, and with --claude register hooks and MCP server with Claude Code")
+    },
     command!("demo", demo, recorded: false, Machine,
         "Record a sample session through the real path, and watch it live and again"),
     command!("api-server", api_server, recorded: true, Machine,

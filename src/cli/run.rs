@@ -292,16 +292,14 @@ fn wrapped(
             return Exit::Usage;
         }
     };
+    let usual = context.locate_data_dir().ok();
     if (command.recorded || record) && !disabled {
-        let setting = Setting {
-            env: context.env.clone(),
-            clock: context.clock.clone(),
-            dir: context.locate_data_dir().ok(),
-        };
+        let dir = (command.makes)(matches, context).or_else(|| usual.clone());
+        let setting = Setting { env: context.env.clone(), clock: context.clock.clone(), dir };
         context.run = Some(Run::begin(command.name, args, setting));
     }
     if signals {
-        listen(context);
+        listen(context, usual.clone());
     }
     let run = context.run.clone();
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -311,7 +309,7 @@ fn wrapped(
     let result = ran.unwrap_or_else(|_| Err(Error::failed("an internal error ended the command")));
     let result = result.and_then(|outcome| context.out.flush().map(|()| outcome));
     if let Some(run) = run {
-        run.end(&result);
+        finish(&run, usual.as_ref(), &result);
     }
     match result {
         Ok(outcome) => outcome.exit,
@@ -323,12 +321,20 @@ fn wrapped(
     }
 }
 
+/// The end of a run. One that was to make a data directory, and did not, is on record where it would be otherwise.
+fn finish(run: &Run, usual: Option<&DataDir>, result: &Result<Outcome, Error>) {
+    if let Some(usual) = usual.filter(|dir| dir.open_existing().is_ok()) {
+        run.belongs_to(usual);
+    }
+    run.end(result);
+}
+
 /// Ctrl-C and SIGTERM: the end is on record before the process is gone.
-fn listen(context: &mut Context) {
+fn listen(context: &mut Context, usual: Option<DataDir>) {
     let run = context.run.clone();
     let at_once = move || {
         if let Some(run) = &run {
-            run.end(&Err(Error::Interrupted));
+            finish(run, usual.as_ref(), &Err(Error::Interrupted));
         }
         super::replay::restore_terminal();
         super::secret::restore();

@@ -238,6 +238,34 @@ fn servers_of_others_stay_and_every_file_of_them_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn a_run_that_makes_a_data_directory_is_on_record_there_as_a_whole() {
+    let machine = Machine::new();
+    machine.ok(&["init", "--user"]);
+    let users = machine.world.home().join(".local/share/mnemosyne");
+    let users = users.to_str().expect("UTF-8");
+    let starts_in_users = || machine.ok(&["--data-dir", users, "events", "--json"]).json_lines().len();
+    let before = starts_in_users();
+    machine.ok(&["init", "--yes"]);
+    let events = machine.ok(&["events", "--json"]).json_lines();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["kind"].as_str()).collect();
+    assert_eq!(kinds, ["cli_command_started", "database_initialized", "cli_command_completed"]);
+    assert_eq!(events[1]["causation"], events[0]["id"], "its cause is here");
+    let summary = "the data directory was made, the data directory was registered";
+    assert_eq!(events[2]["payload"]["result_summary"], summary);
+    let why = machine.ok(&["why", "2"]);
+    assert!(!why.stdout.contains("no such event"), "{why}");
+    assert_eq!(starts_in_users(), before, "nothing of it is elsewhere");
+
+    // One that makes none, though it might have, is on record where it would be otherwise.
+    let other = machine.world.home().join("other");
+    std::fs::create_dir_all(other.join(".git")).expect("made");
+    let ran = Running::start(machine.command(&["init", "--dry-run"]).current_dir(&other)).wait();
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(starts_in_users(), before + 2, "its start and its end");
+    assert!(!other.join(".mnemosyne").exists());
+}
+
+#[test]
 fn hooks_that_claude_code_is_told_not_to_run_are_told() {
     let machine = Machine::new();
     machine.write_settings(b"{\"disableAllHooks\": true}");

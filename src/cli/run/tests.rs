@@ -89,6 +89,7 @@ impl Stage {
             recorded,
             reach: crate::cli::Reach::Machine,
             hidden: false,
+            makes: |_, _| None,
             arguments: |c| c,
             run: body,
         };
