@@ -1,9 +1,9 @@
 //! The server is killed (SIGKILL) amid 64 concurrent emitters, again and again. Every event that was acknowledged is
 //! there, at the seq that was told; an emit without an answer is sent again with the same id and is there once.
 //!
-//! `MNEMOSYNE_TEST_KILLS` sets the number of kills.
+//! A hundred kills by default, a thousand with `MNEMOSYNE_LONG=1`.
 
-use crate::support::{Frame, Server, World, head, read_head};
+use crate::support::{Frame, Server, World, head, read_head, rounds};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
@@ -12,7 +12,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const EMITTERS: usize = 64;
-const KILLS_DEFAULT: usize = 100;
 /// Acknowledgements between two kills vary up to here, so that a kill falls into every phase of a batch.
 const ACKS_MAX: usize = 256;
 
@@ -98,8 +97,7 @@ fn emit_and_kill(server: Server, emitters: &Mutex<Vec<Emitter>>, acks_wanted: us
 
 #[test]
 fn kill_9_amid_64_emitters_loses_and_doubles_nothing_that_was_acknowledged() {
-    let kills =
-        std::env::var("MNEMOSYNE_TEST_KILLS").ok().map_or(KILLS_DEFAULT, |n| n.parse().expect("a number"));
+    let kills = rounds(100, 1_000);
     let world = World::new();
     let emitters =
         (0..EMITTERS).map(|number| Emitter { number, sent: 0, unknown: None, acknowledged: Vec::new() });

@@ -2,7 +2,7 @@
 //! present begins for that stream.
 
 use crate::http_emit::{custom, emit};
-use crate::support::{Frame, Server, World};
+use crate::support::{Frame, Server, World, rounds};
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,9 +12,9 @@ const READ: u64 = 50;
 const AHEAD: u64 = READ + 2;
 const READERS: usize = 4;
 
-/// Deliveries in all: a hundred thousand, or as many as `MNEMOSYNE_TEST_DELIVERIES` says.
+/// Deliveries in all.
 fn deliveries() -> u64 {
-    std::env::var("MNEMOSYNE_TEST_DELIVERIES").map_or(100_000, |n| n.parse().expect("a number of deliveries"))
+    rounds(100_000, 1_000_000) as u64
 }
 
 fn write(server: &Server, next_cursor: &AtomicU64, first: u64, last: u64) {

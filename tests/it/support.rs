@@ -204,3 +204,8 @@ impl World {
 pub(crate) fn kinds(events: &[serde_json::Value]) -> Vec<&str> {
     events.iter().map(|event| event["kind"].as_str().expect("every event has a kind")).collect()
 }
+
+/// How often to do it: `short` by default, `long`, which is what the promise names, with `MNEMOSYNE_LONG=1`.
+pub(crate) fn rounds(short: usize, long: usize) -> usize {
+    if std::env::var_os("MNEMOSYNE_LONG").is_some_and(|value| value == "1") { long } else { short }
+}

@@ -8,10 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// How often to do it: `short` by default, `long` with `MNEMOSYNE_LONG=1`.
-pub(crate) fn rounds(short: usize, long: usize) -> usize {
-    if std::env::var_os("MNEMOSYNE_LONG").is_some_and(|value| value == "1") { long } else { short }
-}
+pub(crate) use crate::support::rounds;
 
 /// Says what a run came to.
 #[expect(clippy::print_stderr, reason = "the test runner shows it; there is nobody else to tell")]
