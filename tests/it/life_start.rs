@@ -143,7 +143,7 @@ fn a_server_that_cannot_start_is_not_started_by_every_hook() {
         assert_eq!(home.last_start().as_ref(), Some(&first), "hook {n} started it again");
     }
     let log = home.log();
-    assert_eq!(log.matches("unknown field `nonsense`").count(), 1, "one server complained, once: {log}");
+    assert_eq!(log.matches("unknown setting `nonsense`").count(), 1, "one server complained, once: {log}");
 
     // Long after the first the next is tried.
     first["at"] = "2020-01-01T00:00:00Z".into();
