@@ -1,6 +1,7 @@
 //! Durable emits over HTTP, in requests a second and in time a request, with the same clients in the same process:
 //!
-//! - over a journal whose flush takes a fixed 200 us, beside a plain axum handler that answers a POST with a constant;
+//! - over a journal whose flush takes a fixed 200 us, beside a plain axum handler that answers a POST with a constant, and with one
+//!   connection beside the same after a flush of its own;
 //! - over a journal on the real disk, beside Redis, where it is installed: XADD of the same text with `appendfsync always`; and beside
 //!   `PostgreSQL`, where it is installed: INSERT of the same text, each a transaction of its own;
 //! - over journals of ten thousand, a million and `GROWN_EVENTS` (ten million) events, a flush of fixed 200 us: `grown`.
@@ -38,7 +39,19 @@ fn body() -> String {
 }
 
 fn hello(runtime: &Runtime) -> SocketAddr {
-    let answer = || async { "hello" };
+    answering(runtime, || "hello")
+}
+
+/// What no durable emit can undercut: the same handler, which waits for the flush on the thread that serves it and does nothing else.
+fn flushed_hello(runtime: &Runtime) -> SocketAddr {
+    answering(runtime, || {
+        support::sleeping_flush();
+        "hello"
+    })
+}
+
+fn answering(runtime: &Runtime, answer: fn() -> &'static str) -> SocketAddr {
+    let answer = move || async move { answer() };
     let router =
         axum::Router::new().route("/events/emit", axum::routing::post(move |_body: bytes::Bytes| answer()));
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
@@ -109,8 +122,18 @@ impl Contender {
 
 /// Lets them take turns; the first is what the others are compared with.
 fn compare(runtime: &Runtime, title: &str, mut contenders: Vec<Contender>, flush: impl Fn() -> Duration) {
+    compare_over(runtime, title, &[64, 1], &mut contenders, flush);
+}
+
+fn compare_over(
+    runtime: &Runtime,
+    title: &str,
+    connections: &[usize],
+    contenders: &mut [Contender],
+    flush: impl Fn() -> Duration,
+) {
     let (rounds, length) = if in_earnest() { (ROUNDS, TURN) } else { (1, Duration::from_millis(20)) };
-    for connections in [64, 1] {
+    for &connections in connections {
         let mut flushes = Vec::new();
         contenders.iter_mut().for_each(|contender| contender.rounds.clear());
         for _ in 0..rounds {
@@ -119,7 +142,7 @@ fn compare(runtime: &Runtime, title: &str, mut contenders: Vec<Contender>, flush
         }
         let flush = median(flushes);
         eprintln!("{title}, {connections} connections");
-        for contender in &contenders {
+        for contender in contenders.iter() {
             let first = &contenders[0];
             let micros = |of: fn(&Round) -> Duration| contender.figure(|round| of(round).as_secs_f64() * 1e6);
             eprintln!(
@@ -160,11 +183,14 @@ fn main() {
     let runtime = runtime();
     if is_asked_for("fixed") {
         let served = Served::start(&runtime);
-        let contenders = vec![
+        let mut contenders = vec![
             Contender::http("limit: axum hello", hello(&runtime), ""),
             Contender::http("emit", served.addr, &served.token),
         ];
-        compare(&runtime, "POST durable, flush of fixed 200 us", contenders, flush);
+        let title = "POST durable, flush of fixed 200 us";
+        compare_over(&runtime, title, &[64], &mut contenders, flush);
+        contenders.push(Contender::http("limit: hello after the same flush", flushed_hello(&runtime), ""));
+        compare_over(&runtime, title, &[1], &mut contenders, flush);
     }
     if is_asked_for("grown") {
         let most = std::env::var("GROWN_EVENTS").map_or(Ok(10_000_000), |text| text.parse());

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Start at [`Store::emit`]. Modules in the order of the data path: [`inbox`], [`lock`], [`open`], [`emit`], `ids`,
-//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`]; beside it [`counters`] and [`search`]. [`retention`] lets the
+//! [`log`], [`replay`], [`subscribe`], [`view`], [`watch`] (over `notice`); beside it [`counters`] and [`search`]. [`retention`] lets the
 //! past go, [`backup`] copies it, [`scrub`] looks for rot; [`check`], [`index`] and [`space`] look at what it is on the disk.
 
 pub mod backup;
@@ -28,6 +28,7 @@ pub mod inbox;
 pub mod index;
 pub mod lock;
 pub mod log;
+mod notice;
 pub mod open;
 pub mod replay;
 pub mod retention;

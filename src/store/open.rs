@@ -5,7 +5,6 @@
 //! write down the ids of the unfinished block, close the journal with its proof, give the lock back.
 
 use std::path::PathBuf;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::store::inbox::drain::{Drain, Drained};
 use crate::store::inbox::{running, untold};
 use crate::store::lock::{Held, Role};
 use crate::store::log::{Bounded, FullLog, JournalId, Level, LocalLog, Log, LogItem};
+use crate::store::notice::Nudge;
 use crate::store::subscribe::Shared;
 
 /// How long a server waits for a command that holds the lock.
@@ -117,7 +117,7 @@ pub(super) struct Writer {
     pub(super) ids: Ids,
     pub(super) drain: Option<Drain>,
     /// Wakes the inbox watch, if one runs: there are files to unlink.
-    pub(super) wake: Option<SyncSender<()>>,
+    pub(super) wake: Option<Nudge>,
     held: Option<Held>,
     closed: bool,
 }
@@ -506,8 +506,7 @@ impl Writer {
         drain.unlink_durable(&self.ids)?;
         drain.take_all(&mut self.ids, &*inner.log, inner.clock.now())?;
         if let (true, Some(wake)) = (drain.wants_attention(), &self.wake) {
-            // Full means that it is awake already.
-            wake.try_send(()).ok();
+            wake.nudge();
         }
         Ok(())
     }

@@ -7,7 +7,6 @@
 //! A view may be opened before there is a journal. It is empty then, and following it sees the first event when it comes.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -22,10 +21,11 @@ use crate::store::lock::{Role, holder};
 use crate::store::log::{
     Appending, Gap, GapReason, JournalId, Level, LocalView, Log, LogItem, LogReader, Promises, TailWatch,
 };
+use crate::store::notice::{News, Notices};
 use crate::store::open::{Opening, Store};
 use crate::store::replay::{self, Item, Replay, SessionOrder};
 use crate::store::subscribe::Subscription;
-use crate::store::{inbox, scrub, watch};
+use crate::store::{inbox, scrub};
 
 /// How long a reader gives the holder of the lock to drain the inbox.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
@@ -296,24 +296,21 @@ struct Looking {
     told: Mutex<Option<Told>>,
 }
 
-/// What the system tells about the journal's and the inbox's directory.
-struct Told {
-    woken: Receiver<()>,
-    watchers: Vec<notify::RecommendedWatcher>,
-}
+/// What the system tells about the journal's and the inbox's directory; nothing where there is no more room for descriptors.
+struct Told(Option<Notices>);
 
 impl Told {
     fn new(dir: &DataDir) -> Told {
-        let (wake, woken) = sync_channel(1);
-        let watchers =
-            [watch::watch_names(&dir.inbox(), wake.clone()), watch::watch_writes(&dir.journal(), wake)];
-        Told { woken, watchers: watchers.into_iter().flatten().collect() }
+        Told(Notices::of(&[(&dir.inbox(), News::Names), (&dir.journal(), News::Writes)]).ok())
     }
 
     fn wait(&self, at_most: Duration) {
-        let look = if self.watchers.len() == 2 { LOOK } else { LOOK_UNTOLD };
-        // Woken or not, what follows is a look.
-        self.woken.recv_timeout(look.min(at_most)).ok();
+        match &self.0 {
+            Some(notices) => {
+                notices.wait(at_most.min(if notices.are_complete() { LOOK } else { LOOK_UNTOLD }));
+            }
+            None => std::thread::sleep(at_most.min(LOOK_UNTOLD)),
+        }
     }
 }
 

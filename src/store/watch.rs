@@ -1,22 +1,18 @@
 //! Draining as events arrive.
 //!
-//! The system tells when a file gets its name in the inbox; a thread then drains. What the system does not tell (its queue ran
+//! The system tells when a file gets its name in the inbox; the thread that is told drains. What the system does not tell (its queue ran
 //! over, or it cannot watch at all) a look every few seconds finds, so that nothing waits for ever. A failed drain is
 //! tried again, but not more often than once in a while however much arrives; why it failed is kept for whoever asks
 //! ([`InboxWatch::trouble`]) and logged when it changes.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use notify::event::{EventKind, ModifyKind};
-use notify::{RecursiveMode, Watcher as _};
-
 use crate::error::{Error, Result};
 use crate::store::inbox::running;
+use crate::store::notice::{News, Notices, Nudge};
 use crate::store::open::Store;
 
 /// How often the inbox is looked at whatever the system tells.
@@ -31,9 +27,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Drains the inbox as events arrive, until it is dropped.
 pub struct InboxWatch {
     shared: Arc<Shared>,
-    wake: SyncSender<()>,
+    nudge: Nudge,
     thread: Option<JoinHandle<()>>,
-    _watcher: Option<notify::RecommendedWatcher>,
 }
 
 #[derive(Default)]
@@ -48,20 +43,21 @@ impl Store {
     /// # Errors
     /// When no thread can be started.
     pub fn watch_inbox(&self) -> Result<InboxWatch> {
-        let (wake, woken) = sync_channel(1);
-        self.inner.writer().wake = Some(wake.clone());
         let inbox = self.inner.dir.as_ref().map(crate::config::DataDir::inbox);
-        let watcher = inbox.as_deref().and_then(|inbox| watch_names(inbox, wake.clone()));
-        let look = if watcher.is_some() { LOOK } else { LOOK_UNTOLD };
+        let directories: Vec<_> = inbox.as_deref().map(|inbox| (inbox, News::Names)).into_iter().collect();
+        let notices = Notices::of(&directories)
+            .map_err(|error| Error::io("watch", inbox.clone().unwrap_or_default())(error))?;
+        let nudge = notices.nudge();
+        self.inner.writer().wake = Some(nudge.clone());
+        // What arrived before the watch stood.
+        nudge.nudge();
         let shared = Arc::new(Shared::default());
         let (store, of_thread) = (self.clone(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("inbox".into())
-            .spawn(move || drain_as_woken(&store, &of_thread, &woken, look))
+            .spawn(move || drain_as_told(&store, &of_thread, &notices))
             .map_err(Error::io("start a thread for", inbox.unwrap_or_default()))?;
-        // What arrived before the watch stood.
-        wake.try_send(()).ok();
-        Ok(InboxWatch { shared, wake, thread: Some(thread), _watcher: watcher })
+        Ok(InboxWatch { shared, nudge, thread: Some(thread) })
     }
 }
 
@@ -91,8 +87,7 @@ impl InboxWatch {
 impl Drop for InboxWatch {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        // Full means that it is about to look anyway.
-        self.wake.try_send(()).ok();
+        self.nudge.nudge();
         if let Some(thread) = self.thread.take() {
             // It panics only if a drain does, and a drain that did is over.
             thread.join().ok();
@@ -100,19 +95,15 @@ impl Drop for InboxWatch {
     }
 }
 
-fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Duration) {
+fn drain_as_told(store: &Store, shared: &Shared, notices: &Notices) {
+    let look = if notices.are_complete() { LOOK } else { LOOK_UNTOLD };
     let inbox = store.inner.dir.as_ref().map(crate::config::DataDir::inbox);
     let mut looked = Instant::now();
     let mut failed: Option<Instant> = None;
     let mut told: Option<Instant> = None;
     let mut untold = crate::store::Drained::default();
     loop {
-        if matches!(
-            woken.recv_timeout(if failed.is_some() { RETRY } else { look }),
-            Err(RecvTimeoutError::Disconnected)
-        ) {
-            return;
-        }
+        notices.wait(if failed.is_some() { RETRY } else { look });
         if shared.stop.load(Ordering::Acquire) {
             return;
         }
@@ -142,31 +133,4 @@ fn drain_as_woken(store: &Store, shared: &Shared, woken: &Receiver<()>, look: Du
         failed = trouble.is_some().then(Instant::now);
         shared.note(trouble);
     }
-}
-
-/// Wakes when a file gets a name in `dir`. `None` where the system cannot watch.
-pub(super) fn watch_names(dir: &Path, wake: SyncSender<()>) -> Option<notify::RecommendedWatcher> {
-    watch(dir, wake, |kind| matches!(kind, EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_)))
-}
-
-/// Wakes when anything in `dir` is written, made or renamed.
-pub(super) fn watch_writes(dir: &Path, wake: SyncSender<()>) -> Option<notify::RecommendedWatcher> {
-    watch(dir, wake, |kind| matches!(kind, EventKind::Modify(_) | EventKind::Create(_)))
-}
-
-/// Reading and unlinking are told too, and looking is reading: only what `wakes` says wakes, or each look would cause the next.
-fn watch(
-    dir: &Path,
-    wake: SyncSender<()>,
-    wakes: impl Fn(&EventKind) -> bool + Send + 'static,
-) -> Option<notify::RecommendedWatcher> {
-    let told = move |event: notify::Result<notify::Event>| {
-        // An error here is an overrun queue: a reason to look.
-        if event.map_or(true, |event| event.need_rescan() || wakes(&event.kind)) {
-            wake.try_send(()).ok();
-        }
-    };
-    let mut watcher = notify::recommended_watcher(told).ok()?;
-    watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
-    Some(watcher)
 }
