@@ -38,8 +38,10 @@ impl Notices {
     pub(in crate::store) fn of(directories: &[(&Path, News)]) -> std::io::Result<Notices> {
         let (nudge, told) = sync_channel(1);
         let nudge = Nudge(nudge);
-        let watchers =
-            directories.iter().filter_map(|(directory, news)| watch(directory, *news, nudge.clone())).collect();
+        let watchers = directories
+            .iter()
+            .filter_map(|(directory, news)| watch(directory, *news, nudge.clone()))
+            .collect();
         Ok(Notices { nudge, told: Mutex::new(told), watchers, asked: directories.len() })
     }
 

@@ -75,8 +75,7 @@ fn more_notices_than_one_reading_takes_are_one_reason() {
 fn a_directory_that_is_not_there_is_told_and_no_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let absent = dir.path().join("absent");
-    let notices =
-        Notices::of(&[(&absent, News::Names), (dir.path(), News::Names)]).expect("descriptors");
+    let notices = Notices::of(&[(&absent, News::Names), (dir.path(), News::Names)]).expect("descriptors");
     assert!(!notices.are_complete());
     let temporary = dir.path().join("a.tmp");
     std::fs::write(&temporary, b"text").expect("a file");
