@@ -41,7 +41,8 @@ impl App {
     pub(super) fn admit(&self, way: Way, events: &[Event]) -> Result<(), Refusal> {
         let sessions = events.iter().map(|event| event.session.as_deref());
         let Err(too_fast) = self.rates.check(sessions) else { return Ok(()) };
-        self.untold.add(if way == Way::Hook { Cause::HooksTooFast } else { Cause::EmitsTooFast });
+        let count = events.len() as u64;
+        self.untold.add(if way == Way::Hook { Cause::HooksTooFast } else { Cause::EmitsTooFast }, count);
         let limit = self.rates.per_second();
         let message = format!("a source may emit {limit} events a second");
         let refusal = match too_fast {
@@ -53,7 +54,7 @@ impl App {
                 Refusal::new(ErrorCode::OutOfRange, format!("{message}, and never so many at once"))
             }
         };
-        Err(self.turn_down(way, Unread { refusal, events: events.len() as u64 }))
+        Err(self.turn_down(way, Unread { refusal, events: count }))
     }
 }
 

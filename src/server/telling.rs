@@ -5,6 +5,7 @@
 //! the server stops. Nothing wakes up while nothing happens.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -21,7 +22,7 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 /// What there is to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Emits that were refused for their rate.
+    /// Requests to emit that were refused for their rate.
     EmitsTooFast,
     /// Hooks that were.
     HooksTooFast,
@@ -44,15 +45,18 @@ pub(super) struct Untold {
 
 #[derive(Default)]
 struct Untellable {
-    count: AtomicU64,
+    /// How often, and how many events were in it: together, so that neither is told without the other.
+    count: Mutex<(u64, u64)>,
     more: Notify,
 }
 
 impl Untold {
-    /// One more of `cause`.
-    pub(super) fn add(&self, cause: Cause) {
+    /// One more of `cause`, with so many events.
+    pub(super) fn add(&self, cause: Cause, events: u64) {
         let of = &self.causes[cause as usize];
-        of.count.fetch_add(1, Ordering::Relaxed);
+        let mut count = of.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = (count.0 + 1, count.1 + events);
+        drop(count);
         of.more.notify_one();
     }
 
@@ -60,16 +64,19 @@ impl Untold {
     pub(super) fn add_lag(&self, behind: u64, cursor: u64) {
         self.behind.store(behind, Ordering::Relaxed);
         self.cursor.store(cursor, Ordering::Relaxed);
-        self.add(Cause::Lag);
+        self.add(Cause::Lag, 0);
     }
 
     fn take(&self, cause: Cause, limit_per_second: u32) -> Option<Payload> {
-        let refused = self.causes[cause as usize].count.swap(0, Ordering::Relaxed);
+        let of = &self.causes[cause as usize];
+        let taken = std::mem::take(&mut *of.count.lock().unwrap_or_else(PoisonError::into_inner));
+        let (refused, events) = (taken.0, Some(taken.1));
         if refused == 0 {
             return None;
         }
         let limit_per_second = u64::from(limit_per_second);
-        let rate = |route: &str| payload::RateLimited { route: route.to_owned(), refused, limit_per_second };
+        let rate =
+            |route: &str| payload::RateLimited { route: route.to_owned(), refused, limit_per_second, events };
         Some(match cause {
             Cause::EmitsTooFast => rate(path::EMIT).into(),
             Cause::HooksTooFast => rate(path::HOOK_CLAUDE).into(),

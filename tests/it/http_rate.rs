@@ -57,15 +57,22 @@ fn a_source_over_its_limit_is_refused_whole_and_told_when_to_come_again() {
     let http = counters(&server)["events"]["http"].clone();
     assert_eq!(http["refused"], json!({"rate_limited": 1_800}));
 
+    let refused = payload["refused"].as_u64().expect("a number");
+    let requests = if refused == 1 { "1 request".to_owned() } else { format!("{refused} requests") };
+    let said = format!("rate_limited: {requests} with {} events refused on /events/emit", 600 * refused);
+    assert_eq!((&payload["events"], &told["summary"]), (&json!(600 * refused), &json!(said)));
+
     // What was not told within the minute is told before the end.
     server.stop();
-    let told: u64 = world
+    let told: Vec<Value> = world
         .events(["--kind", "rate_limited"])
-        .iter()
+        .into_iter()
         .filter(|event| event["payload"]["route"] == "/events/emit")
-        .map(|event| event["payload"]["refused"].as_u64().expect("a number"))
-        .sum();
-    assert_eq!(told, 3, "each refusal is told once");
+        .collect();
+    let sum = |field: &str| {
+        told.iter().map(|event| event["payload"][field].as_u64().expect("a number")).sum::<u64>()
+    };
+    assert_eq!((sum("refused"), sum("events")), (3, 1_800), "each refusal is told once, with its events");
 }
 
 #[test]

@@ -34,10 +34,11 @@ SubscriberLagged subscriber_lagged Store 5 v1 produced "the store, when a follow
     cursor_seq: u64 = 400 => "Where it stands.",
     behind: u64 = 12000 => "How many events it is behind the durable tail.",
 }
-RateLimited rate_limited Store 5 v1 produced "the server, at most once a minute, when it refused emits for their rate" ~ "{refused} refused on {route}" {
+RateLimited rate_limited Store 5 v1 produced "the server, at most once a minute, when it refused requests for the rate of their events" ~ "{refused:request}[ with {events:event}] refused on {route}" {
     route: String = "/events/emit" => "Where.",
-    refused: u64 = 210 => "Requests refused since the last such event.",
-    limit_per_second: u64 = 1000 => "The limit.",
+    refused: u64 = 210 => "Requests, not events, refused since the last such event of this route. One that is sent again and refused again counts again.",
+    limit_per_second: u64 = 1000 => "The limit: how many events a second a source may emit.",
+    events: Option<u64> = 4200 => "How many events were in those requests.",
 }
 WebhookDelivered webhook_delivered Store 4 v1 reserved "the server, when a webhook endpoint took an event" ~ "{endpoint}: seq {seq} (status {status}, {duration_ms})" {
     endpoint: String = "ops" => "The endpoint's name in the configuration.",
