@@ -27,7 +27,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let dir = context.open_data_dir()?;
     let report = if let Some(server) = Server::find(&dir)? {
         server.check_answers().map_err(holds_on)?;
-        server.gc(args.dry_run)?
+        server.gc(args.dry_run).map_err(fell_silent)?
     } else {
         by_itself(&dir, args.dry_run, context)?
     };
@@ -52,6 +52,21 @@ fn holds_on(error: client::Error) -> Error {
             code,
             message: format!(
                 "{message}, and it holds the journal: nothing went. If it hangs, end its process; `mnemosyne status` names it"
+            ),
+        },
+        other => other,
+    }
+}
+
+/// It was there when it was asked, and did not say to the end what it did.
+fn fell_silent(error: client::Error) -> Error {
+    let is_known = !error.outcome_unknown();
+    match Error::from(error) {
+        Error::Server { code, message } if !is_known => Error::Server {
+            code,
+            message: format!(
+                "{message}, so it is not known what went; what it has begun it goes on with, now or at its next start. \
+                 If it hangs, end its process; `mnemosyne status` names it"
             ),
         },
         other => other,

@@ -214,13 +214,15 @@ fn deposit(events: &[Event], inbox: &Path, clock: &dyn Clock, how: Deposit) -> R
     Ok(Taken { added: events.len() as u64, known: 0 })
 }
 
-/// `None` when the server has gone, before or after it stored them.
+/// `None` when the server has gone or hangs, before or after it stored them.
 fn request(events: &[Event], server: &Server) -> Result<Option<Taken>, SinkError> {
     let requests = events.iter().map(client::request_of).collect::<Result<Vec<_>, _>>()?;
     let body = client::request_of_all(&requests);
     let emitted = match server.emit(&body, wire::Durability::Disk, None) {
         Ok(emitted) => emitted,
-        Err(client::Error::Unreachable { .. } | client::Error::Broken { .. }) => return Ok(None),
+        Err(
+            client::Error::Unreachable { .. } | client::Error::Broken { .. } | client::Error::TimedOut { .. },
+        ) => return Ok(None),
         Err(error) => return Err(Error::from(error).into()),
     };
     let known = emitted.duplicates.len() as u64;

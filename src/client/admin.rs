@@ -10,7 +10,8 @@ use super::{Error, Server, runtime, target};
 use crate::projection::retention::Report;
 use crate::wire::{Rebuilds, path};
 
-/// A base is a fold of all that goes, and a rebuild one of all that is there: minutes, where it is much.
+/// A base is a fold of all that goes, and a rebuild one of all that is there: minutes, where it is much. A server that falls silent
+/// meanwhile is given up in seconds, as with every request.
 const FOLD_TIMEOUT: Duration = Duration::from_mins(30);
 
 impl Server {
@@ -29,7 +30,7 @@ impl Server {
         let (to, ask) = (&self.address, Ask::post(target, Bytes::from_static(b"{}")));
         let body = runtime()?.block_on(async {
             let response = http::exchange(to, ask, FOLD_TIMEOUT).await?;
-            http::read(to.addr, response, FOLD_TIMEOUT).await
+            http::read(to, response, FOLD_TIMEOUT).await
         })?;
         serde_json::from_str(&self.text(body)?).map_err(|error| self.protocol(&error))
     }

@@ -2,6 +2,10 @@
 //!
 //! A command makes one or two requests in its life, so each opens its own connection. What costs is building a
 //! TLS client or a multi-threaded runtime; this builds neither.
+//!
+//! An answer may rightly take long: a search, a base that retention folds. A server that hangs takes as long, and is told from one that
+//! works by asking beside: while an answer or the rest of one is waited for, a server that does not say within [`SIGN_TIMEOUT`] that it is
+//! there is given up. Each sign of life begins a new such time.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,12 +19,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Error;
-use crate::wire::{ErrorBody, header};
+use super::{Error, SIGN_TIMEOUT};
+use crate::wire::{ErrorBody, header, path};
 
 /// Largest answer that is read into memory: a page of a thousand events of the largest kind.
 pub(super) const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer that comes within this is not asked after.
+const ASK_AFTER: Duration = Duration::from_millis(500);
+
+const _: () = assert!(ASK_AFTER.as_millis() < SIGN_TIMEOUT.as_millis());
 
 /// What is asked.
 #[derive(Debug)]
@@ -65,25 +72,57 @@ pub(super) async fn exchange(
     limit: Duration,
 ) -> Result<Response<Incoming>, Error> {
     let (addr, request) = (to.addr, request(to, ask)?);
-    let answer = tokio::time::timeout(limit, send(addr, request));
-    let response = answer.await.map_err(|_| Error::TimedOut { addr, limit })??;
+    let response = while_there(to, limit, send(addr, request)).await??;
     if response.status().is_success() {
         return Ok(response);
     }
     let (status, retry_after) = (response.status(), retry_after(&response));
-    let body = read(addr, response, limit).await?;
+    let body = read(to, response, limit).await?;
     Err(refusal(addr, status, retry_after, &body))
 }
 
-/// Reads the whole body, at most [`ANSWER_BYTES_MAX`] bytes of it, for at most `limit`.
+/// Waits for `answer` for at most `limit`, and as long as the server is not silent.
+async fn while_there<T>(to: &Address, limit: Duration, answer: impl Future<Output = T>) -> Result<T, Error> {
+    let addr = to.addr;
+    let silence = async {
+        let mut pause = ASK_AFTER;
+        loop {
+            tokio::time::sleep(pause).await;
+            let sign = tokio::time::timeout(SIGN_TIMEOUT.saturating_sub(ASK_AFTER), sign(to));
+            // Whatever comes of it in time will do: one that stops in order listens no more and answers what it was asked, and one that has
+            // died breaks the connection.
+            if sign.await.is_err() {
+                return Error::TimedOut { addr, limit: SIGN_TIMEOUT };
+            }
+            pause = SIGN_TIMEOUT;
+        }
+    };
+    tokio::select! {
+        biased;
+        answered = tokio::time::timeout(limit, answer) => answered.map_err(|_| Error::TimedOut { addr, limit }),
+        silent = silence => Err(silent),
+    }
+}
+
+/// Asks whether it is there. Without the token: when the server has gone meanwhile, somebody else may listen there.
+async fn sign(to: &Address) -> Result<(), Error> {
+    let request = Request::get(path::HEALTH).header(HOST, &to.host).body(Full::default());
+    send(to.addr, request.map_err(|error| Error::Local(error.to_string()))?).await.map(drop)
+}
+
+/// Reads the whole body, at most [`ANSWER_BYTES_MAX`] bytes of it, for at most `limit` and as long as the server is not silent.
 pub(super) async fn read(
-    addr: SocketAddr,
+    to: &Address,
     response: Response<Incoming>,
     limit: Duration,
 ) -> Result<Bytes, Error> {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
-    let body = tokio::time::timeout(limit, body).await.map_err(|_| Error::TimedOut { addr, limit })?;
-    Ok(body.map_err(|error| Error::Broken { addr, reason: error.to_string() })?.to_bytes())
+    let body = while_there(to, limit, body).await?;
+    let broken = |error: Box<dyn std::error::Error + Send + Sync>| Error::Broken {
+        addr: to.addr,
+        reason: error.to_string(),
+    };
+    Ok(body.map_err(broken)?.to_bytes())
 }
 
 fn request(to: &Address, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
@@ -103,9 +142,9 @@ fn request(to: &Address, ask: Ask<'_>) -> Result<Request<Full<Bytes>>, Error> {
 }
 
 async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr))
+    let stream = tokio::time::timeout(SIGN_TIMEOUT, TcpStream::connect(addr))
         .await
-        .map_err(|_| Error::TimedOut { addr, limit: CONNECT_TIMEOUT })?
+        .map_err(|_| Error::TimedOut { addr, limit: SIGN_TIMEOUT })?
         .map_err(|source| Error::Unreachable { addr, source })?;
     let _ = stream.set_nodelay(true);
     let broken = |error: hyper::Error| Error::Broken { addr, reason: error.to_string() };

@@ -42,10 +42,10 @@ use crate::config::{DataDir, guard};
 use crate::store;
 use crate::wire::{Counters, Durability, Emitted, Runtime, header, path};
 
-/// How long an answer may take: a durable emit on a slow disk is far under a second.
+/// How long an answer may take of a server that is there: a durable emit on a slow disk is far under a second.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a server of this machine may take to say that it is there: it does that whatever else it does.
+/// How long a server may be silent: connect, begin its answer, or else say that it is there, which it does whatever else it does.
 const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long an emit waits in all for a server that answers that it comes too fast.
@@ -124,7 +124,7 @@ impl Server {
         let (to, ask) = (&self.address, Ask::get(target));
         let body = runtime()?.block_on(async {
             let response = http::exchange(to, ask, ANSWER_TIMEOUT).await?;
-            http::read(to.addr, response, ANSWER_TIMEOUT).await
+            http::read(to, response, ANSWER_TIMEOUT).await
         })?;
         self.text(body)
     }
@@ -202,7 +202,7 @@ impl Server {
         let (to, ask) = (&self.address, Ask::post(target, Bytes::copy_from_slice(body.as_bytes())));
         let body = runtime()?.block_on(async {
             let response = http::exchange(to, ask, ANSWER_TIMEOUT).await?;
-            http::read(to.addr, response, ANSWER_TIMEOUT).await
+            http::read(to, response, ANSWER_TIMEOUT).await
         })?;
         self.text(body)
     }
@@ -265,3 +265,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .build()
         .map_err(|error| Error::Local(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

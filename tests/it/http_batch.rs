@@ -10,11 +10,11 @@ use mnemosyne::event::{Event, Timestamp, payload};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-fn batcher(world: &World) -> Batcher {
+pub(crate) fn batcher(world: &World) -> Batcher {
     Batcher::start(DataDir::at(world.data()), Arc::new(SystemClock)).expect("a thread")
 }
 
-fn event(n: usize) -> Event {
+pub(crate) fn event(n: usize) -> Event {
     let payload = payload::NotificationRaised {
         message: format!("batched {n}"),
         notification_type: "test".into(),
@@ -25,7 +25,7 @@ fn event(n: usize) -> Event {
 }
 
 /// The numbers of the batched events, in the order of the journal.
-fn batched(events: &[serde_json::Value]) -> Vec<usize> {
+pub(crate) fn batched(events: &[serde_json::Value]) -> Vec<usize> {
     let number = |event: &serde_json::Value| {
         event["payload"]["message"].as_str()?.strip_prefix("batched ")?.parse().ok()
     };
