@@ -47,6 +47,8 @@ pub(super) fn text_seeds() -> Vec<Vec<u8>> {
         "\u{2}\u{7f}-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\n",
         "\u{3}\u{10}{\"password\":\"hunter2hunter2\",\"note\":\"{\\\"api_key\\\": \\\"x1y2z3x1y2z3\\\"}\"}",
         "\0\u{20}export TOKEN=abcdef0123456789abcdef; the password is correcthorse9battery",
+        "\u{2}\u{50}define('TEXT_PASSWORD', 'Your password:'); x = input(\"Token: \") {password:'hunter2hunter2'}",
+        "\u{3}\u{60}{\"headers\":[[\"Authorization\",\"Token x1y2z3x1y2z3\"],[\"X-Api-Key\",\"abcdefghijklmnopqrst\"]]}",
         "\u{1}\u{30}https://hooks.example.com/services/T000/B000/abcdefghijklmnopqrstuvwx",
     ]
     .into_iter()

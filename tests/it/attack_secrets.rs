@@ -67,6 +67,8 @@ const KINDS: &[fn(&mut Random) -> (String, String)] = &[
     |random| around("echo ", word(random, 14), " | sudo -S true"),
     |random| around("psk=", word(random, 14), ""),
     |random| around(r#"{"headers":[["Authorization",""#, format!("31{}", word(random, 30)), r#""]]}"#),
+    |random| around(r#"{"headers":[["Authorization","Token "#, word(random, 30), r#""]]}"#),
+    |random| around(r#"["X-Api-Key",""#, word(random, 30), r#""]"#),
 ];
 
 /// A private key in base64: `-----BEGIN RSA PRIVATE KEY-----` and what follows.

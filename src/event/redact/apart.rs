@@ -5,7 +5,7 @@
 //! it judged. All that is looked at around it is bounded, so work is linear in the text.
 
 use super::commands::value_to_blank;
-use super::named::{Value, Written, is_secret, value_at};
+use super::named::{self, Value, Written, is_secret, value_at};
 use super::names::{Class, NAME_BYTES_MAX, class_of, next_telling};
 use super::shape::{blanks_before, blanks_from};
 use super::{Spans, work};
@@ -109,8 +109,8 @@ impl Name<'_> {
                 let after = bytes[value.end..].iter().take(8).take_while(|byte| is_quoting(**byte)).count();
                 let after = value.end + after;
                 let after = after + blanks_from(bytes, after);
-                (bytes.get(after) == Some(&b']') && is_secret_header(name, text))
-                    .then_some((value, Class::Line))
+                let secret = header_secret(name, text).filter(|_| bytes.get(after) == Some(&b']'))?;
+                Some((Value { start: value.start + secret, ..value }, Class::Line))
             }
             _ => None,
         }
@@ -224,16 +224,37 @@ pub(super) fn header_class(name: &str) -> Option<Class> {
     class_of(name).filter(|_| is_header && !name.starts_with('-'))
 }
 
-/// Whether the second of two texts is the secret of a header that the first names. Lists of the names of headers are none.
-pub(super) fn is_secret_header(name: &str, value: &str) -> bool {
-    header_class(name).is_some_and(|class| {
-        let said = if class == Class::Line {
-            value.contains('=')
-        } else {
-            value.bytes().filter(u8::is_ascii_digit).count() >= 2
-        };
-        said && !value.starts_with('-') && is_secret(class, value.trim().as_bytes(), Written::Quoted)
-    })
+/// Where in the second of two texts the secret of a header begins that the first names: behind its scheme, if it says one. Lists of the
+/// names of headers hold none.
+pub(super) fn header_secret(name: &str, value: &str) -> Option<usize> {
+    /// A word of so many letters is no name of a header and in no dictionary.
+    const LETTERS_MIN: usize = 16;
+    const WITH_DIGIT_MIN: usize = 8;
+    let class = header_class(name)?;
+    let scheme = named::scheme_bytes(value.as_bytes());
+    let rest = &value[scheme..];
+    let digits = rest.bytes().filter(u8::is_ascii_digit).count();
+    let said = if class == Class::Line {
+        rest.contains('=')
+    } else if scheme > 0 {
+        // `Digest username="..", response=".."`
+        if rest.contains(char::is_whitespace) && rest.contains('=') {
+            return Some(scheme);
+        }
+        true
+    } else {
+        // A name has hyphens, and seldom a digit.
+        let is_word = rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        digits >= 2 || (is_word && rest.len() >= if digits > 0 { WITH_DIGIT_MIN } else { LETTERS_MIN })
+    };
+    let is_secret =
+        said && !rest.starts_with('-') && is_secret(class, rest.trim().as_bytes(), Written::Quoted);
+    is_secret.then_some(scheme)
+}
+
+/// Whether such a secret may stand in a text behind one that promises it: for a look that errs to one side only.
+pub(super) fn may_be_header_secret(value: &str) -> bool {
+    named::scheme_bytes(value.as_bytes()) > 0
 }
 
 /// Finds passwords in rows of `.pgpass`: `host:port:database:user:password`, with a port at which Postgres is asked.

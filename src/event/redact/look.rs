@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::names::{Class, class_of, is_untouched, nearest};
-use super::{Redactor, named};
+use super::{Redactor, apart, named};
 
 /// Whether nothing is to be taken out of a JSON text. Text that is no JSON is not clean.
 pub(super) fn is_clean(redactor: &Redactor, text: &str) -> bool {
@@ -54,7 +54,8 @@ impl Look<'_> {
             return Err(found());
         }
         let under = if text.starts_with('-') { self.under } else { self.under.or(self.flag) };
-        let is_secret = under.is_some_and(|class| named::is_secret_value(class, text));
+        let is_secret = under.is_some_and(|class| named::is_secret_value(class, text))
+            || (self.flag.is_some() && apart::may_be_header_secret(text));
         if !self.untouched && (is_secret || self.takes(text)) {
             return Err(found());
         }
@@ -243,6 +244,8 @@ mod tests {
             "é",
             "ghp_",
             "Bearer ",
+            "Token ",
+            "X-Api-Key",
             "***REDACTED***",
             "hunter2hunter2",
             "abcDEF123456",
@@ -323,6 +326,7 @@ mod tests {
             json!({"password": {"deep": ["hunter2"]}}),
             json!({"args": ["--password", "hunter2"]}),
             json!({"headers": [["Authorization", "abcDEF123456"]]}),
+            json!({"headers": [["Authorization", "Token abcDEF123456"], ["X-Api-Key", "abcdefghijklmnopqrst"]]}),
             json!({"auth": "Ym9iOmh1bnRlcjI="}),
             json!({"password": {"auth": {"x": "hunter2"}}}),
             json!({"name": "API_KEY", "value": "abcDEF123456"}),

@@ -207,9 +207,9 @@ impl Walk<'_> {
         let mut least = 0;
         // `["Authorization", ".."]` is a header.
         if let [Json::String(name), Json::String(value)] = items
-            && apart::is_secret_header(name, value)
+            && let Some(secret) = apart::header_secret(name, value)
         {
-            PLACEHOLDER.clone_into(value);
+            value.replace_range(secret.., PLACEHOLDER);
             self.redacted = true;
         }
         for at in 0..items.len() {

@@ -160,6 +160,9 @@ pub(super) fn find_assigned(text: &str, spans: &mut Spans) {
         let Some(name) = name_before(text, at) else { continue };
         let Some(class) = class_of(name) else { continue };
         let value = value_after(bytes, at);
+        if value.written == Written::Quoted && ends_a_text(bytes, at, value.start) {
+            continue;
+        }
         if let Some(end) = add_value(bytes, class, value, spans) {
             found_to = end;
         }
@@ -172,6 +175,36 @@ pub(super) fn find_assigned(text: &str, spans: &mut Spans) {
     }
 }
 
+/// Whether the quote behind a separator closes the text that the name ends, as in `input('Your password:')`: nothing follows in it. Such a
+/// text begins with a word behind a quote that can only open, and what follows the closing one is no word.
+fn ends_a_text(bytes: &[u8], separator: usize, inside: usize) -> bool {
+    const TEXT_BYTES_MAX: usize = 96;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte >= 0x80;
+    // A name in quotes of its own is a key.
+    if !is_word(bytes[separator - 1]) || bytes.get(inside).is_some_and(|next| is_word(*next)) {
+        return false;
+    }
+    let quote = bytes[inside - 1];
+    let slashes =
+        |before: usize| bytes[..before].iter().rev().take(8).take_while(|byte| **byte == b'\\').count();
+    let is_text =
+        |byte: &u8| is_word(*byte) || matches!(byte, b' ' | b',' | b'.' | b'-' | b'_' | b'/' | b'(' | b')');
+    let length =
+        bytes[..separator].iter().rev().take(TEXT_BYTES_MAX).take_while(|byte| is_text(byte)).count();
+    work::looked_at(length);
+    let Some(open) = (separator - length).checked_sub(1) else { return false };
+    // Before JSON inside JSON opens a text, as many backslashes stand as before it closes one.
+    let quoting = slashes(open);
+    let opens = match (open - quoting).checked_sub(1).map(|before| bytes[before]) {
+        None => true,
+        Some(before) => {
+            before.is_ascii_whitespace()
+                || matches!(before, b'(' | b'[' | b'{' | b',' | b'=' | b':' | b'+' | b'>')
+        }
+    };
+    bytes[open] == quote && quoting == slashes(inside - 1) && opens && is_word(bytes[open + 1])
+}
+
 /// Whether a part of a line is nothing but the placeholder.
 fn covered(part: &[u8]) -> bool {
     part.trim_ascii().is_empty() || part.trim_ascii() == PLACEHOLDER.as_bytes()
@@ -181,18 +214,23 @@ fn covered(part: &[u8]) -> bool {
 pub(super) fn add_value(bytes: &[u8], class: Class, value: Value, spans: &mut Spans) -> Option<usize> {
     let text = &bytes[value.start..value.end];
     // A scheme stays, what follows it goes.
-    let scheme = ["bearer ", "basic ", "token ", "digest ", "apikey ", "negotiate "]
-        .iter()
-        .find(|scheme| {
-            text.len() > scheme.len() && text[..scheme.len()].eq_ignore_ascii_case(scheme.as_bytes())
-        })
-        .map_or(0, |scheme| scheme.len());
+    let scheme = scheme_bytes(text);
     if !is_secret(class, &text[scheme..], value.written) {
         return None;
     }
     let end = value.whole_end(bytes);
     spans.add(value.start + scheme, end);
     Some(end)
+}
+
+/// How long the scheme is, with its blank, that the value of a header begins with.
+pub(super) fn scheme_bytes(value: &[u8]) -> usize {
+    ["bearer ", "basic ", "token ", "digest ", "apikey ", "negotiate "]
+        .iter()
+        .find(|scheme| {
+            value.len() > scheme.len() && value[..scheme.len()].eq_ignore_ascii_case(scheme.as_bytes())
+        })
+        .map_or(0, |scheme| scheme.len())
 }
 
 /// The name that ends before a separator, quotes and blanks between them stepped over.

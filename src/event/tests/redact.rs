@@ -111,11 +111,15 @@ fn secret(kind: usize, random: &mut Random) -> Option<(&'static str, String)> {
         57 => ("<wsse:Password Type=\"text\">@</wsse:Password>", word(random, 14)),
         58 => ("{\"name\": \"DB_PASSWORD\", \"value\": \"@\"}", word(random, 14)),
         59 => ("printf '%s\\n' '@' | sudo -kS true", word(random, 14)),
+        60 => ("{\"headers\":[[\"Authorization\",\"Token @\"]]}", word(random, 30)),
+        61 => ("[\"X-Api-Key\",\"@\"]", word(random, 30)),
+        62 => ("[\"X-Api-Key\", \"@\"]", random.text("abcdefghijklmnopqrstuvwxyz", 24)),
+        63 => ("['Authorization', 'ApiKey @']", word(random, 30)),
         _ => return None,
     })
 }
 
-const KINDS: usize = 60;
+const KINDS: usize = 64;
 
 /// Places in a payload where a text with a secret can stand.
 fn places(text: &str) -> Vec<Json> {
@@ -204,6 +208,42 @@ fn named_fields_are_redacted_whatever_their_value_looks_like() {
         (
             json!({"headers": [["Authorization", "abcdef123456"], ["Cookie", "sid=abc"], ["Accept", "text/html"]]}),
             json!({"headers": [["Authorization", PLACEHOLDER], ["Cookie", PLACEHOLDER], ["Accept", "text/html"]]}),
+        ),
+        (
+            json!([
+                ["Authorization", "Token abcdef123456"],
+                ["X-Api-Key", "abcdefghijklmnopqrst"],
+                ["x-api-key", "hunter2hunter2"]
+            ]),
+            json!([
+                ["Authorization", format!("Token {PLACEHOLDER}")],
+                ["X-Api-Key", PLACEHOLDER],
+                ["x-api-key", PLACEHOLDER]
+            ]),
+        ),
+        (
+            json!([
+                ["Authorization", "Digest username=\"bob\", response=\"6629fae49393a053\""],
+                ["authorization", "Basic Ym9iOmh1bnRlcjI="]
+            ]),
+            json!([
+                ["Authorization", format!("Digest {PLACEHOLDER}")],
+                ["authorization", format!("Basic {PLACEHOLDER}")]
+            ]),
+        ),
+        (
+            json!([
+                ["Authorization", "Token authentication"],
+                ["X-Api-Key", "Authorization"],
+                ["X-Api-Key", "X-Request-Id"],
+                ["X-Api-Key", "MY_API_KEY"]
+            ]),
+            json!([
+                ["Authorization", "Token authentication"],
+                ["X-Api-Key", "Authorization"],
+                ["X-Api-Key", "X-Request-Id"],
+                ["X-Api-Key", "MY_API_KEY"]
+            ]),
         ),
         (
             json!([["Authorization", "X-B3-TraceId"], ["Cookie", "Set-Cookie"], ["password", "username"]]),
@@ -400,6 +440,10 @@ const HOSTILE: &[&str] = &[
     "name: password\nvalue",
     "define('password','",
     "[\"Authorization\",\"",
+    "[\"Authorization\",\"Token a",
+    "'Your password:",
+    "'Your password:'",
+    "a password:'",
     "echo a | sudo -S ",
     "zip -P ",
     " -passin pass:",
@@ -586,6 +630,9 @@ fn spiky() -> impl Strategy<Value = String> {
             " | sudo -S",
             "zip -P ",
             "[\"Authorization\",\"",
+            "[\"X-Api-Key\", \"",
+            "Token ",
+            "'Your password:'",
             "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQ",
             "{",
             "}",
