@@ -7,16 +7,19 @@
 //! ```text
 //! 0   magic   8  "mnemofl" 0x01
 //! 8   count   8  u64 LE
-//! 16  last    8  i64 LE, microseconds since the Unix epoch
-//! 24  length  1  bytes of the reason
-//! 25  reason 35  code of the last failure
-//! 60  crc     4  u32 LE over 0..60
+//! 16  last    8  i64 LE, microseconds since the Unix epoch; the smallest where it is unknown
+//! 24  length  1  u8, bytes of the reason, at most 35
+//! 25  reason 35  code of the last failure, zeros behind it
+//! 60  crc     4  u32 LE, CRC-32/ISO-HDLC over 0..60
 //! 64  noted   8  u64 LE, the count that a person has been told of (`doctor --fix`); zeros where none was
-//! 72  crc     4  u32 LE over 64..72
+//! 72  crc     4  u32 LE, CRC-32/ISO-HDLC over 64..72; zeros where nothing is noted
 //! 76  zeros up to 4096: one block, whatever the disk's sector
 //! ```
 //!
 //! The count never goes back. What a person has been told of is noted beside it, so that the same failures are not told for ever.
+//!
+//! Before there was such a note, a block ended at 64, with zeros behind. It reads as one of which nothing is noted, and who wrote it reads
+//! and counts in one with a note, which stays: so both have one magic. `tests/golden/inbox` pins both; `docs/format.md` names them.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -162,15 +165,17 @@ fn locked<'a>(file: &'a File, path: &Path) -> Result<impl Drop + 'a, Error> {
 
 fn load(file: &File, path: &Path) -> Result<Failures, Error> {
     let mut block = [0; USED_BYTES];
-    // A block of an earlier version may end before the part that is noted.
-    for bytes in [USED_BYTES, NOTED_AT] {
-        match file.read_exact_at(&mut block[..bytes], 0) {
-            Ok(()) => return Ok(decode(&block)),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => block = [0; USED_BYTES],
+    let mut present = 0;
+    // A block of an earlier version may end before the part that is noted. One that ends before that is damaged, not empty.
+    while present < USED_BYTES {
+        match file.read_at(&mut block[present..], present as u64) {
+            Ok(0) => break,
+            Ok(bytes) => present += bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::io("read", path)(error)),
         }
     }
-    Ok(Failures::default())
+    Ok(decode(&block))
 }
 
 fn encode(failures: &Failures) -> [u8; BLOCK_BYTES] {
@@ -269,6 +274,72 @@ mod tests {
         bytes[64] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(read(dir.path()).unwrap().open(), 2, "a damaged note hides nothing");
+    }
+
+    /// The bytes of a golden file: pairs of hex digits; `#` begins a comment.
+    fn golden(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/golden/inbox/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let digits = text.lines().map(|line| line.split('#').next().unwrap());
+        let bytes = digits.flat_map(str::split_whitespace);
+        bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    }
+
+    fn three(noted: u64) -> Failures {
+        let last = Some(Timestamp::from_micros(1_767_323_045_678_901));
+        Failures { count: 3, last, reason: "storage_full".into(), noted }
+    }
+
+    #[test]
+    fn the_golden_blocks_are_read_and_written() {
+        for (name, failures) in [("failed", three(2)), ("failed_not_noted", three(0))] {
+            let bytes = golden(name);
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("failed");
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), failures, "{name}");
+            let mut block = bytes.clone();
+            block.resize(BLOCK_BYTES, 0);
+            assert_eq!(encode(&failures)[..], block, "{name}");
+            std::fs::write(&path, &block).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), failures, "{name}, with its zeros");
+        }
+    }
+
+    #[test]
+    fn a_block_without_room_for_a_note_is_counted_in_and_noted() {
+        for zeros in [0, BLOCK_BYTES - NOTED_AT] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("failed");
+            let mut bytes = golden("failed_not_noted");
+            assert_eq!(bytes.len(), NOTED_AT);
+            bytes.resize(NOTED_AT + zeros, 0);
+            std::fs::write(&path, bytes).unwrap();
+            count(dir.path(), "io", now()).unwrap();
+            assert_eq!((read(dir.path()).unwrap().count, read(dir.path()).unwrap().noted), (4, 0));
+            note(dir.path()).unwrap();
+            assert_eq!((read(dir.path()).unwrap().open(), read(dir.path()).unwrap().noted), (0, 4));
+            // As the earlier version reads it: what it knows of is whole, and what it writes leaves the note.
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!(crc32fast::hash(&bytes[..CRC_AT]).to_le_bytes(), bytes[CRC_AT..NOTED_AT]);
+            let mut earlier = encode(&Failures { noted: 0, ..three(0) })[..NOTED_AT].to_vec();
+            earlier.extend_from_slice(&bytes[NOTED_AT..]);
+            std::fs::write(&path, earlier).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), three(4));
+        }
+    }
+
+    #[test]
+    fn a_block_cut_short_of_its_own_end_is_told_as_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("failed");
+        for bytes in [1, CRC_AT, NOTED_AT - 1] {
+            std::fs::write(&path, &golden("failed")[..bytes]).unwrap();
+            let failures = read(dir.path()).unwrap();
+            assert_eq!((failures.count, failures.reason.as_str()), (1, DAMAGED), "{bytes} bytes");
+        }
+        std::fs::write(&path, b"").unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Failures::default(), "it was made and nothing counted yet");
     }
 
     #[test]
