@@ -10,7 +10,8 @@
 //! server.spare  room for server.json on a full disk
 //! start.json   the last start of a server that nobody asked for
 //! journal/  {<20 digits>.seg, tail, quarantine/}
-//! inbox/    one file an event, drained by whoever holds the lock; inbox/failed counts what could not be put there
+//! inbox/    one file an event, drained by whoever holds the lock; inbox/failed counts what could not be put there, and
+//!           inbox/untold.spare is room for what an opening finds on a full disk
 //! quarantine/  inbox files that could not be read, kept
 //! index/ snapshots/   derived: deleting them loses nothing
 //! log/      {server.log, hook-times}: what the server says, and what each of the latest hooks cost

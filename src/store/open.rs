@@ -109,7 +109,19 @@ pub(super) struct Inner {
     /// Held while the past is dropped.
     pub(super) retaining: Mutex<super::retention::Cuts>,
     grown: Arc<Notify>,
+    untold: Mutex<Untold>,
     writer: Mutex<Writer>,
+}
+
+/// What this opening found, until it is on record.
+#[derive(Default)]
+struct Untold {
+    /// What is known to this process alone.
+    found: Vec<Event>,
+    /// Whether there may be something to leave or to tell.
+    waits: bool,
+    /// Whether this opening tells, or leaves that to the next.
+    tells: bool,
 }
 
 /// What only one may use at a time.
@@ -199,11 +211,8 @@ impl Store {
         opened: &mut Opened,
     ) -> Result<()> {
         let found = self.findings(recovery);
-        // On the disk before anything can close the journal in order, which is when the findings are gone.
-        untold::leave(&dir.inbox(), &found)?;
-        if opening.tells {
-            self.tell_what_was_left(dir)?;
-        }
+        *self.inner.untold() = Untold { found, waits: true, tells: opening.tells };
+        self.tell_untold(dir)?;
         if let Some(drain) = &self.inner.writer().drain {
             drain.sweep(opening.clock.now())?;
         }
@@ -267,6 +276,7 @@ impl Store {
             counters,
             retaining: Mutex::default(),
             grown,
+            untold: Mutex::default(),
             writer: Mutex::new(writer),
         };
         Store { inner: Arc::new(inner) }
@@ -307,6 +317,9 @@ impl Store {
     /// # Errors
     /// What the journal says; what could not be taken stays in the inbox.
     pub fn drain_inbox(&self) -> Result<Drained> {
+        if let Some(dir) = &self.inner.dir {
+            self.tell_untold(dir)?;
+        }
         // Read before anything is drained: what the drain appends is noted as it goes.
         self.with_commands(|_| ())?;
         let mut drained = self.drain_all()?;
@@ -365,6 +378,9 @@ impl Store {
     /// When the last flush fails; the lock is given back all the same, and what was in the inbox is there for the next holder.
     pub fn close(&self) -> Result<()> {
         let inner = &self.inner;
+        // The last moment at which this process knows of it.
+        let found = std::mem::take(&mut inner.untold().found);
+        let left = inner.dir.as_ref().map_or(Ok(()), |dir| untold::leave(&dir.inbox(), &found));
         let mut writer = inner.writer();
         if std::mem::replace(&mut writer.closed, true) {
             return Ok(());
@@ -381,7 +397,7 @@ impl Store {
         let closed = inner.log.close();
         inner.counters.settle();
         writer.held = None;
-        flushed.and(closed)
+        flushed.and(closed).and(left)
     }
 
     /// What an opening has to tell of the journal.
@@ -405,7 +421,31 @@ impl Store {
         events
     }
 
-    /// Tells what this opening and readers before it found.
+    /// Leaves what this opening found where the next finds it, and tells it and what readers before it found, if it may. What there is no room
+    /// for is tried again by the next drain, so that it is told as soon as there is some.
+    fn tell_untold(&self, dir: &DataDir) -> Result<()> {
+        let mut untold = self.inner.untold();
+        if !untold.waits {
+            return Ok(());
+        }
+        // Who makes a cut has its note there, and tells it.
+        let Ok(_cuts) = self.inner.retaining.try_lock() else { return Ok(()) };
+        // On the disk before anything can close the journal in order, which is when the findings are gone.
+        match untold::leave(&dir.inbox(), &untold.found) {
+            // No room beside the journal; there may be some in it.
+            Err(error) if error.is_full() && untold.tells => self.tell_found(untold.found.clone())?,
+            left => left?,
+        }
+        untold.found.clear();
+        if untold.tells {
+            self.tell_what_was_left(dir)?;
+        }
+        untold.waits = false;
+        untold::take_room(&dir.inbox());
+        Ok(())
+    }
+
+    /// Tells what this opening and readers before it left.
     fn tell_what_was_left(&self, dir: &DataDir) -> Result<()> {
         let (mut files, mut events) = (Vec::new(), Vec::new());
         for (path, event) in untold::left(&dir.inbox())? {
@@ -415,14 +455,19 @@ impl Store {
             }
             events.extend(event);
         }
+        self.tell_found(events)?;
+        for path in files {
+            std::fs::remove_file(&path).map_err(Error::io("remove", path))?;
+        }
+        Ok(())
+    }
+
+    fn tell_found(&self, mut events: Vec<Event>) -> Result<()> {
         if self.told_lately(Kind::JournalRecovered)? {
             events.retain(|event| event.kind != Kind::JournalRecovered);
         }
         for some in events.chunks(super::emit::BATCH_EVENTS_MAX) {
             self.append_own(some.to_vec())?;
-        }
-        for path in files {
-            std::fs::remove_file(&path).map_err(Error::io("remove", path))?;
         }
         Ok(())
     }
@@ -479,6 +524,10 @@ impl Inner {
     pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
         // A panic under the lock leaves ids and inbox as of the last whole step, which is what a crash leaves too.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Untold> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn highest_level(&self) -> Result<Level> {

@@ -217,6 +217,95 @@ fn one_cycle(
     n
 }
 
+#[test]
+fn what_an_opening_finds_is_told_though_there_was_no_room_for_it() {
+    // The last one is the control: without the room that is kept for it, it is lost with the process.
+    for role in ["untold-journal", "untold-spare", "untold-later", "untold-control"] {
+        let Some(ran) = in_a_small_inbox(role) else { return };
+        assert!(ran.stderr.contains("a recovery without room"), "the child did its part: {ran}");
+    }
+}
+
+/// Lets a child play `role` where the inbox is a disk of its own with 64 KiB.
+fn in_a_small_inbox(role: &str) -> Option<Ran> {
+    if !rustix::process::geteuid().is_root() || !has("unshare", "--version") {
+        skipped("no root or no unshare: no small inbox was filled");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let inbox = dir.path().join("data/inbox");
+    std::fs::create_dir_all(&inbox).expect("the inbox");
+    let place = inbox.to_str().expect("UTF-8");
+    let script = format!("mount -t tmpfs -o size=64k,mode=700 none '{place}' && exec \"$0\" \"$@\"");
+    let mut command = child::command_through(&["unshare", "-m", "sh", "-c", &script], role);
+    command.env(PLACE, dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = Running::start(&mut command).wait_at_most(Duration::from_secs(600));
+    tell(&ran.stderr);
+    if ran.stderr.contains("permission denied") || ran.stderr.contains("Operation not permitted") {
+        skipped("no mounts of our own: no small inbox was filled");
+        return None;
+    }
+    assert_eq!(ran.code, Some(0), "{ran}");
+    Some(ran)
+}
+
+/// The child's part of that: a server is killed, its journal gets a torn end, and the next one opens it where the inbox is full, and
+/// the journal at its cap or not. That one is killed, too, and what it found is known to nobody else.
+pub(crate) fn opened_without_room(role: &str) {
+    let place = PathBuf::from(std::env::var_os(PLACE).expect("where the data directory is"));
+    let (world, data) = (World::new(), place.join("data"));
+    let [spare, ballast, note] =
+        ["untold.spare", "ballast", "untold-journal_recovered"].map(|name| data.join("inbox").join(name));
+    let start = || {
+        let mut command = world.command(["api-server", "--addr", "127.0.0.1:0"]);
+        Server::start(&data, command.env("MNEMOSYNE_DATA_DIR", &data))
+    };
+    let told = |server: &Server| {
+        let torn = |event: &serde_json::Value| event["payload"]["torn_bytes"].as_u64() > Some(0);
+        let events = served(server);
+        events.iter().filter(|event| event["kind"] == "journal_recovered" && torn(event)).count()
+    };
+    capped(&data, 16 * MIB);
+    let (server, mut acknowledged) = (start(), Acknowledged::default());
+    let refused = (0..10_000).find(|n| {
+        let status = acknowledged.emit(&server, *n, 60_000).status;
+        status != 200 || role == "untold-journal"
+    });
+    assert!(refused.is_some(), "the cap does not hold");
+    server.kill();
+    tear(&data.join("journal"));
+    if role != "untold-spare" {
+        std::fs::remove_file(&spare).expect("room is kept");
+    }
+    fill(&ballast);
+    let mut server = start();
+    if role != "untold-journal" {
+        assert_eq!(told(&server), 0, "there is no room to tell it");
+        if role == "untold-later" {
+            std::fs::remove_file(&ballast).expect("room again");
+            wait_for("it to be left for the next", || note.exists().then_some(()));
+        }
+        server.kill();
+        std::fs::remove_file(&ballast).ok();
+        capped(&data, 64 * MIB);
+        server = start();
+    }
+    assert_eq!(told(&server), usize::from(role != "untold-control"), "{role}");
+    assert!(!note.exists(), "{role}: once it was told");
+    assert_eq!(spare.exists(), role != "untold-journal", "{role}: room is kept for the next");
+    assert_eq!(acknowledged.check(&served(&server)), 0);
+    server.stop();
+    tell(&format!("a recovery without room, {role}: as promised"));
+}
+
+/// Bytes of a batch that was never finished.
+fn tear(journal: &Path) {
+    let segments = std::fs::read_dir(journal).expect("a journal").map(|file| file.expect("a file").path());
+    let last = segments.filter(|path| path.extension().is_some_and(|end| end == "seg")).max();
+    let mut file = std::fs::File::options().append(true).open(last.expect("a segment")).expect("opened");
+    file.write_all(&[0xA5; 100]).expect("written");
+}
+
 /// Writes until there is no room.
 fn fill(ballast: &Path) {
     let mut file = std::fs::File::create(ballast).expect("an empty file fits");

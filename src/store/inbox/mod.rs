@@ -88,11 +88,16 @@ fn put(temporary: &Path, path: &Path, bytes: &[u8], how: Deposit) -> Result<()> 
         file.sync_data().map_err(Error::io("flush", temporary))?;
     }
     std::fs::rename(temporary, path).map_err(Error::io("rename", temporary))?;
-    if let (Deposit::Disk, Some(inbox)) = (how, path.parent()) {
-        let directory = std::fs::File::open(inbox).map_err(Error::io("open", inbox))?;
-        directory.sync_all().map_err(Error::io("flush", inbox))?;
+    match path.parent() {
+        Some(inbox) if how == Deposit::Disk => flush_dir(inbox),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Makes the names in it durable.
+fn flush_dir(inbox: &Path) -> Result<()> {
+    let directory = std::fs::File::open(inbox).map_err(Error::io("open", inbox))?;
+    directory.sync_all().map_err(Error::io("flush", inbox))
 }
 
 /// Adds one to `inbox/failed`, with the error's code as the reason. The last resort of a hook.

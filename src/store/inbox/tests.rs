@@ -40,10 +40,12 @@ fn ids(store: &Store) -> Vec<u128> {
     ids
 }
 
+/// What lies there, but for the room that every opening sees to.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != untold::SPARE)
         .collect();
     names.sort();
     names

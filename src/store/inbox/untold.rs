@@ -5,17 +5,24 @@
 //! beside what waits in the inbox, and the next opening that is not a reader's takes them up. Each is there at most once,
 //! and one recovery stands for all: readers that are killed again and again leave one file.
 //!
+//! Where there is no room for it, a recovery is written into a block that was kept for it while there was some (`untold.spare`): nothing else
+//! knows of it, while damage is found again by whoever reads the segment.
+//!
 //! The note of a cut ([`crate::store::retention`]) lies here too while the cut is made and until it is told, so that a crash leaves
 //! word of it. There is one note for all cuts that were not told: the note of the next takes its place.
 
 use std::path::{Path, PathBuf};
 
-use super::{Deposit, frame, put};
-use crate::config::guard;
+use super::{Deposit, flush_dir, frame, put};
+use crate::config::guard::{self, How};
 use crate::error::{Error, Result};
 use crate::event::{Event, Kind};
 
 const PREFIX: &str = "untold-";
+/// Room for the note of a recovery.
+pub(in crate::store) const SPARE: &str = "untold.spare";
+/// One block, whatever the disk's sector; the note has some hundred bytes.
+const SPARE_BYTES: usize = 4096;
 
 /// Leaves `events` for the next opening that may tell them. They are on the disk when this returns.
 ///
@@ -33,9 +40,36 @@ pub(in crate::store) fn leave(inbox: &Path, events: &[Event]) -> Result<()> {
         let temporary = inbox.join(format!("{name}.tmp"));
         // Only the holder of the lock comes here: what lies there was left by one that died.
         std::fs::remove_file(&temporary).ok();
-        put(&temporary, &path, &file, Deposit::Disk)?;
+        if let Err(error) = put(&temporary, &path, &file, Deposit::Disk) {
+            std::fs::remove_file(&temporary).ok();
+            if !error.is_full() || event.kind != Kind::JournalRecovered || file.len() > SPARE_BYTES {
+                return Err(error);
+            }
+            // Why there is no room is what to tell, not that none was kept either.
+            put_into_spare(inbox, &path, &file).map_err(|_| error)?;
+        }
     }
     Ok(())
+}
+
+fn put_into_spare(inbox: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let spare = inbox.join(SPARE);
+    let file = guard::open(&spare, How::Write)?;
+    file.write_all_at(bytes, 0).map_err(Error::io("write", &spare))?;
+    file.set_len(bytes.len() as u64).map_err(Error::io("cut", &spare))?;
+    file.sync_data().map_err(Error::io("flush", &spare))?;
+    std::fs::rename(&spare, path).map_err(Error::io("rename", &spare))?;
+    flush_dir(inbox)
+}
+
+/// Sees to room for the note of a recovery on a full disk. Without it there is one promise less, and nothing else is missing.
+pub(in crate::store) fn take_room(inbox: &Path) {
+    let spare = inbox.join(SPARE);
+    if let Err(error) = guard::preallocate(&spare, SPARE_BYTES) {
+        std::fs::remove_file(&spare).ok();
+        tracing::warn!(%error, "there is no room to be kept for what an opening finds");
+    }
 }
 
 fn name_of(event: &Event) -> String {
