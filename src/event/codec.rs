@@ -449,8 +449,7 @@ impl<'a> Beginning<'a> {
         if *version == 0 {
             return Err(DecodeError::VersionZero);
         }
-        let (head, rest) = reading::head(rest)?;
-        let known = Kind::from_name(head.kind);
+        let (head, known, rest) = reading::head(rest)?;
         if known.is_none() && !is_kind_name(head.kind) {
             return Err(DecodeError::Envelope("its kind is no snake_case name"));
         }

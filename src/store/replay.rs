@@ -91,7 +91,8 @@ impl Item {
 /// Reads a log from a seq to the durable tail, and on when that has moved. One event in memory at a time.
 pub struct Replay {
     reader: Box<dyn LogReader>,
-    filter: Filter,
+    /// None takes every event.
+    filter: Option<Filter>,
     wanted: Option<fn(Option<Kind>) -> bool>,
     passed: u64,
     until: Timestamp,
@@ -103,14 +104,14 @@ impl Replay {
     /// From `from` on. A `from` before the first retained seq begins with a gap.
     pub fn new(log: &Arc<dyn Log>, from: Seq) -> Replay {
         let reader = log.read(from.max(Seq::FIRST));
-        let (filter, until, through) = (Filter::all(), Timestamp::MAX, Seq::MAX);
-        Replay { reader, filter, wanted: None, passed: 0, until, through, ended: false }
+        let (until, through) = (Timestamp::MAX, Seq::MAX);
+        Replay { reader, filter: None, wanted: None, passed: 0, until, through, ended: false }
     }
 
     /// Only what matches; gaps and undecodable records always pass.
     #[must_use]
     pub fn filtered(mut self, filter: Filter) -> Replay {
-        self.filter = filter;
+        self.filter = (!filter.takes_all()).then_some(filter);
         self
     }
 
@@ -169,7 +170,7 @@ impl Replay {
     /// # Errors
     /// As [`Replay::next`].
     pub fn next_over(&mut self, item: &mut Item) -> Result<bool> {
-        while !self.ended && self.reader.position() <= self.through {
+        while !self.ended && (self.through == Seq::MAX || self.reader.position() <= self.through) {
             match self.reader.next()? {
                 None => return Ok(false),
                 Some(LogItem::Gap(gap)) => {
@@ -188,7 +189,8 @@ impl Replay {
                 Some(LogItem::Record { seq, recorded, payload }) => item.decode_over(seq, recorded, payload),
             }
             match item {
-                Item::Event(stored) if !self.filter.matches(stored) => {}
+                Item::Event(stored) if self.filter.as_ref().is_some_and(|filter| !filter.matches(stored)) => {
+                }
                 _ => return Ok(true),
             }
         }

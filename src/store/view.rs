@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::event::{Filter, Seq, Timestamp};
 use crate::store::lock::{Role, holder};
 use crate::store::log::{
-    Appending, Gap, GapReason, JournalId, Level, LocalView, Log, LogItem, LogReader, Promises, TailWatch,
+    Appending, JournalId, Level, LocalView, Log, LogItem, LogReader, Promises, TailWatch,
 };
 use crate::store::notice::{News, Notices};
 use crate::store::open::{Opening, Store};
@@ -163,6 +163,12 @@ impl Reading {
         self.slot().clone()
     }
 
+    /// Reads what there is, and tells of the damage that it meets.
+    fn read(self: &Arc<Reading>, from: Seq) -> Option<Box<dyn LogReader>> {
+        let reading = self.clone();
+        self.journal().map(|journal| journal.read_telling(from, Arc::new(move |seq| reading.met(seq))))
+    }
+
     /// A reader met damage: it is told, once.
     fn met(&self, seq: Seq) {
         let (Some(journal), true) = (self.journal(), self.tells) else { return };
@@ -218,8 +224,7 @@ impl Log for ReadingLog {
     }
 
     fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        let reader = self.0.journal().map(|journal| journal.read(from));
-        Box::new(LateReader { reading: self.0.clone(), from, reader })
+        Box::new(LateReader { reading: self.0.clone(), from, reader: self.0.read(from) })
     }
 
     fn first(&self) -> Seq {
@@ -257,7 +262,7 @@ struct LateReader {
 impl LateReader {
     fn reader(&mut self) -> Option<&mut Box<dyn LogReader>> {
         if self.reader.is_none() {
-            self.reader = self.reading.journal().map(|journal| journal.read(self.from));
+            self.reader = self.reading.read(self.from);
         }
         self.reader.as_mut()
     }
@@ -265,13 +270,8 @@ impl LateReader {
 
 impl LogReader for LateReader {
     fn next(&mut self) -> Result<Option<LogItem<'_>>> {
-        self.reader();
-        let Some(reader) = &mut self.reader else { return Ok(None) };
-        let item = reader.next()?;
-        if let Some(LogItem::Gap(Gap { from, reason: GapReason::Corruption, .. })) = &item {
-            self.reading.met(*from);
-        }
-        Ok(item)
+        // Every event of a fold comes by here: the item is not looked at, and so not copied.
+        self.reader().map_or(Ok(None), |reader| reader.next())
     }
 
     fn position(&self) -> Seq {

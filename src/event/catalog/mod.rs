@@ -76,8 +76,13 @@ macro_rules! define_catalog {
 
             /// The kind of this name, if the catalog has it.
             pub fn from_name(name: &str) -> Option<Kind> {
-                let kind = *Kind::ALL.get(usize::from(places::BY_NAME[places::of(name.as_bytes())]))?;
-                (kind.name() == name).then_some(kind)
+                Kind::from_bytes(name.as_bytes())
+            }
+
+            /// The kind of this name, if these bytes are the name of one in the catalog.
+            pub(in crate::event) fn from_bytes(name: &[u8]) -> Option<Kind> {
+                let kind = *Kind::ALL.get(usize::from(places::BY_NAME[places::of(name)]))?;
+                (kind.name().as_bytes() == name).then_some(kind)
             }
 
             /// The category it belongs to.

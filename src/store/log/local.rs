@@ -72,7 +72,7 @@ impl Log for LocalLog {
     }
 
     fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        Box::new(Reader(self.journal.reader(outward(from)), Some(self.attention.clone())))
+        Box::new(Reader(self.journal.reader(outward(from)), Some(calling(&self.attention))))
     }
 
     fn first(&self) -> Seq {
@@ -208,8 +208,16 @@ impl TailWatch for Watch {
     }
 }
 
+/// Is told of the first seq of damage that a reader meets.
+pub(in crate::store) type Tell = Arc<dyn Fn(Seq) + Send + Sync>;
+
+fn calling(attention: &Arc<Attention>) -> Tell {
+    let attention = attention.clone();
+    Arc::new(move |seq| attention.call(seq))
+}
+
 /// A reader, and whom it tells of damage.
-struct Reader(journal::Reader, Option<Arc<Attention>>);
+struct Reader(journal::Reader, Option<Tell>);
 
 impl LogReader for Reader {
     fn next(&mut self) -> Result<Option<LogItem<'_>>> {
@@ -220,8 +228,8 @@ impl LogReader for Reader {
                 payload: record.payload,
             },
             journal::Item::Gap(gap) => {
-                if let (GapReason::Corruption, Some(attention)) = (gap.reason, &self.1) {
-                    attention.call(inward(gap.from));
+                if let (GapReason::Corruption, Some(tell)) = (gap.reason, &self.1) {
+                    tell(inward(gap.from));
                 }
                 LogItem::Gap(Gap { from: inward(gap.from), to: inward(gap.to), reason: gap.reason })
             }
@@ -282,7 +290,7 @@ impl Log for FullLog {
     }
 
     fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        Box::new(Reader(self.view.reader(outward(from)), Some(self.attention.clone())))
+        Box::new(Reader(self.view.reader(outward(from)), Some(calling(&self.attention))))
     }
 
     fn first(&self) -> Seq {
@@ -367,9 +375,9 @@ impl LocalView {
         inward(self.view.durable())
     }
 
-    /// A reader from `from` on.
-    pub fn read(&self, from: Seq) -> Box<dyn LogReader> {
-        Box::new(Reader(self.view.reader(outward(from)), None))
+    /// A reader from `from` on, which tells of the damage that it meets.
+    pub(in crate::store) fn read_telling(&self, from: Seq, tell: Tell) -> Box<dyn LogReader> {
+        Box::new(Reader(self.view.reader(outward(from)), Some(tell)))
     }
 }
 
