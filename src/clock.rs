@@ -62,7 +62,7 @@ impl Clock for FixedClock {
 /// [`Error::Entropy`] when there are none to be had.
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Entropy(error.to_string()))?;
+    platform::fill_random(&mut bytes).map_err(|error| Error::Entropy(error.to_string()))?;
     Ok(bytes)
 }
 
@@ -191,6 +191,16 @@ mod platform {
         fields.nth(18)?.parse().ok()
     }
 
+    /// As the crate does, but for the way there: in a static program it does not find the system call and opens two devices first.
+    pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), ::getrandom::Error> {
+        use rustix::rand::{GetRandomFlags, getrandom};
+        match getrandom(&mut *bytes, GetRandomFlags::empty()) {
+            Ok(filled) if filled == bytes.len() => Ok(()),
+            // Interrupted, or a kernel that has no such call.
+            _ => ::getrandom::fill(bytes),
+        }
+    }
+
     pub(super) fn boot_time_seconds() -> Option<i64> {
         let stat = std::fs::read_to_string("/proc/stat").ok()?;
         stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
@@ -205,6 +215,10 @@ mod platform {
 
     pub(super) fn start_ticks(_pid: u32) -> Option<u64> {
         None
+    }
+
+    pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), ::getrandom::Error> {
+        ::getrandom::fill(bytes)
     }
 
     pub(super) fn boot_time_seconds() -> Option<i64> {

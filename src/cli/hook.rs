@@ -38,7 +38,7 @@ use crate::agent::claude::registration;
 use crate::clock::{self, Clock as _, ProcessStamp, SystemClock};
 use crate::config::known::KnownKeys;
 use crate::config::{DataDir, Env, guard};
-use crate::event::{Event, Kind, Redactor, redact};
+use crate::event::{Event, Kind, Redactor, bytes, redact};
 use crate::store::inbox::meeting::{self, Voice};
 use crate::store::inbox::{self, Deposit, failed};
 
@@ -202,7 +202,7 @@ fn record(call: &Call, env: &Env, place: &Place, watch: &mut Stopwatch) -> Resul
 /// The agent's process, where the payload may be of a session's start or end: the others have no use for it. A payload that
 /// merely holds the word costs one look at a file.
 fn agents_process(payload: &[u8], env: &Env) -> Option<ProcessStamp> {
-    memchr::memmem::find(payload, b"\"Session")?;
+    bytes::find_text(payload, b"\"Session")?;
     env.agent_pid().and_then(ProcessStamp::of)
 }
 

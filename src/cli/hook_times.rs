@@ -26,6 +26,7 @@ use crate::config::DataDir;
 use crate::config::guard::{self, How};
 use crate::error::{Error, Result};
 use crate::event::Timestamp;
+use crate::store::inbox::frame;
 
 /// Calls in one file.
 pub const CALLS_PER_FILE: u64 = 8_192;
@@ -180,7 +181,7 @@ fn encode(now: Timestamp, took: Duration) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     record[..4].copy_from_slice(&seconds(now).to_le_bytes());
     record[4..CRC_AT].copy_from_slice(&u32::try_from(took.as_micros()).unwrap_or(u32::MAX).to_le_bytes());
-    let crc = crc32fast::hash(&record[..CRC_AT]);
+    let crc = frame::checksum([&record[..CRC_AT]]);
     record[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     record
 }

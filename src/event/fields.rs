@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::PayloadText;
+use super::bytes;
 use super::json::plain_prefix;
 
 /// The fields of an object, in their order.
@@ -99,7 +100,7 @@ impl<'a> FieldText<'a> {
     /// The string that it is; none if it is something else.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        if bytes::find(b'\\', inner.as_bytes()).is_none() {
             return Some(Cow::Borrowed(inner));
         }
         self.read().ok().map(Cow::Owned)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
-use super::Json;
+use super::{Json, bytes};
 
 /// Levels of arrays and objects that JSON may have. Deeper input is refused before anything recurses over it.
 pub const JSON_DEPTH_MAX: usize = 64;
@@ -118,7 +118,7 @@ fn depth(bytes: &[u8]) -> usize {
 }
 
 fn skip_string(rest: &mut std::slice::Iter<'_, u8>) {
-    while let Some(found) = memchr::memchr2(b'"', b'\\', rest.as_slice()) {
+    while let Some(found) = bytes::find2(b'"', b'\\', rest.as_slice()) {
         if rest.nth(found) == Some(&b'"') {
             return;
         }
@@ -132,7 +132,7 @@ fn repair_surrogates(text: &str) -> Cow<'_, str> {
     let mut repaired = String::new();
     let mut copied = 0;
     let mut at = 0;
-    while let Some(found) = memchr::memchr(b'\\', &text.as_bytes()[at..]) {
+    while let Some(found) = bytes::find(b'\\', &text.as_bytes()[at..]) {
         let escape = at + found;
         at = match unit_at(text, escape) {
             Some(0xD800..=0xDBFF) if matches!(unit_at(text, escape + 6), Some(0xDC00..=0xDFFF)) => {

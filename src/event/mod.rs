@@ -8,6 +8,7 @@
 //!
 //! Start at `catalog/mod.rs`: one table defines every kind.
 
+pub(crate) mod bytes;
 mod catalog;
 mod codec;
 pub mod doc;

@@ -9,6 +9,7 @@ use super::named::{self, Value, Written, is_secret, value_at};
 use super::names::{Class, NAME_BYTES_MAX, class_of, next_telling};
 use super::shape::{blanks_before, blanks_from};
 use super::{Spans, work};
+use crate::event::bytes;
 
 /// Finds values in all these forms but rows.
 pub(super) fn find_apart(text: &str, spans: &mut Spans) {
@@ -74,13 +75,13 @@ impl Name<'_> {
             (prefix > 0 && bytes[open] == b'<').then_some(())?;
         }
         let head = &bytes[self.end..bytes.len().min(self.end + HEAD_BYTES_MAX)];
-        let close = memchr::memchr3(b'>', b'<', b'\n', head).filter(|at| head[*at] == b'>')?;
+        let close = bytes::find3(b'>', b'<', b'\n', head).filter(|at| head[*at] == b'>')?;
         if close > 0 && head[close - 1] == b'/' {
             return None;
         }
         let start = self.end + close + 1;
         let rest = &bytes[start..bytes.len().min(start + VALUE_BYTES_MAX)];
-        let length = memchr::memchr(b'<', rest)?;
+        let length = bytes::find(b'<', rest)?;
         work::looked_at(length);
         let slashes = rest[length + 1..].iter().take(8).take_while(|byte| **byte == b'\\').count();
         (rest.get(length + 1 + slashes) == Some(&b'/')).then_some(())?;
@@ -261,7 +262,7 @@ pub(super) fn may_be_header_secret(value: &str) -> bool {
 pub(super) fn find_rows(text: &str, spans: &mut Spans) {
     const PORTS: [&[u8]; 7] = [b":5432:", b":5433:", b":5434:", b":5435:", b":6432:", b":6543:", b":*:"];
     let bytes = text.as_bytes();
-    for colon in memchr::memchr_iter(b':', bytes) {
+    for colon in bytes::each(b':', bytes) {
         let Some(port) = PORTS.iter().find(|port| bytes[colon..].starts_with(port)) else { continue };
         let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'*');
         let host = bytes[..colon].iter().rev().take(128).take_while(|byte| is_host(byte)).count();
@@ -286,7 +287,7 @@ pub(super) fn find_rows(text: &str, spans: &mut Spans) {
             .take_while(|byte| !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\'' | b'`' | b':'));
         let length = length.count();
         work::looked_at(length);
-        let escape = memchr::memmem::find(&bytes[start..start + length], b"\\n");
+        let escape = bytes::find_text(&bytes[start..start + length], b"\\n");
         let end = start + escape.unwrap_or(length);
         if bytes.get(end) != Some(&b':') && is_secret(Class::Password, &bytes[start..end], Written::Bare) {
             spans.add(start, end);

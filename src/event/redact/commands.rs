@@ -4,6 +4,7 @@ use super::Spans;
 use super::named::{Value, Written, add_value, is_secret, value_at};
 use super::names::Class;
 use super::shape::blanks_from;
+use crate::event::bytes;
 
 /// So much of the text before a flag is looked at to find the command.
 const LOOK_BACK_BYTES: usize = 160;
@@ -44,7 +45,7 @@ fn command_before(bytes: &[u8], at: usize) -> (usize, &[u8]) {
     let before = &bytes[from..at];
     let ends = |byte: &u8| matches!(byte, b'|' | b';' | b'&' | b'(' | b'\n' | b'"' | b'\'' | b'`');
     let mut start = before.iter().rposition(ends).map_or(0, |end| end + 1);
-    if let Some(escape) = memchr::memmem::rfind(&before[start..], b"\\n") {
+    if let Some(escape) = bytes::rfind_text(&before[start..], b"\\n") {
         start += escape + 2;
     }
     (from + start, &before[start..])
@@ -67,7 +68,7 @@ fn piped(text: &str, at: usize, spans: &mut Spans) {
     let ends = |byte: &u8| matches!(byte, b'|' | b';' | b'&' | b'(' | b'\n' | b'`');
     let line = bytes[from..pipe].iter().rposition(ends).map_or(from, |end| from + end + 1);
     let before = &bytes[line..pipe];
-    let said = |command: &[u8]| memchr::memmem::rfind(before, command).map(|at| at + command.len());
+    let said = |command: &[u8]| bytes::rfind_text(before, command).map(|at| at + command.len());
     let Some(said) = said(b"echo ").or_else(|| said(b"printf ")) else { return };
     let mut value = line + said;
     // Flags, and the form of `printf`.

@@ -6,6 +6,7 @@
 use super::names::{Class, NAME_BYTES_MAX, class_of, next_telling};
 use super::shape::{entropy_millibits, from_base64, is_digest, is_mixed, is_uuid, starts_word};
 use super::{PLACEHOLDER, Spans, apart, commands, work};
+use crate::event::bytes;
 
 /// How a value is written.
 #[derive(Clone, Copy, PartialEq)]
@@ -63,7 +64,7 @@ fn is_credential(value: &[u8]) -> bool {
     let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
     if value[..length].iter().all(base64) {
         let pair = from_base64(value);
-        let colon = memchr::memchr(b':', &pair).is_some_and(|colon| colon > 0);
+        let colon = bytes::find(b':', &pair).is_some_and(|colon| colon > 0);
         if colon && pair.len() >= PAIR_BYTES_MIN && pair.iter().all(|byte| matches!(byte, b' '..=b'~')) {
             return true;
         }
@@ -139,8 +140,8 @@ fn is_code(value: &[u8]) -> bool {
     let identifier =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'&' | b'*' | b'?' | b'!');
     value.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{' | b'<' | b'|'))
-        || memchr::memmem::find(value, b"::").is_some()
-        || memchr::memmem::find(value, b"->").is_some()
+        || bytes::find_text(value, b"::").is_some()
+        || bytes::find_text(value, b"->").is_some()
         || (value.iter().all(identifier) && !value.iter().any(u8::is_ascii_digit))
 }
 
@@ -149,7 +150,7 @@ pub(super) fn find_assigned(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
     // Up to here everything is found already: names inside a secret are not looked at, which also keeps the work linear.
     let mut found_to = 0;
-    for at in memchr::memchr2_iter(b'=', b':', bytes) {
+    for at in bytes::each2(b'=', b':', bytes) {
         if at < found_to
             || at == 0
             || matches!(bytes.get(at + 1), Some(b'=' | b':'))
@@ -353,9 +354,9 @@ fn closing_quote(bytes: &[u8], inside: usize, quote: u8, slashes: usize) -> usiz
 
 fn line_end(bytes: &[u8], start: usize) -> usize {
     let rest = &bytes[start..];
-    let mut end = memchr::memchr3(b'\n', b'"', b'\'', rest).unwrap_or(rest.len());
+    let mut end = bytes::find3(b'\n', b'"', b'\'', rest).unwrap_or(rest.len());
     for escape in [&b"\\n"[..], b"\\r", b"\\\""] {
-        end = memchr::memmem::find(&rest[..end], escape).unwrap_or(end);
+        end = bytes::find_text(&rest[..end], escape).unwrap_or(end);
     }
     work::looked_at(end);
     start + rest[..end].trim_ascii_end().len()
@@ -364,7 +365,7 @@ fn line_end(bytes: &[u8], start: usize) -> usize {
 /// Finds values after flags: `--password x`, `sshpass -p x`, `mysql -px`, `curl -u user:x`, `redis-cli -a x`.
 pub(super) fn find_flags(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
-    for at in memchr::memchr_iter(b'-', bytes) {
+    for at in bytes::each(b'-', bytes) {
         if at > 0
             && !matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b'"' | b'\'' | b'`' | b'(')
             && !starts_after_escape(bytes, at)
@@ -436,7 +437,7 @@ fn short_flag(text: &str, at: usize, spans: &mut Spans) {
 /// The part of `user:password` behind the colon.
 fn user_password(bytes: &[u8], value: Value, spans: &mut Spans) {
     let text = &bytes[value.start..value.end];
-    if let Some(colon) = memchr::memchr(b':', text) {
+    if let Some(colon) = bytes::find(b':', text) {
         let password = &text[colon + 1..];
         if !password.starts_with(b"//") && is_secret(Class::Password, password, Written::Bare) {
             spans.add(value.start + colon + 1, value.whole_end(bytes));
@@ -448,8 +449,8 @@ fn user_password(bytes: &[u8], value: Value, spans: &mut Spans) {
 pub(super) fn line_has(text: &str, at: usize, words: &[&str]) -> bool {
     const LOOK_BACK_BYTES: usize = 160;
     let bytes = &text.as_bytes()[at.saturating_sub(LOOK_BACK_BYTES)..at];
-    let line = memchr::memrchr(b'\n', bytes).map_or(bytes, |end| &bytes[end + 1..]);
-    words.iter().any(|word| memchr::memmem::find(line, word.as_bytes()).is_some())
+    let line = bytes::rfind(b'\n', bytes).map_or(bytes, |end| &bytes[end + 1..]);
+    words.iter().any(|word| bytes::find_text(line, word.as_bytes()).is_some())
 }
 
 /// Finds random text and passwords that prose names: `the api key is 8fk2...`, `password hunter2`.

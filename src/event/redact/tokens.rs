@@ -3,6 +3,7 @@
 use super::shape::{blanks_from, from_base64, is_mixed, starts_word};
 use super::starts::Starts;
 use super::{Spans, work};
+use crate::event::bytes;
 
 /// Which bytes a token has after its prefix.
 #[derive(Clone, Copy)]
@@ -201,21 +202,21 @@ fn is_jwt(token: &[u8]) -> bool {
 pub(super) fn find_private_keys(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
     let mut from = 0;
-    while let Some(found) = memchr::memmem::find(&bytes[from..], b"-----BEGIN ") {
+    while let Some(found) = bytes::find_text(&bytes[from..], b"-----BEGIN ") {
         let start = from + found;
         let after = start + b"-----BEGIN ".len();
         let label = &bytes[after..bytes.len().min(after + 64)];
-        let Some(label_end) = memchr::memmem::find(label, b"-----") else {
+        let Some(label_end) = bytes::find_text(label, b"-----") else {
             from = after;
             continue;
         };
         from = after + label_end;
-        if memchr::memmem::find(&label[..label_end], b"PRIVATE KEY").is_none() {
+        if bytes::find_text(&label[..label_end], b"PRIVATE KEY").is_none() {
             continue;
         }
-        let end = memchr::memmem::find(&bytes[from..], b"-----END ").map_or(bytes.len(), |end| {
+        let end = bytes::find_text(&bytes[from..], b"-----END ").map_or(bytes.len(), |end| {
             let tail = from + end + b"-----END ".len();
-            memchr::memmem::find(&bytes[tail..bytes.len().min(tail + 72)], b"-----")
+            bytes::find_text(&bytes[tail..bytes.len().min(tail + 72)], b"-----")
                 .map_or(tail, |dashes| tail + dashes + 5)
         });
         work::looked_at(end - start);
@@ -235,11 +236,11 @@ pub(super) fn find_encoded_keys(text: &str, spans: &mut Spans) {
     const WRAPPED_MIN: usize = 60;
     let bytes = text.as_bytes();
     let mut from = 0;
-    while let Some(found) = memchr::memmem::find(&bytes[from..], ENCODED_PEM) {
+    while let Some(found) = bytes::find_text(&bytes[from..], ENCODED_PEM) {
         let start = from + found;
         from = start + ENCODED_PEM.len();
         let begin = from_base64(&bytes[start..bytes.len().min(start + JUDGED)]);
-        if memchr::memmem::find(&begin, b"PRIVATE KEY").is_none() {
+        if bytes::find_text(&begin, b"PRIVATE KEY").is_none() {
             continue;
         }
         let mut line = start;
@@ -269,7 +270,7 @@ pub(super) fn floor(text: &str, mut at: usize) -> usize {
 /// Finds what follows `Bearer` and `Basic`.
 pub(super) fn find_schemes(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
-    for at in memchr::memchr2_iter(b'b', b'B', bytes) {
+    for at in bytes::each2(b'b', b'B', bytes) {
         let rest = &bytes[at..];
         let (scheme, basic) = match () {
             () if rest.len() > 7 && rest[..6].eq_ignore_ascii_case(b"bearer") => (6, false),
@@ -303,7 +304,7 @@ const fn is_token68(byte: u8) -> bool {
 /// Finds what is told by a colon: passwords in URLs, and bot tokens of the form `digits:35 characters`.
 pub(super) fn find_at_colons(text: &str, spans: &mut Spans) {
     let bytes = text.as_bytes();
-    for colon in memchr::memchr_iter(b':', bytes) {
+    for colon in bytes::each(b':', bytes) {
         if bytes[colon + 1..].starts_with(b"//") {
             url_password(bytes, colon + 3, spans);
         } else {
@@ -318,7 +319,7 @@ pub(super) fn find_dotted(text: &str, spans: &mut Spans) {
     const TIME_BYTES: usize = 6;
     const KEY_BYTES_MIN: usize = 27;
     let bytes = text.as_bytes();
-    for dot in memchr::memchr_iter(b'.', bytes) {
+    for dot in bytes::each(b'.', bytes) {
         let second = dot + 1 + TIME_BYTES;
         if bytes.get(second) != Some(&b'.') || !bytes[dot + 1..second].iter().all(|byte| Set::Url.has(*byte))
         {
@@ -344,9 +345,9 @@ fn url_password(bytes: &[u8], start: usize, spans: &mut Spans) {
     let end = authority_end(bytes, start);
     work::looked_at(end - start);
     let authority = &bytes[start..end];
-    let Some(at) = memchr::memrchr(b'@', authority) else { return };
+    let Some(at) = bytes::rfind(b'@', authority) else { return };
     let user_info = &authority[..at];
-    match memchr::memchr(b':', user_info) {
+    match bytes::find(b':', user_info) {
         Some(colon) if colon + 1 < at => spans.add(start + colon + 1, start + at),
         None if at >= 16 && is_mixed(user_info) => spans.add(start, start + at),
         _ => {}

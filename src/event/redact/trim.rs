@@ -11,6 +11,7 @@
 //!   text where their own end is missing.
 
 use super::tokens::{authority_end, floor};
+use crate::event::bytes;
 
 /// So many bytes beyond the cap are scanned: what is dropped for the sake of a token is dropped from these.
 pub(super) const MARGIN_BYTES: usize = 8 * 1024;
@@ -30,7 +31,7 @@ pub(super) fn end(text: &str, limit: usize) -> usize {
     }
     let end = floor(text, run);
     let bytes = &bytes[..end];
-    match memchr::memmem::rfind(bytes, b"://") {
+    match bytes::rfind_text(bytes, b"://") {
         Some(scheme) if authority_end(bytes, scheme + 3) == end => scheme + 3,
         _ => end,
     }
