@@ -12,7 +12,7 @@ pub mod when;
 
 use std::sync::Arc;
 
-pub use sessions::{Folded, Whole, ambiguous, find, why};
+pub use sessions::{Folded, ID_CHARS_SHOWN, Whole, ambiguous, find, why};
 
 use crate::clock::Clock;
 use crate::config::{DataDir, Env, Settings};

@@ -22,7 +22,7 @@ use crate::projection::{Fold, GapView, Progress, state_at};
 use crate::store::View;
 
 /// Characters of an id that are repeated to whoever gave it.
-const ID_CHARS_SHOWN: usize = 60;
+pub const ID_CHARS_SHOWN: usize = 60;
 
 /// The sessions projection as of now, and from where it is looked at.
 pub struct Folded {

@@ -23,7 +23,7 @@ pub(super) fn query(bytes: &[u8]) {
     if let Ok(uri) = format!("/events?{text}").parse::<Uri>()
         && let Ok(mut params) = Params::of(&uri)
     {
-        let (from, at, since) = (params.cursor("from"), params.place("at"), params.time("since"));
+        let (from, at, since) = (params.cursor("from"), params.place("at", NOW), params.time("since", NOW));
         let _any = (from.is_ok(), at.is_ok(), since.is_ok());
         if let Ok(filter) = params.filter() {
             asks_alike(&filter);

@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::value::RawValue;
 
 use super::error::Refusal;
-use super::params::{Params, Place};
+use super::params::{Params, Place, ordered};
 use super::stream::{self, Start, blocking, check_cursor, journal_header};
 use super::why;
 use super::{App, json_response, json_text_response, search};
@@ -38,7 +38,7 @@ pub(super) async fn many(
     if wants_stream(&headers) {
         return stream::open(&app, &uri, &headers).await;
     }
-    let ask = Ask::of(&app.store, &uri)?;
+    let ask = Ask::of(&app, &uri)?;
     if let Some(query) = ask.query {
         let (from, limit) = (ask.start.first(), ask.limit);
         let (since, until, filter) = (ask.since, ask.until, ask.filter);
@@ -105,7 +105,8 @@ struct Ask {
 }
 
 impl Ask {
-    fn of(store: &Store, uri: &Uri) -> Result<Ask, Refusal> {
+    fn of(app: &App, uri: &Uri) -> Result<Ask, Refusal> {
+        let (store, now) = (&app.store, app.settings.clock.now());
         let mut params = Params::of(uri)?;
         params.check_journal(store)?;
         let (after, from) = (params.cursor("after")?, params.cursor("from")?);
@@ -120,9 +121,11 @@ impl Ask {
                 format!("`limit` is a number from 1 to {PAGE_EVENTS_MAX}"),
             ));
         }
-        let (since, until) = (params.time("since")?, params.place("until")?);
+        let (since, until) = (params.time("since", now)?, params.place("until", now)?);
         let filter = params.filter()?;
         params.finish()?;
+        ordered(start.begins(), until)?;
+        ordered(since.map(Place::Time), until)?;
         Ok(Ask { query, start, since, until, limit, filter })
     }
 

@@ -8,6 +8,8 @@ use axum::extract::Query;
 use axum::http::{HeaderMap, Uri};
 
 use super::error::Refusal;
+use crate::answers::when;
+use crate::error::Error;
 pub(crate) use crate::event::Place;
 use crate::event::search;
 use crate::event::{FieldError, Filter, Seq, Timestamp};
@@ -50,18 +52,19 @@ impl Params {
         self.take(name)?.map(|text| cursor(name, &text)).transpose()
     }
 
-    /// Takes a place out that may be named by its seq or by a time.
-    pub(crate) fn place(&mut self, name: &str) -> Result<Option<Place>, Refusal> {
+    /// Takes a place out that may be named by its seq or by a time, as the flags of the command line name it.
+    pub(crate) fn place(&mut self, name: &str, now: Timestamp) -> Result<Option<Place>, Refusal> {
         let Some(text) = self.take(name)? else { return Ok(None) };
         if Place::is_seq(&text) {
             return cursor(name, &text).map(|seq| Some(Place::Seq(seq)));
         }
-        time(name, &text).map(|time| Some(Place::Time(time)))
+        read(name, when::place(&format!("`{name}`"), &text, now)).map(Some)
     }
 
-    /// Takes a time out.
-    pub(crate) fn time(&mut self, name: &str) -> Result<Option<Timestamp>, Refusal> {
-        self.take(name)?.map(|text| time(name, &text)).transpose()
+    /// Takes a time out, as the flags of the command line name it.
+    pub(crate) fn time(&mut self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        read(name, when::parse(&format!("`{name}`"), &text, now)).map(Some)
     }
 
     /// Takes the parameters of a filter out.
@@ -130,11 +133,14 @@ fn bad_cursor(name: &str, text: &str) -> Refusal {
     Refusal::new(ErrorCode::InvalidCursor, message).field(name)
 }
 
-fn time(name: &str, text: &str) -> Result<Timestamp, Refusal> {
-    Timestamp::parse(text).map_err(|_| {
-        let message = format!("`{name}` must be a time like 2026-01-31T08:00:00Z, not `{text}`");
-        Refusal::parameter(name, message)
-    })
+/// Sees that a range does not end before it begins.
+pub(crate) fn ordered(from: Option<Place>, until: Option<Place>) -> Result<(), Refusal> {
+    read("until", when::ordered(from, until))
+}
+
+/// What the command line would say of it is told of the parameter.
+fn read<T>(name: &str, outcome: Result<T, Error>) -> Result<T, Refusal> {
+    outcome.map_err(|error| Refusal::parameter(name, error.to_string()))
 }
 
 #[cfg(test)]
@@ -163,6 +169,26 @@ mod tests {
             refusal,
             Refusal::new(ErrorCode::UnknownParameter, "the route has no parameter `form`").field("form")
         );
+    }
+
+    #[test]
+    fn moments_are_those_of_the_command_line() {
+        let now = Timestamp::parse("2026-11-22T12:00:00Z").unwrap();
+        for text in ["2026-11-22T10:00:00Z", "2026-11-22T11:00:00%2B01:00", "2026-11-22", "2h", "1h30m", "3d"]
+        {
+            let query = format!("since={text}");
+            let typed = text.replace("%2B", "+");
+            let told = params(&query).time("since", now).unwrap();
+            assert_eq!(told, Some(when::parse("--since", &typed, now).unwrap()), "{text}");
+            let place = params(&query).place("since", now).unwrap();
+            assert_eq!(place, Some(when::place("--since", &typed, now).unwrap()), "{text}");
+        }
+        assert_eq!(params("at=7").place("at", now).unwrap(), Some(Place::Seq(Seq::new(7))));
+        for text in ["", "soon", "-2h", "2026-13-01", "-1"] {
+            let refusal = params(&format!("at={text}")).place("at", now).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::InvalidParameter, "{text}");
+        }
+        assert_eq!(params("since=7").time("since", now).unwrap_err().code, ErrorCode::InvalidParameter);
     }
 
     #[test]

@@ -26,10 +26,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::Refusal;
-use super::params::{Params, last_event_id};
+use super::params::{Params, Place, last_event_id, ordered};
 use super::pump::Pump;
-use super::stream::{blocking, response};
-use super::{App, Phase, events};
+use super::stream::{Start, blocking, check_cursor, response};
+use super::{App, Phase, events, sessions};
 use crate::error::Error;
 use crate::event::{Range, Seq, StoredEvent, Timestamp};
 use crate::projection::pacing::{MAX_GAP_DEFAULT, Pacing, Speed, parse_duration};
@@ -53,7 +53,8 @@ pub(super) async fn replay(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let ask = Ask::of(&app, &uri, &headers)?;
+    let mut ask = Ask::of(&app, &uri, &headers)?;
+    ask.session = sessions::find(&app, "session", ask.session).await?.id;
     let store = app.store.clone();
     let Some(playing) = blocking(move || Ok(ask.open(&store))).await?? else {
         let mut nothing = response(&app.store, Body::empty());
@@ -66,6 +67,7 @@ pub(super) async fn replay(
 }
 
 struct Ask {
+    /// The beginning of an id; the whole one once it was looked up.
     session: String,
     pacing: Pacing,
     range: Range,
@@ -87,7 +89,12 @@ impl Ask {
             }
             None => MAX_GAP_DEFAULT,
         };
-        let range = Range { from: params.place("from")?, until: params.place("until")? };
+        let now = app.settings.clock.now();
+        let range = Range { from: params.place("from", now)?, until: params.place("until", now)? };
+        ordered(range.from, range.until)?;
+        if let Some(Place::Seq(from)) = range.from {
+            check_cursor(&app.store, Start::From(from))?;
+        }
         let state = params.take("state")?.map(|name| registry::find(&name)).transpose();
         let state = state.map_err(|error| Refusal::parameter("state", error.to_string()))?;
         let in_query = params.cursor("last_event_id")?;
@@ -100,8 +107,8 @@ impl Ask {
     fn open(self, store: &crate::store::Store) -> Result<Option<Playing>, Refusal> {
         let order = store.session(&self.session)?;
         let Some(until_seq) = order.last_seq() else {
-            let message = format!("there is no session {}", self.session);
-            return Err(Refusal::new(ErrorCode::NotFound, message).field("session"));
+            let message = format!("nothing of session {} can be read any more", self.session);
+            return Err(Refusal::new(ErrorCode::Gone, message).field("session"));
         };
         let gaps = order.gaps().iter().map(|gap| events::wire_gap(*gap)).collect::<Vec<_>>();
         let mut head = String::new();

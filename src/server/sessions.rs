@@ -17,6 +17,8 @@ use super::error::Refusal;
 use super::params::Params;
 use super::projections::caught_up;
 use super::{App, json_response};
+use crate::answers::{self, ID_CHARS_SHOWN};
+use crate::event::text::brief;
 use crate::projection::diff;
 use crate::projection::sessions::look::{self, Found, InState};
 use crate::projection::sessions::timeline::Builder;
@@ -42,7 +44,7 @@ async fn list(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal
 
 async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Result<Response, Refusal> {
     only_journal(&app, &uri)?;
-    let found = find(&app, id).await?;
+    let found = find(&app, "id", id).await?;
     let store = app.store.clone();
     let found = blocking(move || look::with_detail(&store, found)).await??;
     Ok(answer(&app, &view::detail(&found.id, &found.session, found.seq, &looking(&app))))
@@ -64,7 +66,7 @@ async fn timeline(
     let with_patches = params.parse::<bool>("patches")?.unwrap_or(false);
     params.finish()?;
     let builder = if with_patches { Builder::with_patches() } else { Builder::default() };
-    let found = find(&app, id).await?;
+    let found = find(&app, "id", id).await?;
     let store = app.store.clone();
     let (_, timeline, _) = blocking(move || look::timeline(&store, found, builder)).await??;
     Ok(answer(&app, &timeline))
@@ -83,7 +85,7 @@ async fn difference(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, R
         return Err(Refusal::parameter("limit", "`limit` takes a number from 1"));
     }
     params.finish()?;
-    let (a, b) = (find(&app, a).await?, find(&app, b).await?);
+    let (a, b) = (find(&app, "a", a).await?, find(&app, "b", b).await?);
     let _turn = app.turn_to_fold().await?;
     let store = app.store.clone();
     let (difference, _) = blocking(move || diff::compare(&store, &a, &b)).await??;
@@ -98,7 +100,8 @@ fn list_query(app: &App, uri: &Uri) -> Result<ListQuery, Refusal> {
     if limit == 0 {
         return Err(Refusal::parameter("limit", "`limit` takes a number from 1"));
     }
-    let (since, state) = (params.time("since")?, params.parse("state")?);
+    let since = params.time("since", app.settings.clock.now())?;
+    let state = params.parse("state")?;
     params.finish()?;
     Ok(ListQuery { project, since, state, limit })
 }
@@ -109,29 +112,27 @@ fn only_journal(app: &App, uri: &Uri) -> Result<(), Refusal> {
     params.finish()
 }
 
-async fn find(app: &App, given: String) -> Result<Found, Refusal> {
+/// The session that parameter `name` names: its id, or the beginning of it that no other shares.
+pub(super) async fn find(app: &App, name: &str, given: String) -> Result<Found, Refusal> {
     caught_up(app, &*app.projections.sessions).await?;
     match app.projections.sessions.read(|fold| look::in_state(fold.state(), fold.seq(), &given)) {
         InState::Found(found) => Ok(*found),
-        InState::Unresolved(why) => Err(unresolved(&given, &why)),
+        InState::Unresolved(why) => Err(unresolved(name, &given, &why)),
         InState::AskJournal => {
             let (store, seq, id) = (app.store.clone(), app.projections.sessions.seq(), given.clone());
             let found = blocking(move || look::in_journal(&store, seq, &id)).await??;
-            found.map_err(|why| unresolved(&given, &why))
+            found.map_err(|why| unresolved(name, &given, &why))
         }
     }
 }
 
-fn unresolved(given: &str, why: &Unresolved) -> Refusal {
+fn unresolved(name: &str, given: &str, why: &Unresolved) -> Refusal {
     match why {
         Unresolved::Unknown => {
-            Refusal::new(ErrorCode::NotFound, format!("no session is or begins with `{given}`"))
+            let given = brief(given, ID_CHARS_SHOWN);
+            Refusal::new(ErrorCode::NotFound, format!("no session is or begins with `{given}`")).field(name)
         }
-        Unresolved::Ambiguous(ids) => {
-            let ids = ids.join(", ");
-            let message = format!("several sessions begin with `{given}`: {ids}; send more of the id");
-            Refusal::parameter("id", message)
-        }
+        Unresolved::Ambiguous(ids) => Refusal::parameter(name, answers::ambiguous(given, ids).to_string()),
     }
 }
 

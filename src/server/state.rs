@@ -32,7 +32,7 @@ async fn state(State(app): State<Arc<App>>, Path(name): Path<String>, uri: Uri) 
     let definition = registry::find(&name)?;
     let mut params = Params::of(&uri)?;
     params.check_journal(&app.store)?;
-    let at = params.place("at")?;
+    let at = params.place("at", app.settings.clock.now())?;
     params.finish()?;
     let view = match at {
         None => now(&app, definition.name).await?,

@@ -19,7 +19,7 @@ use axum::response::Response;
 use super::App;
 use super::error::Refusal;
 use super::feed::Feed;
-use super::params::{Params, Place, last_event_id};
+use super::params::{Params, Place, last_event_id, ordered};
 use crate::error::Error;
 use crate::event::{Filter, Seq, Timestamp};
 use crate::store::{Item, Store};
@@ -58,11 +58,20 @@ impl Start {
             Start::Since(_) | Start::Tail(_) | Start::Live => Seq::FIRST,
         }
     }
+
+    /// Where it begins, as whoever asks named it. A cursor after which to go on names no beginning: it may well stand at the end.
+    pub(super) fn begins(self) -> Option<Place> {
+        match self {
+            Start::From(seq) => Some(Place::Seq(seq)),
+            Start::Since(time) => Some(Place::Time(time)),
+            Start::After(_) | Start::Tail(_) | Start::Live => None,
+        }
+    }
 }
 
 /// Opens the stream that `uri` and `headers` ask for.
 pub(super) async fn open(app: &Arc<App>, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
-    let ask = ask(&app.store, uri, headers)?;
+    let ask = ask(app, uri, headers)?;
     let from = first_seq(app, ask.start, &ask.filter).await?;
     let ends_in = match ask.until {
         Some(Place::Time(time)) => Some(until_time(app.settings.clock.now(), time)),
@@ -97,22 +106,24 @@ pub(super) fn journal_header(store: &Store, headers: &mut HeaderMap) {
     }
 }
 
-fn ask(store: &Store, uri: &Uri, headers: &HeaderMap) -> Result<Ask, Refusal> {
+fn ask(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Ask, Refusal> {
+    let (store, now) = (&app.store, app.settings.clock.now());
     let mut params = Params::of(uri)?;
     params.check_journal(store)?;
-    let start = start(&mut params, last_event_id(headers)?)?;
+    let start = start(&mut params, last_event_id(headers)?, now)?;
     check_cursor(store, start)?;
-    let until = params.place("until")?;
+    let until = params.place("until", now)?;
     let filter = params.filter()?;
     params.finish()?;
+    ordered(start.begins(), until)?;
     Ok(Ask { start, until, filter })
 }
 
 /// Where to begin. All of the parameters are read, so that a bad one is never hidden by a better one.
-fn start(params: &mut Params, header: Option<Seq>) -> Result<Start, Refusal> {
+fn start(params: &mut Params, header: Option<Seq>, now: Timestamp) -> Result<Start, Refusal> {
     let after = params.cursor("last_event_id")?;
     let from = params.cursor("from")?;
-    let since = params.time("since")?;
+    let since = params.time("since", now)?;
     let tail = params.parse("tail")?;
     Ok(header
         .or(after)

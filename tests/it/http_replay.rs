@@ -108,6 +108,42 @@ fn a_part_is_chosen_by_seq_or_by_time_of_the_session() {
     assert_eq!(shown(&format!("from={}", seqs[2])), [seqs[3], seqs[2]]);
 }
 
+#[test]
+fn a_session_is_named_by_the_beginning_of_its_id_as_on_the_command_line() {
+    let world = World::new();
+    let server = world.server();
+    let time = "2026-01-01T00:00:00.000000Z";
+    emit(
+        &server,
+        &json!([
+            prompt("abc-1", time, "one"),
+            prompt("abc-2", time, "two"),
+            prompt("abc", time, "three"),
+            prompt("xyz", time, "four")
+        ]),
+    );
+    let ask = |session: &str| server.get(&format!("/events/replay?session={session}&speed=max"));
+    let command = |session: &str| world.run(["replay", session, "--speed", "max"]);
+    let whole = ask("xyz");
+    assert!(whole.status == 200 && whole.text().contains("four"), "{}", whole.text());
+    assert_eq!(ask("x").text(), whole.text());
+    assert!(command("x").stdout.contains("four"));
+    let exact = ask("abc");
+    assert!(exact.text().contains("three") && !exact.text().contains("\"one\""), "{}", exact.text());
+
+    let several = ask("ab");
+    assert_eq!((several.status, several.error_code().as_str()), (400, "invalid_parameter"));
+    let said = several.json()["error"]["message"].as_str().expect("words").to_owned();
+    assert_eq!(several.json()["error"]["field"], "session");
+    assert!(said.contains("`ab`: abc, abc-1, abc-2"), "{said}");
+    let refused = command("ab");
+    assert!(refused.code == Some(2) && refused.stderr.contains(&said), "{refused}");
+
+    let none = ask("nobody");
+    assert_eq!((none.status, none.error_code().as_str()), (404, "not_found"), "{}", none.text());
+    assert_eq!((command("nobody").code, ask("").status), (Some(3), 400));
+}
+
 /// A session whose events change its state in every way that matters here: values that come, change and go, lists that grow. The last
 /// two were taken in the other order.
 fn record_changes(server: &Server) -> Vec<u64> {

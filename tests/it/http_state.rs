@@ -89,6 +89,61 @@ fn what_cannot_be_shown_is_refused_by_code() {
     server.stop();
 }
 
+/// What a flag takes for a time its parameter takes too, and what it refuses is refused with the same words.
+#[test]
+fn times_are_written_as_on_the_command_line() {
+    let world = World::new();
+    let server = world.server();
+    record(&server);
+    let rows: &[(&str, &[&str])] = &[
+        ("/events?since=", &["events", "--since"]),
+        ("/events?until=", &["events", "--until"]),
+        ("/events?q=hello&since=", &["events", "--search", "hello", "--since"]),
+        ("/events?q=hello&until=", &["events", "--search", "hello", "--until"]),
+        ("/events/stream?since=", &["tail", "--since"]),
+        ("/events/stream?until=", &["tail", "--until"]),
+        ("/events/replay?session=s-1&speed=max&from=", &["replay", "s-1", "--speed", "max", "--from"]),
+        ("/events/replay?session=s-1&speed=max&until=", &["replay", "s-1", "--speed", "max", "--until"]),
+        ("/sessions?since=", &["sessions", "--since"]),
+        ("/state/sessions?at=", &["state", "sessions", "--at"]),
+        ("/stats?since=", &["stats", "--since"]),
+        ("/stats?until=", &["stats", "--until"]),
+    ];
+    for (path, flags) in rows {
+        let ran = |text: &str| world.run(flags.iter().copied().chain([text]));
+        for text in ["2020-01-01", "2020-01-01T00:00:00Z", "2020-01-01T01:00:00+01:00", "2h", "1h30m"] {
+            let target = format!("{path}{}", text.replace('+', "%2B"));
+            // A stream does not end, so only its head is looked at.
+            let follows = path.starts_with("/events/stream");
+            let status = if follows { server.sse(&target, &[]).status } else { server.get(&target).status };
+            assert_eq!((status, ran(text).code), (200, Some(0)), "{path}{text}");
+        }
+        for text in ["soon", "2x", "2020-13-01"] {
+            let (refused, ran) = (server.get(&format!("{path}{text}")), ran(text));
+            assert_eq!((refused.status, ran.code), (400, Some(2)), "{path}{text}: {} {ran}", refused.text());
+            let told = refused.json()["error"]["message"].as_str().expect("words").to_owned();
+            let (_, takes) = told.split_once(" takes ").expect("what it takes");
+            assert!(ran.stderr.contains(takes), "{told}\n{ran}");
+        }
+    }
+    let states = ["2020-01-01", "2020-01-01T00:00:00Z", "0"]
+        .map(|at| server.get(&format!("/state/sessions?at={at}")).text());
+    assert!(states[0] == states[1] && states[1] == states[2], "{states:?}");
+    for path in [
+        "/events?from=5&until=4",
+        "/events?since=2020-01-02&until=2020-01-01",
+        "/events/stream?from=5&until=4",
+        "/events/replay?session=s-1&from=5&until=4",
+        "/stats?since=2020-01-02&until=2020-01-01",
+    ] {
+        let refused = server.get(path);
+        assert_eq!((refused.status, &refused.json()["error"]["field"]), (400, &json!("until")), "{path}");
+    }
+    // Who goes on after a cursor has come to the end of its range, and begins none.
+    assert_eq!(server.get("/events?after=5&until=4").status, 200);
+    server.stop();
+}
+
 fn fill(server: &Server, events: usize) {
     let batch: Vec<String> = (0..events).map(|n| event(n, 1_000)).collect();
     for some in batch.chunks(100) {
