@@ -143,7 +143,7 @@ pub enum Error {
 
     /// A cursor lies beyond the journal's end: it belongs to another journal, or events were taken back.
     #[error(
-        "seq {asked} lies beyond the end of this journal (last seq {last}): a cursor of another journal, or of events that were lost"
+        "seq {asked} lies beyond the end of this journal (last seq {last}): it is not there yet, was lost, or is of another journal"
     )]
     CursorAhead {
         /// The cursor.
@@ -346,8 +346,10 @@ impl Error {
             Error::NoDataDir { .. }
             | Error::NoJournal
             | Error::NotFound { .. }
+            | Error::CursorAhead { .. }
             | Error::BeforeBase { .. }
-            | Error::BeforeBaseAt { .. } => 3,
+            | Error::BeforeBaseAt { .. }
+            | Error::Server { code: "not_found" | "cursor_ahead" | "gone", .. } => 3,
             Error::Integrity { .. } => 4,
             Error::Interrupted => 130,
             _ => 1,
@@ -400,6 +402,16 @@ mod tests {
         assert_eq!((error.code(), error.exit_code()), ("no_data_dir", 3));
         let sentence = error.to_string();
         assert!(sentence.contains("/nowhere/.mnemosyne") && sentence.contains("--data-dir"), "{sentence}");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_the_same_failure_wherever_it_was_looked_for() {
+        let ahead = Error::CursorAhead { asked: 9, last: 7 };
+        assert_eq!((ahead.code(), ahead.exit_code()), ("cursor_ahead", 3));
+        for code in ["not_found", "cursor_ahead", "gone"] {
+            assert_eq!(Error::Server { code, message: String::new() }.exit_code(), 3, "{code}");
+        }
+        assert_eq!(Error::Server { code: "server_unreachable", message: String::new() }.exit_code(), 1);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Record {
     /// What a projection says, now or as of `at`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown projection, [`Error::Usage`] for a seq beyond the tail, [`Error::BeforeBase`] for one
+    /// [`Error::NotFound`] for an unknown projection, [`Error::CursorAhead`] for a seq beyond the tail, [`Error::BeforeBase`] for one
     /// whose events retention has dropped.
     pub fn state(
         &self,
@@ -116,9 +116,7 @@ fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {
     let last = view.durable();
     match at {
         None => Ok(last),
-        Some(Place::Seq(seq)) if seq > last => {
-            Err(Error::usage(format!("`at` {seq} lies beyond the end of this journal (last seq {last})")))
-        }
+        Some(Place::Seq(seq)) if seq > last => Err(Error::CursorAhead { asked: seq.get(), last: last.get() }),
         Some(Place::Seq(seq)) => Ok(seq),
         Some(Place::Time(time)) => seq_known_at(view, time),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::display::{self, Role};
 use super::sessions::outcome;
 use super::{Context, Exit, Outcome, events};
-use crate::answers::{Folded, find, when};
+use crate::answers::{Folded, find, start, when};
 use crate::error::Error;
 use crate::event::{Place, Seq};
 use crate::projection::bisect::predicate::STACK_BYTES;
@@ -58,7 +58,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Runs it.
 ///
 /// # Errors
-/// [`Error::Usage`] for an expression that cannot be read or a range that is none, [`Error::NotFound`] for an unknown projection.
+/// [`Error::Usage`] for an expression that cannot be read or a range that is none, [`Error::NotFound`] for an unknown projection,
+/// [`Error::CursorAhead`] for a range that begins beyond the end.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let definition = registry::find(&args.projection)?;
     let now = context.now();
@@ -102,7 +103,7 @@ fn range(
     let (first, last) = (view.first(), view.durable());
     let from = match from {
         None => first,
-        Some(Place::Seq(seq)) => seq.max(Seq::FIRST),
+        Some(Place::Seq(seq)) => start(view, Some(seq.get()))?,
         // The first that was not recorded before this moment.
         Some(Place::Time(time)) => match time.checked_add_micros(-1) {
             Some(before) => seq_at(view, before)?.next(),
@@ -111,12 +112,8 @@ fn range(
     };
     let until = match until {
         None => last,
-        Some(Place::Seq(seq)) if seq > last => {
-            return Err(Error::usage(format!(
-                "--until {seq} lies beyond the end of this journal (last seq {last})"
-            )));
-        }
-        Some(Place::Seq(seq)) => seq,
+        // As everywhere: what is not there yet is not asked.
+        Some(Place::Seq(seq)) => seq.min(last),
         Some(Place::Time(time)) => seq_at(view, time)?,
     };
     if from > until.next() {
@@ -241,6 +238,7 @@ mod tests {
         found.map(|(found, _)| found).map_err(|error| error.to_string())
     }
 
+    use crate::event::Seq;
     #[test]
     fn a_state_that_takes_too_long_is_given_up() {
         let words = asked(Limits { ms: 1, bytes: u64::MAX }).unwrap_err();

@@ -12,7 +12,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done; also when the reader of the output went away, as with `| head`"),
     ("1", "failed"),
     ("2", "the command line, or a variable, makes no sense"),
-    ("3", "what was asked for does not exist"),
+    ("3", "what was asked for does not exist: a session, seq, projection, setting, key or directory"),
     ("4", "something recorded is damaged; what could be read was printed"),
     ("130", "ended by Ctrl-C or SIGTERM before it was done"),
 ];

@@ -20,9 +20,9 @@ use super::notes::Noted;
 use super::out::Out;
 use super::sessions::{folded, outcome};
 use super::{Context, Exit, Outcome, elsewhere};
-use crate::answers::{find, when};
+use crate::answers::{find, start, when};
 use crate::error::Error;
-use crate::event::{Range, Seq, StoredEvent};
+use crate::event::{Place, Range, Seq, StoredEvent};
 use crate::projection::Progress;
 use crate::projection::changes::Change;
 use crate::projection::pacing::{self, Pacing, Speed};
@@ -65,7 +65,8 @@ pub struct Args {
 /// Runs it.
 ///
 /// # Errors
-/// [`Error::NotFound`] when no session begins with the id, [`Error::Usage`] when several do or a place cannot be read.
+/// [`Error::NotFound`] when no session begins with the id, [`Error::Usage`] when several do or a place cannot be read,
+/// [`Error::CursorAhead`] for a beginning beyond the end.
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let Args { session, speed, max_gap, from, until, step, state } = args;
     let now = context.now();
@@ -83,6 +84,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         return elsewhere::replay(&session, range, pacing, state.as_deref(), &server, context);
     }
     let folded = folded(context)?;
+    if let Some(Place::Seq(from)) = range.from {
+        start(&folded.view, Some(from.get()))?;
+    }
     let found = find(&folded, &session)?;
     let mut order = folded.view.session(&found.id)?;
     let (mut gaps, places) = (order.gaps().to_vec(), order.places().to_vec());

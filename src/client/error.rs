@@ -103,9 +103,6 @@ impl Error {
 impl From<Error> for crate::error::Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();
-        if error.is(ErrorCode::NotFound) || error.is(ErrorCode::Gone) {
-            return crate::error::Error::NotFound { what: message, hint: String::new() };
-        }
         let code = match &error {
             Error::Refused { code, .. } => {
                 ErrorCode::from_code(code).map_or("server_refused", ErrorCode::code)

@@ -112,7 +112,7 @@ impl Named {
     /// The key of this name.
     ///
     /// # Errors
-    /// [`Error::Usage`], which names the nearest.
+    /// [`Error::NotFound`], which names the nearest.
     pub fn find(name: &str) -> Result<Named, Error> {
         if let Some(model) = name.strip_prefix(PRICES).filter(|model| !model.is_empty()) {
             let path = vec!["prices".to_owned(), model.trim_matches('"').to_owned()];
@@ -132,7 +132,7 @@ impl Named {
             |(_, known)| format!("did you mean `{known}`?"),
         );
         let shown: String = name.chars().take(NAME_CHARS_SHOWN).collect();
-        Err(Error::usage(format!("there is no setting {shown:?}: {meant}")))
+        Err(Error::NotFound { what: format!("the setting {shown:?}"), hint: format!(": {meant}") })
     }
 
     /// A key that stands in a file and is not known: to be taken out, never to be set. Its parts are split at the dots.

@@ -46,7 +46,7 @@ fn what_no_command_would_read_is_refused_and_the_file_stays() {
     let path = world.data().join("config.toml");
     let before = std::fs::read(&path).expect("written");
     for (args, code, words) in [
-        (&["config", "set", "retention.maxage", "3"][..], 2, "did you mean `retention.max_age`?"),
+        (&["config", "set", "retention.maxage", "3"][..], 3, "did you mean `retention.max_age`?"),
         (&["config", "set", "retention.max_age", "3"], 2, "retention.max_age"),
         (&["config", "set", "server.linger", "-1"], 2, "server.linger"),
         (&["config", "get", "disk.max_bytes"], 3, "disk.max_bytes"),

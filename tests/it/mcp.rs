@@ -308,7 +308,7 @@ fn what_a_tool_cannot_answer_it_says_with_the_next_step() {
         ("why", json!({"seq": -1}), "usage", "invalid number"),
         ("diff", json!({"a": SESSION, "b": "x"}), "not_found", "`x`"),
         ("state", json!({"projection": "sesions"}), "not_found", "did you mean `sessions`?"),
-        ("state", json!({"projection": "sessions", "at": 4_000}), "usage", "beyond the end"),
+        ("state", json!({"projection": "sessions", "at": 4_000}), "cursor_ahead", "beyond the end"),
         ("stats", json!({"by": "year"}), "usage", "hour, day, session or project"),
         ("annotate", json!({"seq": 99, "text": "x"}), "not_found", "99"),
         ("annotate", json!({"seq": 1, "text": "x".repeat(40_000)}), "usage", "32768"),

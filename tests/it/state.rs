@@ -37,7 +37,7 @@ fn what_does_not_exist_is_refused_with_the_next_step() {
     assert_eq!(unknown.code, Some(3));
     assert!(unknown.stderr.contains("did you mean `sessions`?"), "{}", unknown.stderr);
     let beyond = world.run(["state", "sessions", "--at", "999"]);
-    assert_eq!(beyond.code, Some(2));
+    assert_eq!(beyond.code, Some(3));
     assert!(beyond.stderr.contains("last seq"), "{}", beyond.stderr);
 }
 

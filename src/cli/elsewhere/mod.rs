@@ -41,7 +41,7 @@ fn of_pairs(path: &str, pairs: &Pairs) -> String {
 
 /// What a server refuses is told as the command would tell it of a directory.
 fn told(error: client::Error) -> Error {
-    if error.is(ErrorCode::InvalidParameter) || error.is(ErrorCode::CursorAhead) {
+    if error.is(ErrorCode::InvalidParameter) {
         return Error::usage(error.to_string());
     }
     if error.is(ErrorCode::Unauthorized) {
