@@ -12,7 +12,8 @@ use super::sessions::outcome;
 use super::{Context, Exit, Outcome, events};
 use crate::answers::{Folded, find, start, when};
 use crate::error::Error;
-use crate::event::{Place, Seq};
+use crate::event::Place;
+use crate::projection::bisect::fields::UnknownField;
 use crate::projection::bisect::predicate::STACK_BYTES;
 use crate::projection::bisect::{self, Bisection, Mode, Range, Watch};
 use crate::projection::snapshot::Files;
@@ -52,6 +53,8 @@ struct Limits {
 }
 
 const LIMITS: Limits = Limits { ms: 10_000, bytes: 1 << 30 };
+/// Columns of a name that is repeated.
+const NAME_COLUMNS: usize = 60;
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -86,6 +89,9 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
             "the expression cannot be answered for {states}, first at seq {}: {message}; there it does not hold",
             stumbled.first_seq
         ));
+    }
+    for field in &found.unknown_fields {
+        context.out.warn(&unknown_words(field, found.projection));
     }
     let done = outcome(context, &progress, words(&found));
     if found.seq.is_none() && !found.held_before && done.exit == Exit::Done {
@@ -219,9 +225,20 @@ fn words(found: &Bisection) -> String {
     )
 }
 
+fn unknown_words(field: &UnknownField, projection: &str) -> String {
+    let name = display::fit(&field.name, NAME_COLUMNS);
+    let place = if field.at_top { "at its top" } else { "anywhere in it" };
+    let meant = match &field.nearest {
+        Some(nearest) => format!("did you mean `{}`?", display::fit(nearest, NAME_COLUMNS)),
+        None => format!("`mnemosyne state {projection} --json` shows what there is"),
+    };
+    format!("no state that was asked has a field `{name}` {place}: {meant}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Seq;
     use crate::store::Level;
     use crate::store::testing::{event, memory_store};
 
@@ -238,7 +255,6 @@ mod tests {
         found.map(|(found, _)| found).map_err(|error| error.to_string())
     }
 
-    use crate::event::Seq;
     #[test]
     fn a_state_that_takes_too_long_is_given_up() {
         let words = asked(Limits { ms: 1, bytes: u64::MAX }).unwrap_err();

@@ -150,7 +150,7 @@ const JSON: &str = "\
   - `serve` speaks MCP on stdout, with `--json` or without (`docs/mcp.md`).
   - `why`: the answer of `GET /events/{seq}?why=1` (`docs/http.md`).
   - `bisect`: `{\"version\":1,\"projection\":\"sessions\",\"expression\":\"...\",\"mode\":\"scan\",\"from_seq\":1,\"until_seq\":412,\"seq\":18,\"event\":{..},
-    \"held_before\":false,\"folds\":1,\"events\":18,\"asked\":9,\"stumbled\":null}`; `docs/bisect.md` explains them.
+    \"held_before\":false,\"folds\":1,\"events\":18,\"asked\":9,\"stumbled\":null,\"unknown_fields\":[]}`; `docs/bisect.md` explains them.
   - `annotate`: `{\"version\":1,\"seq\":413,\"about\":18,\"id\":\"...\",\"way\":\"server\"}`; `way` as for `import`, `seq` null where it is `inbox`.
   - `status`: `server` (null where none runs; `trouble` where it does not answer), `starts_unasked`, `journal`, `sessions`
     (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`

@@ -200,6 +200,28 @@ fn the_planted_fault_is_named() {
     let stumbled = ask(&[".sessions | length | keys", "--json"]);
     assert!(stumbled.code == Some(3) && stumbled.stderr.contains("cannot be answered"), "{stumbled}");
     assert_eq!(ask(&["true", "nothing"]).code, Some(3));
+    a_misspelt_field_is_told(&world);
+}
+
+fn a_misspelt_field_is_told(world: &World) {
+    let ask = |more: &[&str]| world.run(["bisect"].iter().chain(more).copied());
+    for mode in [&[][..], &["--monotone"]] {
+        let top = ask(&[&[".sesions | length > 0"], mode].concat());
+        assert_eq!(top.code, Some(3), "{top}");
+        assert!(top.stderr.contains("a field `sesions` at its top: did you mean `sessions`?"), "{top}");
+        let deep = ask(&[&[".sessions[] | .counts.tools_faled >= 1", "--json"], mode].concat());
+        assert_eq!(deep.code, Some(3), "{deep}");
+        let told = json!([{"name": "tools_faled", "at_top": false, "nearest": "tools_failed"}]);
+        assert_eq!(deep.json()["unknown_fields"], told, "{deep}");
+        assert!(deep.stderr.contains("`tools_faled` anywhere in it"), "{deep}");
+    }
+    // A misspelt field is null, so this holds from the first event on, and for no good reason.
+    let held = ask(&[".sesions == null"]);
+    assert!(held.code == Some(0) && held.stderr.contains("did you mean `sessions`?"), "{held}");
+    // Controls: fields that are there, and a question that never holds.
+    let never = ask(&[".sessions[] | .counts.tools_failed > 1000", "--json"]);
+    assert_eq!((never.code, &never.json()["unknown_fields"]), (Some(3), &json!([])), "{never}");
+    assert!(!never.stderr.contains("no state that was asked"), "{never}");
 }
 
 /// A question that holds, stops holding and holds again: the first event is the scan's answer, halving finds another, and each says

@@ -11,9 +11,12 @@
 //!
 //! **An expression that goes wrong** on a state (a number where a list was expected) does not hold of it. That is counted and told.
 //!
+//! **A field that no state has** is null, which is an answer like any other: [`fields`] tells of it beside the answer.
+//!
 //! **Limits.** An expression ends ([`predicate`]), but that may be far off. [`Watch`] says since when it is at work, for whoever has to
 //! give up: this code blocks.
 
+pub mod fields;
 pub mod predicate;
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use self::fields::{UnknownField, Unseen};
 use self::predicate::Predicate;
 use super::snapshot::Files;
 use super::{AnyFold, Definition, Progress, Source};
@@ -98,6 +102,8 @@ pub struct Bisection {
     pub asked: u64,
     /// Where it could not be answered; null where it always could.
     pub stumbled: Option<Stumbled>,
+    /// Fields that it names at the top of the state, and where it never held anywhere, and that no state had of which it was asked.
+    pub unknown_fields: Vec<UnknownField>,
 }
 
 /// Since when an expression is at work.
@@ -150,17 +156,19 @@ pub fn search(
     watch: &Watch,
 ) -> Result<(Bisection, Progress)> {
     let predicate = Predicate::parse(expression)?;
+    let unseen = Unseen::of(predicate.fields());
     let mut search = Search {
         source,
         files,
         definition,
         range,
-        asking: Asking { predicate, watch, asked: 0, stumbled: None, last: None },
+        asking: Asking { predicate, watch, asked: 0, stumbled: None, unseen, last: None },
         progress: Progress::default(),
         folds: 0,
         events: 0,
     };
     let found = search.run(mode)?;
+    let unknown_fields = search.asking.unknown_fields(matches!(found, Answer::Never));
     let (seq, held_before) = match found {
         Answer::Before => (None, true),
         Answer::Never => (None, false),
@@ -188,6 +196,7 @@ pub fn search(
         events,
         asked: asking.asked,
         stumbled: asking.stumbled,
+        unknown_fields,
     };
     Ok((bisection, progress))
 }
@@ -218,6 +227,7 @@ struct Asking<'a> {
     watch: &'a Watch,
     asked: u64,
     stumbled: Option<Stumbled>,
+    unseen: Unseen,
     last: Option<(Box<RawValue>, bool)>,
 }
 
@@ -230,6 +240,7 @@ impl Asking<'_> {
             return Ok(*holds);
         }
         self.asked += 1;
+        self.unseen.look(state.get());
         let predicate = &self.predicate;
         let answer = self.watch.during(fold.seq(), || predicate.holds(state.get()));
         let holds = answer.unwrap_or_else(|message| {
@@ -239,6 +250,10 @@ impl Asking<'_> {
         });
         self.last = Some((state, holds));
         Ok(holds)
+    }
+
+    fn unknown_fields(&self, held_never: bool) -> Vec<UnknownField> {
+        self.last.as_ref().map_or_else(Vec::new, |(last, _)| self.unseen.told(last.get(), held_never))
     }
 }
 

@@ -13,7 +13,9 @@ use jaq_core::ops::Math;
 use jaq_core::path::Part;
 use jaq_core::{Compiler, Ctx, Filter, Vars, unwrap_valr};
 use jaq_json::{Val, read};
+use std::collections::BTreeSet;
 
+use super::fields::{Field, named};
 use crate::error::{Error, Result};
 
 /// Longest expression.
@@ -135,6 +137,7 @@ const REFUSED_NATIVES: &[&str] = &["halt"];
 /// A question that a state answers with yes or no. It stays on the thread that made it.
 pub struct Predicate {
     filter: Filter<JustLut<Val>>,
+    fields: BTreeSet<Field>,
 }
 
 impl Predicate {
@@ -170,7 +173,12 @@ impl Predicate {
                 |(name, what)| at(code, name, &format!("there is no {} `{name}`", what.as_str())),
             )
         })?;
-        Ok(Predicate { filter })
+        Ok(Predicate { filter, fields: named(&term) })
+    }
+
+    /// The fields that it names.
+    pub(super) fn fields(&self) -> &BTreeSet<Field> {
+        &self.fields
     }
 
     /// Whether it holds of a state: whether one of its results is neither false nor null.

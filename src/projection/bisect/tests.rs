@@ -1,3 +1,4 @@
+use super::fields::Unseen;
 use super::predicate::{OFFERED, Predicate, STACK_BYTES};
 
 fn holds(code: &str, state: &str) -> bool {
@@ -48,6 +49,52 @@ fn every_function_that_is_offered_is_there() {
             panic!("{call}: {error}");
         }
     }
+}
+
+/// What no state had, in the form `name`, `name^` for one at the top, and `=nearest`.
+fn unknown(code: &str, states: &[&str]) -> Vec<String> {
+    let mut unseen = Unseen::of(Predicate::parse(code).unwrap().fields());
+    states.iter().for_each(|state| unseen.look(state));
+    let told = unseen.told(states.last().unwrap(), true);
+    let words = told.into_iter().map(|field| {
+        let top = if field.at_top { "^" } else { "" };
+        field.name + top + &field.nearest.map_or_else(String::new, |nearest| format!("={nearest}"))
+    });
+    words.collect()
+}
+
+#[test]
+fn a_field_that_no_state_has_is_told_with_the_nearest() {
+    let state =
+        r#"{"sessions":{"s-1":{"counts":{"tools_failed":1},"title":"counted: \"titel\": x"}},"seq_last":3}"#;
+    for (code, expected) in [
+        (".sesions | length > 9", &["sesions^=sessions"][..]),
+        (".sessions[] | .counts.tools_faled >= 1", &["tools_faled=tools_failed"]),
+        (".sessions[].count.tools_failed > 1", &["count=counts"]),
+        (".sessions[\"s-1\"].titel", &["titel=title"]),
+        (".counts.tools_failed > 1", &["counts^"]),
+        ("if .seq_lst then .zebra else 1 end", &["seq_lst^=seq_last", "zebra^"]),
+        ("any(.sesions[]; .title)", &["sesions^=sessions"]),
+        (". as $all | $all.sesions", &["sesions=sessions"]),
+        (". as {sesions: $x} | $x", &["sesions^=sessions"]),
+        ("select(.seq_lst > 1)", &["seq_lst^=seq_last"]),
+        ("has(\"seqlast\")", &["seqlast^=seq_last"]),
+        ("\"\\(.seq_lst)\" == \"\"", &["seq_lst^=seq_last"]),
+        (". | .seq_lst", &["seq_lst^=seq_last"]),
+        ("{sesions}", &["sesions^=sessions"]),
+        // What is there, and what the expression makes itself.
+        (".sessions[] | .counts.tools_failed > 9", &[]),
+        ("{n: .seq_last} | .n > 9", &[]),
+        (".sessions | to_entries | .[0].key == \"s-2\"", &[]),
+        (".sessions | to_entries | from_entries | .made", &[]),
+        ("[.sessions[] | .title] | length > 9", &[]),
+        ("try error({oops: 1}) catch .oops", &[]),
+    ] {
+        assert_eq!(unknown(code, &[state]), expected, "{code}");
+    }
+    // One of the states had it.
+    assert!(unknown(".gone", &[r#"{"gone":null}"#, "{}"]).is_empty());
+    assert_eq!(unknown(".gone", &[r#"{"a":{"gone":1}}"#]), ["gone^"]);
 }
 
 #[test]
