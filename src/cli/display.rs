@@ -9,7 +9,7 @@ use chrono::{DateTime, Local, NaiveDate, TimeZone};
 use unicode_width::UnicodeWidthChar;
 
 use crate::event::text::push_visible;
-pub use crate::event::text::{count, counted, visible};
+pub use crate::event::text::{count, counted, duration, percent, visible};
 use crate::event::{StoredEvent, Timestamp};
 
 /// How a line may look: decided once by the output of the command, from `--color`, `NO_COLOR` and the terminal.
@@ -134,18 +134,6 @@ where
     match DateTime::from_timestamp_micros(time.as_micros()) {
         Some(utc) => utc.with_timezone(zone).format(format).to_string(),
         None => time.to_string(),
-    }
-}
-
-/// A duration as people read it, in at most two units: `850 ms`, `1.2 s`, `2 m 05 s`, `3 h 12 m`, `4 d 02 h`.
-pub fn duration(ms: u64) -> String {
-    let seconds = ms / 1_000;
-    match seconds {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{seconds}.{} s", ms % 1_000 / 100),
-        60..3_600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{} h {:02} m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
 }
 

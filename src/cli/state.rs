@@ -29,7 +29,7 @@ const COUNTS_ON_A_LINE_MAX: usize = 6;
 /// Runs it.
 ///
 /// # Errors
-/// [`Error::NotFound`] for an unknown projection, [`Error::Usage`] for a seq beyond the tail, [`Error::BeforeBase`] for one
+/// [`Error::NotFound`] for an unknown projection, [`Error::CursorAhead`] for a seq beyond the tail, [`Error::BeforeBase`] for one
 /// whose events retention has dropped.
 #[expect(clippy::needless_pass_by_value, reason = "the shape of every command")]
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
@@ -73,7 +73,7 @@ pub(super) fn print(context: &mut Context, state: &StateView, shown: Option<Valu
 /// A value as an indented tree: a line for each field, elements of lists behind a dash.
 fn tree(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
-    let mut branch = |name: String, value: &Value| match (leaf(value), said(value)) {
+    let mut branch = |field: &str, name: String, value: &Value| match (leaf(field, value), said(value)) {
         (Some(leaf), _) => lines.push(format!("{indent}{name}  {leaf}")),
         (None, Some((mark, value))) => {
             lines.push(format!("{indent}{name}  {mark}"));
@@ -87,16 +87,16 @@ fn tree(value: &Value, depth: usize, style: Style, lines: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                branch(style.paint(Role::Dim, &display::fit(name, VALUE_COLUMNS)), value);
+                branch(name, style.paint(Role::Dim, &display::fit(name, VALUE_COLUMNS)), value);
             }
         }
-        Value::Array(elements) => elements.iter().for_each(|element| branch("-".to_owned(), element)),
+        Value::Array(elements) => elements.iter().for_each(|element| branch("", "-".to_owned(), element)),
         leaf => lines.push(format!("{indent}{}", display::fit(&leaf.to_string(), VALUE_COLUMNS))),
     }
 }
 
 /// What fits on the line of its name; none where a tree of its own is needed.
-fn leaf(value: &Value) -> Option<String> {
+fn leaf(name: &str, value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -107,17 +107,26 @@ fn leaf(value: &Value) -> Option<String> {
         }
         Value::Object(fields) => match (mark(value), said(value)) {
             (Some(mark), _) => mark,
-            (None, Some((mark, value))) => format!("{} ({mark})", leaf(value)?),
+            (None, Some((mark, value))) => format!("{} ({mark})", leaf(name, value)?),
             (None, None) if fields.len() <= COUNTS_ON_A_LINE_MAX && fields.values().all(is_number) => {
-                let counts = fields.iter().map(|(name, count)| format!("{name} {count}"));
+                let counts = fields.iter().map(|(name, count)| format!("{name} {}", number(name, count)));
                 counts.collect::<Vec<_>>().join(", ")
             }
             (None, None) => return None,
         },
         Value::Array(_) => return None,
-        other => other.to_string(),
+        Value::Number(_) => number(name, value),
+        Value::Bool(_) => value.to_string(),
     };
     Some(display::fit(&text, VALUE_COLUMNS))
+}
+
+/// A number with the unit that its name says it has.
+fn number(name: &str, value: &Value) -> String {
+    match value.as_u64() {
+        Some(ms) if name.ends_with("_ms") || name.contains("_ms_") => display::duration(ms),
+        _ => value.to_string(),
+    }
 }
 
 /// A place in time and in the journal, in words.
@@ -166,6 +175,8 @@ mod tests {
             "phase": {"mark": {"micros": 1_767_323_045_000_000_i64, "seq": 8}, "value": "idle"},
             "end": {"mark": {"micros": 1_767_323_045_000_000_i64, "seq": 9}, "value": {"reason": "other"}},
             "turns": {"ended": 9, "failed": 5},
+            "uptime_ms": 125_000,
+            "sums": {"tool_ms_reported": 850, "calls": 3},
             "mixed": {"mark": 3, "value": "x"},
         });
         let mut lines = Vec::new();
@@ -177,6 +188,8 @@ mod tests {
             format!("end  {time}, seq 9"),
             "  reason  other".to_owned(),
             "turns  ended 9, failed 5".to_owned(),
+            "uptime_ms  2 m 05 s".to_owned(),
+            "sums  tool_ms_reported 850 ms, calls 3".to_owned(),
             "mixed".to_owned(),
             "  mark  3".to_owned(),
             "  value  x".to_owned(),

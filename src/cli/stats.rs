@@ -315,7 +315,7 @@ fn durations(summary: Option<DurationSummary>) -> [Cell; 4] {
 
 /// A share in percent.
 fn share(basis_points: Option<u64>) -> Cell {
-    Cell::number(basis_points.map_or(UNKNOWN.to_owned(), |bp| format!("{}.{:02} %", bp / 100, bp % 100)))
+    Cell::number(basis_points.map_or(UNKNOWN.to_owned(), display::percent))
 }
 
 fn seqs(counted: Counted) -> Cell {

@@ -77,6 +77,23 @@ pub fn counted(n: u64, one: &str) -> String {
     format!("{} {one}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
+/// A duration as people read it, in at most two units: `850 ms`, `1.2 s`, `2 m 05 s`, `3 h 12 m`, `4 d 02 h`.
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds}.{} s", ms % 1_000 / 100),
+        60..3_600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} h {:02} m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// Hundredths of a percent as people read them: `33.33 %`.
+pub fn percent(basis_points: u64) -> String {
+    format!("{}.{:02} %", basis_points / 100, basis_points % 100)
+}
+
 /// Whether a terminal would obey this character, reorder by it or hide it.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() // C0, DEL, C1

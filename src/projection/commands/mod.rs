@@ -76,7 +76,7 @@ impl Projection for CommandsProjection {
     type State = Commands;
 
     fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
-        Some(view::shown(fold))
+        Some(Ok(view::shown(fold)))
     }
 
     fn apply(state: &mut Commands, stored: &StoredEvent) {

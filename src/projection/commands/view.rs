@@ -1,9 +1,12 @@
 //! What people and programs read of the figures. One form for `stats`, `GET /stats` and the page.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::figures::{CommandFigures, CommandTable, Seqs, SessionFigures};
+use crate::event::text::{count, counted, duration, percent};
 use crate::event::{Json, Seq};
 use crate::projection::Fold;
 use crate::projection::calendar::Merge as _;
@@ -143,31 +146,95 @@ impl SessionsView {
 /// Days that people are shown, the latest ones.
 const DAYS_SHOWN: usize = 14;
 
-/// The view for people: each command and the sessions over all time, and the latest days in a line each.
-pub(super) fn shown(fold: &Fold<super::CommandsProjection>) -> serde_json::Result<Json> {
+/// The view for people: each command and the sessions over all time in words, and the latest days in a line each.
+pub(super) fn shown(fold: &Fold<super::CommandsProjection>) -> Json {
     let state = fold.state();
-    let named = commands(&state.commands).into_iter().map(|row| {
-        let mut fields = serde_json::to_value(&row)?;
-        if let Json::Object(fields) = &mut fields {
-            fields.retain(|name, value| name != "command" && !value.is_null());
-        }
-        Ok((row.command, fields))
-    });
+    let named = commands(&state.commands).into_iter().map(|row| (row.command.clone(), command_words(&row)));
     let days: Vec<_> = state.days.kept.iter().filter(|(_, day)| !day.is_empty()).collect();
     let earlier = days.len().saturating_sub(DAYS_SHOWN);
-    let days = days[earlier..].iter().map(|(day, figures)| {
-        let sum = |of: fn(&CommandFigures) -> u64| figures.commands.0.values().map(of).sum::<u64>();
-        let (runs, failed) = (sum(|it| it.runs), sum(|it| it.failed + it.failed_inferred));
-        (day.to_string(), json!({"runs": runs, "failed": failed, "sessions": figures.sessions.sessions}))
-    });
-    let days: serde_json::Map<_, _> = days.collect();
+    let days = days[earlier..].iter().map(|(day, figures)| (day.to_string(), Json::from(day_words(figures))));
     let mut shown = json!({
-        "commands": named.collect::<serde_json::Result<serde_json::Map<_, _>>>()?,
-        "sessions": SessionsView::of(&state.sessions),
-        "days": days,
+        "commands": named.collect::<serde_json::Map<_, _>>(),
+        "sessions": session_words(&SessionsView::of(&state.sessions)),
+        "days": days.collect::<serde_json::Map<_, _>>(),
     });
     if earlier > 0 {
-        shown["days_before_these"] = earlier.into();
+        shown["earlier days"] = count(earlier as u64).into();
     }
-    Ok(shown)
+    shown
+}
+
+fn command_words(row: &CommandView) -> Json {
+    let mut ends = vec![(row.completed, "completed"), (row.failed, "failed")];
+    ends.extend([(row.failed_inferred, "gone without a word"), (row.running, "without an end yet")]);
+    let mut runs = told(row.runs, &ends);
+    if let Some(bp) = row.failure_rate_bp.filter(|bp| *bp > 0) {
+        let _ = write!(runs, " ({} of those that ended failed)", percent(bp)); // writing to a String cannot fail
+    }
+    let hundredths = row.events_per_run_hundredths;
+    let events = format!(
+        "{}, {}.{:02} a run, of importance up to {}",
+        count(row.events),
+        hundredths / 100,
+        hundredths % 100,
+        row.importance_max
+    );
+    with_range(json!({"runs": runs, "took": took(row.durations), "events": events}), row.seqs)
+}
+
+fn session_words(view: &SessionsView) -> Json {
+    let ends = [(view.open, "open"), (view.ended, "ended"), (view.ended_inferred, "ended, as is inferred")];
+    let outcomes = view.outcomes.iter().map(|one| format!("{} {}", count(one.count), one.reason));
+    let outcomes = outcomes.collect::<Vec<_>>().join(", ");
+    let shown = json!({
+        "sessions": told(view.sessions, &ends),
+        "ended with": if outcomes.is_empty() { Json::Null } else { outcomes.into() },
+        "lasted": took(view.durations),
+    });
+    with_range(shown, view.seqs)
+}
+
+fn day_words(day: &super::Day) -> String {
+    let sum = |of: fn(&CommandFigures) -> u64| day.commands.0.values().map(of).sum::<u64>();
+    let (runs, sessions) = (sum(|it| it.runs), day.sessions.sessions);
+    let failed = match sum(|it| it.failed + it.failed_inferred) {
+        0 => "none failed".to_owned(),
+        failed => format!("{} failed", count(failed)),
+    };
+    let mut parts = Vec::new();
+    if runs > 0 {
+        parts.extend([counted(runs, "run"), failed]);
+    }
+    if sessions > 0 {
+        parts.push(counted(sessions, "session"));
+    }
+    parts.join(", ")
+}
+
+/// All, and what became of them where there is any: `3: 2 completed, 1 failed`.
+fn told(all: u64, parts: &[(u64, &str)]) -> String {
+    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n)));
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    if parts.is_empty() { count(all) } else { format!("{}: {parts}", count(all)) }
+}
+
+fn took(durations: Option<DurationSummary>) -> Json {
+    let Some(told) = durations else { return Json::Null };
+    let [mean, half, most, all] = [told.mean_ms, told.p50_ms, told.p95_ms, told.p99_ms].map(duration);
+    let n = count(told.count);
+    if told.count == 1 {
+        return mean.into();
+    }
+    format!("{mean} on average of {n}; half at most {half}, 95 % at most {most}, 99 % at most {all}").into()
+}
+
+/// With the seqs that it was counted from, and without what is not known.
+fn with_range(mut shown: Json, seqs: Counted) -> Json {
+    if let Json::Object(fields) = &mut shown {
+        fields.retain(|_, value| !value.is_null());
+        if let (Some(from), Some(to)) = (seqs.from_seq, seqs.to_seq) {
+            fields.insert("seqs".to_owned(), format!("{from} to {to}").into());
+        }
+    }
+    shown
 }

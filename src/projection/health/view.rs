@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::rates::{Rate, Rates};
 use super::{Check, CheckResult, Health, ServerRun};
+use crate::event::text::percent;
 use crate::event::{Json, Seq, Timestamp};
 use crate::projection::calendar::UtcHour;
 use crate::projection::sessions::view::At;
@@ -265,7 +266,7 @@ fn rates_shown(rates: RatesView) -> Json {
         [("tool_calls", tool_calls), ("turns", turns), ("commands", commands), ("webhooks", webhooks)];
     let words = named.into_iter().filter_map(|(name, rate)| {
         let bp = rate.failed_bp?;
-        let words = format!("{} ended, {} failed ({}.{:02} %)", rate.ended, rate.failed, bp / 100, bp % 100);
+        let words = format!("{} ended, {} failed ({})", rate.ended, rate.failed, percent(bp));
         Some((name.to_owned(), Json::from(words)))
     });
     Json::Object(words.collect())
