@@ -365,6 +365,9 @@ const PLAIN: &[(&str, &str)] = &[
     ("number too small to fit in target type", "it is too small"),
     ("invalid float literal", "a number is wanted"),
     ("cannot parse float from empty string", "a number is wanted"),
+    ("provided string was not `true` or `false`", "true or false is wanted"),
+    (" is not in 1..18446744073709551615", " is too small: a number from 1 is wanted"),
+    (" is not in 1..=4294967295", " is out of range: a number from 1 to 4294967295 is wanted"),
     ("invalid socket address syntax", "an ADDRESS:PORT is wanted, such as 127.0.0.1:3000"),
 ];
 

@@ -80,6 +80,7 @@ impl Filters {
     /// # Errors
     /// [`Error::Usage`] for a pattern, category or importance that does not exist.
     pub fn filter(&self) -> Result<Filter, Error> {
-        Filter::from_pairs(self.pairs()).map_err(|error| Error::Usage { message: error.to_string() })
+        Filter::from_pairs(self.pairs())
+            .map_err(|error| Error::usage(format!("--{}: {}", error.field.replace('_', "-"), error.message)))
     }
 }

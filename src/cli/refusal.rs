@@ -12,6 +12,7 @@ use super::{Exit, definition};
 use crate::error::{Error, plain_usage, usage_line};
 use crate::event::Redactor;
 use crate::event::text::{is_unsafe, json_escaped, visible};
+use crate::projection::registry;
 
 /// `--help` and `--version` are data and a success; anything else that clap says is a wrong command line.
 pub(super) fn help_or_usage(error: clap::Error, argv: &[OsString]) -> u8 {
@@ -21,7 +22,7 @@ pub(super) fn help_or_usage(error: clap::Error, argv: &[OsString]) -> u8 {
         return Exit::Done as u8;
     }
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-    let error = without_hidden(error);
+    let error = or_state(without_hidden(error));
     let text = error.render().to_string();
     if wants_json(argv) {
         let missing = "a command is missing: --help lists them";
@@ -77,6 +78,17 @@ fn without_hidden(mut error: clap::Error) -> clap::Error {
             Some(other) => drop(error.insert(kind, other)),
             None => {}
         }
+    }
+    error
+}
+
+/// Who types the name of a projection means `state`, whatever command is spelt alike.
+fn or_state(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand)
+        && registry::names().any(|name| name == typed)
+    {
+        let meant = ContextValue::Strings(vec![format!("state {typed}")]);
+        error.insert(ContextKind::SuggestedSubcommand, meant);
     }
     error
 }

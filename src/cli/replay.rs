@@ -126,7 +126,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         &mut next,
         &mut std::thread::sleep,
     )?;
-    let words = format!("{} replayed", display::counted(played, "event"));
+    let words = played_words(played);
     context.out.note(&words);
     Ok(outcome(context, &progress(gaps, states), words))
 }
@@ -135,6 +135,17 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
 pub(super) fn restore_terminal() {
     terminal::restore();
 }
+
+/// What a replay came to.
+pub(super) fn played_words(events: u64) -> String {
+    match events {
+        0 => NOTHING_PLAYED.to_owned(),
+        events => format!("{} replayed", display::counted(events, "event")),
+    }
+}
+
+/// What is said where no event is shown.
+const NOTHING_PLAYED: &str = "no event of the session lies in this range";
 
 /// What could not be read on the way.
 fn progress(gaps: Vec<Gap>, states: Option<States>) -> Progress {

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 /// # Errors
 /// [`Error::Usage`].
 pub fn query(text: &str) -> Result<Query, Error> {
-    Query::parse("--search", text).map_err(|error| Error::usage(error.to_string()))
+    Query::parse("--search", text).map_err(|error| Error::usage(format!("{} {}", error.field, error.message)))
 }
 
 /// Searches, and prints what was found.

@@ -237,8 +237,8 @@ fn unknown_category(key: &str, name: &str) -> FieldError {
     let names: Vec<_> = Category::ALL.iter().map(|category| category.name()).collect();
     let known = names.join(", ");
     let message = match nearest(name, names) {
-        Some(meant) => format!("no such category; did you mean `{meant}`? There are {known}"),
-        None => format!("no such category; there are {known}"),
+        Some(meant) => format!("there is no category `{name}`; did you mean `{meant}`? There are {known}"),
+        None => format!("there is no category `{name}`; there are {known}"),
     };
     FieldError::new(key, "unknown_category", message)
 }
@@ -253,7 +253,7 @@ fn unknown_kind(key: &str, glob: &str) -> FieldError {
 }
 
 /// The name that `typed` was probably meant to be.
-fn nearest(typed: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+pub(crate) fn nearest(typed: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
     const LIKENESS_LEAST: f64 = 0.8;
     let likeness = |name: &str| strsim::jaro_winkler(typed, name);
     let nearest = names.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));

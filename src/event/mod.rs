@@ -36,6 +36,7 @@ pub use emit::{EMIT_EVENTS_MAX, ENVELOPE_TEXT_BYTES_MAX, EmitDefaults, EmitReque
 pub use envelope::{Cut, Event, Ext, KindName, Opaque, Source, StoredEvent};
 pub use fields::{FieldText, PayloadFields};
 pub use filter::Filter;
+pub(crate) use filter::nearest;
 pub use form::FormError;
 pub use payload_place::payload_of;
 pub use payload_text::{PayloadError, PayloadText};

@@ -9,51 +9,59 @@ use axum::http::{HeaderMap, Uri};
 
 use super::error::Refusal;
 use crate::answers::when;
-use crate::error::Error;
+use crate::error::{Error, plain_usage};
 pub(crate) use crate::event::Place;
 use crate::event::search;
-use crate::event::{FieldError, Filter, Seq, Timestamp};
+use crate::event::{FieldError, Filter, Seq, Timestamp, nearest};
 use crate::store::Store;
 use crate::wire::{ErrorCode, header};
 
 /// The pairs of a query that nobody has asked for yet.
-pub(crate) struct Params(Vec<(String, String)>);
+pub(crate) struct Params {
+    pairs: Vec<(String, String)>,
+    /// What was asked for: the parameters of the route.
+    names: Vec<&'static str>,
+}
 
 impl Params {
     pub(crate) fn of(uri: &Uri) -> Result<Params, Refusal> {
         let Query(pairs) = Query::try_from_uri(uri)
             .map_err(|error| Refusal::new(ErrorCode::InvalidParameter, error.to_string()))?;
-        Ok(Params(pairs))
+        Ok(Params { pairs, names: Vec::new() })
     }
 
     /// Takes the value of `name` out.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Option<String>, Refusal> {
-        let Some(at) = self.0.iter().position(|(known, _)| known == name) else { return Ok(None) };
-        let (_, value) = self.0.remove(at);
-        if self.0.iter().any(|(known, _)| known == name) {
+    pub(crate) fn take(&mut self, name: &'static str) -> Result<Option<String>, Refusal> {
+        self.names.push(name);
+        let Some(at) = self.pairs.iter().position(|(known, _)| known == name) else { return Ok(None) };
+        let (_, value) = self.pairs.remove(at);
+        if self.pairs.iter().any(|(known, _)| known == name) {
             return Err(Refusal::parameter(name, format!("`{name}` is given more than once")));
         }
         Ok(Some(value))
     }
 
     /// Takes the value of `name` out and reads it.
-    pub(crate) fn parse<T>(&mut self, name: &str) -> Result<Option<T>, Refusal>
+    pub(crate) fn parse<T>(&mut self, name: &'static str) -> Result<Option<T>, Refusal>
     where
         T: FromStr,
         T::Err: Display,
     {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        let value = text.parse().map_err(|error| Refusal::parameter(name, format!("`{name}`: {error}")))?;
-        Ok(Some(value))
+        let refused = |error: T::Err| {
+            let message = plain_usage(&error.to_string());
+            Refusal::parameter(name, format!("`{name}`: {message}"))
+        };
+        text.parse().map(Some).map_err(refused)
     }
 
     /// Takes a cursor out.
-    pub(crate) fn cursor(&mut self, name: &str) -> Result<Option<Seq>, Refusal> {
+    pub(crate) fn cursor(&mut self, name: &'static str) -> Result<Option<Seq>, Refusal> {
         self.take(name)?.map(|text| cursor(name, &text)).transpose()
     }
 
     /// Takes a place out that may be named by its seq or by a time, as the flags of the command line name it.
-    pub(crate) fn place(&mut self, name: &str, now: Timestamp) -> Result<Option<Place>, Refusal> {
+    pub(crate) fn place(&mut self, name: &'static str, now: Timestamp) -> Result<Option<Place>, Refusal> {
         let Some(text) = self.take(name)? else { return Ok(None) };
         if Place::is_seq(&text) {
             return cursor(name, &text).map(|seq| Some(Place::Seq(seq)));
@@ -62,7 +70,7 @@ impl Params {
     }
 
     /// Takes a time out, as the flags of the command line name it.
-    pub(crate) fn time(&mut self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+    pub(crate) fn time(&mut self, name: &'static str, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
         let Some(text) = self.take(name)? else { return Ok(None) };
         read(name, when::parse(&format!("`{name}`"), &text, now)).map(Some)
     }
@@ -70,7 +78,8 @@ impl Params {
     /// Takes the parameters of a filter out.
     pub(crate) fn filter(&mut self) -> Result<Filter, Refusal> {
         let mut pairs = Vec::new();
-        self.0.retain(|(name, value)| {
+        self.names.extend(Filter::KEYS);
+        self.pairs.retain(|(name, value)| {
             let of_filter = Filter::KEYS.contains(&name.as_str());
             if of_filter {
                 pairs.push((name.clone(), value.clone()));
@@ -103,10 +112,12 @@ impl Params {
 
     /// Refuses what nobody has asked for.
     pub(crate) fn finish(self) -> Result<(), Refusal> {
-        match self.0.into_iter().next() {
+        match self.pairs.into_iter().next() {
             None => Ok(()),
             Some((name, _)) => {
-                let message = format!("the route has no parameter `{name}`");
+                let meant = nearest(&name, self.names);
+                let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+                let message = format!("the route has no parameter `{name}`{meant}");
                 Err(Refusal::new(ErrorCode::UnknownParameter, message).field(name))
             }
         }
@@ -164,11 +175,32 @@ mod tests {
     fn a_parameter_given_twice_or_unknown_is_named() {
         let refusal = params("a=1&b=2&a=3").take("a").unwrap_err();
         assert_eq!(refusal.code, ErrorCode::InvalidParameter);
+        let mut misspelt = params("frm=1&x=2");
+        misspelt.cursor("from").unwrap();
+        misspelt.filter().unwrap();
+        let meant = "the route has no parameter `frm`; did you mean `from`?";
+        assert_eq!(
+            misspelt.finish().unwrap_err(),
+            Refusal::new(ErrorCode::UnknownParameter, meant).field("frm")
+        );
         let refusal = params("form=1").finish().unwrap_err();
         assert_eq!(
             refusal,
             Refusal::new(ErrorCode::UnknownParameter, "the route has no parameter `form`").field("form")
         );
+    }
+
+    #[test]
+    fn what_is_no_value_is_told_without_the_words_of_a_parser() {
+        for (query, words) in [
+            ("limit=x", "`limit`: a whole number is wanted"),
+            ("limit=-1", "`limit`: a whole number is wanted"),
+        ] {
+            let refusal = params(query).parse::<u64>("limit").unwrap_err();
+            assert_eq!(refusal, Refusal::parameter("limit", words), "{query}");
+        }
+        let refusal = params("patches=yes").parse::<bool>("patches").unwrap_err();
+        assert_eq!(refusal, Refusal::parameter("patches", "`patches`: true or false is wanted"));
     }
 
     #[test]

@@ -241,6 +241,31 @@ fn a_wrong_command_line_is_with_json_one_object_as_every_error_is() {
     }
 }
 
+/// The words of the parser, of the language that it is written in, and of URLs stay out of what people read.
+#[test]
+fn what_is_wrong_is_told_in_the_words_of_the_command_line() {
+    let world = World::new();
+    world.hook(&prompt("s", "hello"));
+    for (args, words) in [
+        (&["health"][..], "'state health'"),
+        (&["commands"], "'state commands'"),
+        (&["events", "--min-importance", "11"], "--min-importance: must be a whole number from 1 to 10"),
+        (
+            &["events", "--category", "agnet"],
+            "--category: there is no category `agnet`; did you mean `agent`?",
+        ),
+        (&["events", "--search", "-x"], "--search says only what must not be there"),
+        (&["sessions", "--limit", "0"], "0 is too small: a number from 1 is wanted"),
+        (&["why", "1", "--depth", "0"], "0 is out of range: a number from 1 to 4294967295 is wanted"),
+    ] {
+        let ran = world.run(args);
+        assert!(ran.code == Some(2) && ran.stderr.contains(words), "{args:?}: {ran}");
+    }
+    let range = world.ok(["replay", "s", "--speed", "max", "--from", "2000-01-01", "--until", "2000-01-02"]);
+    assert!(range.stderr.contains("no event of the session lies in this range"), "{range}");
+    assert!(world.ok(["config", "show-key"]).stderr.contains("no key is kept"));
+}
+
 #[test]
 fn what_is_hidden_from_people_is_not_offered_to_them() {
     let world = World::new();

@@ -251,6 +251,7 @@ fn reading_what_is_not_there_is_told_by_code() {
         ("/events?journal=0123", 409, "other_journal"),
         ("/events?min_importance=x", 400, "invalid_parameter"),
         ("/events?kinds=a", 400, "unknown_parameter"),
+        ("/health?x=1", 400, "unknown_parameter"),
         ("/nowhere", 404, "not_found"),
         ("/", 404, "not_found"),
     ];
@@ -258,6 +259,21 @@ fn reading_what_is_not_there_is_told_by_code() {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{path}");
     }
+    for (path, words) in [
+        ("/events?frm=3", "the route has no parameter `frm`; did you mean `from`?"),
+        ("/sessions?sinse=2h", "the route has no parameter `sinse`; did you mean `since`?"),
+        ("/events?limit=x", "`limit`: a whole number is wanted"),
+        ("/sessions/s/timeline?patches=yes", "`patches`: true or false is wanted"),
+        (
+            "/events?category=agnet",
+            "there is no category `agnet`; did you mean `agent`? There are orchestration,",
+        ),
+    ] {
+        let said = server.get(path).json()["error"]["message"].as_str().expect("words").to_owned();
+        assert!(said.starts_with(words), "{path}: {said}");
+    }
+    assert_eq!(server.post("/admin/shutdown?when=now", "{}").status, 400);
+    assert_eq!(server.get("/health").status, 200, "and it goes on");
 }
 
 #[test]

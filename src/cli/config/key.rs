@@ -79,6 +79,10 @@ pub(super) fn show(name: Option<&str>, context: &mut Context) -> Result<Outcome,
             shown.map(|(name, key)| json!({"name": name, "bytes": key.bytes(), "end": key.end()})).collect();
         context.out.json(&json!({"version": 1, "keys": keys}))?;
     } else {
+        if known.iter().next().is_none() {
+            context.out.note("no key is kept: `mnemosyne config set-key NAME` keeps one");
+            return Ok(Outcome::DONE);
+        }
         let mut table = Table::new(["NAME", "BYTES", "ENDS IN"]);
         for (name, key) in shown {
             table.row([

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::super::lines::Lines;
 use super::super::tail::show_frame;
-use super::super::{Context, Outcome, display, events as here, replay as local};
+use super::super::{Context, Outcome, events as here, replay as local};
 use super::{Pairs, detail, given, noted, of_pairs, place_words, told};
 use crate::client::{Next, Server};
 use crate::error::Error;
@@ -60,7 +60,7 @@ pub(in crate::cli) fn replay(
             Next::End => break,
         }
     }
-    context.out.note(&format!("{} replayed", display::counted(lines.events, "event")));
+    context.out.note(&local::played_words(lines.events));
     here::end(&lines, context)
 }
 

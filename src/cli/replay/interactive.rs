@@ -39,7 +39,7 @@ pub(super) fn run(
     context: &mut Context,
 ) -> Result<Outcome, Error> {
     let Some(player) = Player::new(stops, pacing) else {
-        context.out.note("no event of the session lies in this range");
+        context.out.note(super::NOTHING_PLAYED);
         return Ok(Outcome::DONE);
     };
     context.interrupt.take_over();
