@@ -196,7 +196,10 @@ fn ends_a_text(bytes: &[u8], separator: usize, inside: usize) -> bool {
     let Some(open) = (separator - length).checked_sub(1) else { return false };
     // Before JSON inside JSON opens a text, as many backslashes stand as before it closes one.
     let quoting = slashes(open);
-    let opens = match (open - quoting).checked_sub(1).map(|before| bytes[before]) {
+    // As in `f".."`, a text may have a letter before its quote.
+    let begin = open - quoting;
+    let letter = begin > 0 && matches!(bytes[begin - 1], b'f' | b'b' | b'r' | b'u');
+    let opens = match (begin - usize::from(letter)).checked_sub(1).map(|before| bytes[before]) {
         None => true,
         Some(before) => {
             before.is_ascii_whitespace()

@@ -68,6 +68,7 @@ fn plain_texts_stay_as_they_are() {
         "define('PASSWORD_LENGTH', '12'); define('TEXT_PASSWORD', 'Your password');",
         "define('TEXT_PASSWORD', 'Your password:'); define('B', 'Name:');",
         "pw = input('Your password: ')\npw2 = getpass(\"Repeat the password:\") or exit()",
+        "pw = getpass(f'{user}' + f\"Enter a password: \"); print(b'token:')",
         "<label>\"Password:\"</label> read -p 'Password: ' -s pw; echo 'Passphrase:'",
         "{\\\"label\\\":\\\"Your password:\\\",\\\"next\\\":\\\"x\\\"}",
         "print(\"Hello, enter your (new) password:\"); print('größe und password:')",
