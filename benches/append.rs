@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mnemosyne_journal::{Journal, Level, RealDisk};
-use support::{FixedFlush, NOW, fixed_flush, open, record};
+use support::{NOW, fixed_flush, fixed_flush_disk, open, record};
 
 const RECORD_BYTES: usize = 256;
 /// A fresh journal now and then, so that a long run does not fill the disk.
@@ -103,8 +103,7 @@ fn durable(c: &mut Criterion) {
 
 fn append_durable(bytes: &[u8], records: u64, writers: u64) -> Duration {
     let dir = tempfile::tempdir().expect("a directory");
-    let disk = FixedFlush::new(dir.path());
-    let flushes = disk.flushes();
+    let (disk, flushes) = fixed_flush_disk(dir.path());
     let journal = open(Arc::new(disk), true);
     let before = flushes.load(Ordering::Relaxed);
     let each = records.div_ceil(writers);

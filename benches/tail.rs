@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use mnemosyne_journal::{Disk, Item, Level, Seq};
-use support::{FixedFlush, NOW, fixed_flush, open, record};
+use mnemosyne_journal::{Item, Level, Seq};
+use support::{NOW, OtherFlush, fixed_flush, fixed_flush_disk, open, record};
 
 fn latency(c: &mut Criterion) {
     let mut group = c.benchmark_group("tail: append to seen by a waiting reader, and back (s a round)");
@@ -32,9 +32,9 @@ fn latency(c: &mut Criterion) {
 
 fn through_journal(rounds: u64, flush: bool) -> Duration {
     let dir = tempfile::tempdir().expect("a directory");
-    let disk: Arc<dyn Disk> =
-        if flush { Arc::new(FixedFlush::new(dir.path())) } else { Arc::new(NoFlush::new(dir.path())) };
-    let journal = open(disk, true);
+    // Where the flush returns at once, what remains is our own time.
+    let disk = if flush { fixed_flush_disk(dir.path()).0 } else { OtherFlush::none(dir.path()) };
+    let journal = open(Arc::new(disk), true);
     let (answers, answered): (SyncSender<Seq>, Receiver<Seq>) = sync_channel(1);
     let follower = journal.clone();
     let reader = std::thread::spawn(move || {
@@ -85,71 +85,6 @@ fn through_conditions(rounds: u64, flush: bool) -> Duration {
     let took = began.elapsed();
     waiter.join().expect("the waiter");
     took
-}
-
-use no_flush::NoFlush;
-
-/// A disk whose flush returns at once: what remains is our own time.
-mod no_flush {
-    use std::io;
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use mnemosyne_journal::disk::{Access, Map};
-    use mnemosyne_journal::{Disk, DiskFile, RealDisk};
-
-    #[derive(Debug)]
-    pub struct NoFlush(RealDisk);
-    #[derive(Debug)]
-    struct NoFlushFile(Arc<dyn DiskFile>);
-
-    impl NoFlush {
-        pub fn new(dir: &Path) -> NoFlush {
-            NoFlush(RealDisk::new(dir))
-        }
-    }
-
-    impl Disk for NoFlush {
-        fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-            self.0.list(dir)
-        }
-        fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(Arc::new(NoFlushFile(self.0.open(name, access)?)))
-        }
-        fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(Arc::new(NoFlushFile(self.0.create(name)?)))
-        }
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.0.rename(from, to)
-        }
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.0.remove(name)
-        }
-        fn sync_dir(&self, _dir: &str) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl DiskFile for NoFlushFile {
-        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.0.read_at(buf, offset)
-        }
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-            self.0.write_at(bytes, offset)
-        }
-        fn size(&self) -> io::Result<u64> {
-            self.0.size()
-        }
-        fn map(&self) -> Option<Map> {
-            self.0.map()
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.0.set_len(len)
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 }
 
 criterion_group!(benches, latency);

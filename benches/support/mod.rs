@@ -2,50 +2,40 @@
 
 #![allow(dead_code, reason = "each bench uses its part")]
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mnemosyne_journal::disk::{Access, Map};
-use mnemosyne_journal::{Disk, DiskFile, Journal, JournalId, Level, Micros, Options, RealDisk};
+use mnemosyne_journal::{Disk, Journal, JournalId, Level, Micros, Options, RealDisk};
+
+#[path = "../../journal/benches/support/other_flush.rs"]
+mod other_flush;
+
+pub(crate) use other_flush::{Flushed, OtherFlush};
 
 /// A flush that takes this long, whatever the host's disk does: it makes durable runs repeatable. The bytes are written for real.
 pub const FIXED_FLUSH: Duration = Duration::from_micros(200);
 
-/// A real directory with a flush of fixed time, which also counts the flushes.
-#[derive(Debug)]
-pub struct FixedFlush {
-    disk: RealDisk,
-    flush: fn(),
-    flushes: Arc<AtomicU64>,
+/// A real directory with a flush of fixed time, and how many flushes of data there were.
+pub(crate) fn fixed_flush_disk(dir: &Path) -> (OtherFlush<RealDisk>, Arc<AtomicU64>) {
+    flushed_by(dir, fixed_flush)
 }
 
-impl FixedFlush {
-    pub fn new(dir: &Path) -> FixedFlush {
-        FixedFlush { disk: RealDisk::new(dir), flush: fixed_flush, flushes: Arc::default() }
-    }
-
-    /// The same with a flush that leaves its core to others, as that of a disk does.
-    pub fn sleeping(dir: &Path) -> FixedFlush {
-        FixedFlush { flush: sleeping_flush, ..FixedFlush::new(dir) }
-    }
-
-    pub fn flushes(&self) -> Arc<AtomicU64> {
-        self.flushes.clone()
-    }
-
-    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(FixedFlushFile { file, flush: self.flush, flushes: self.flushes.clone() })
-    }
+/// The same with a flush that leaves its core to others, as that of a disk does.
+pub(crate) fn sleeping_flush_disk(dir: &Path) -> (OtherFlush<RealDisk>, Arc<AtomicU64>) {
+    flushed_by(dir, sleeping_flush)
 }
 
-#[derive(Debug)]
-struct FixedFlushFile {
-    file: Arc<dyn DiskFile>,
-    flush: fn(),
-    flushes: Arc<AtomicU64>,
+fn flushed_by(dir: &Path, flush: fn()) -> (OtherFlush<RealDisk>, Arc<AtomicU64>) {
+    let flushes = Arc::<AtomicU64>::default();
+    let counted = flushes.clone();
+    let disk = OtherFlush::new(dir, move |what, _| {
+        counted.fetch_add(u64::from(what == Flushed::Data), Ordering::Relaxed);
+        flush();
+        Ok(())
+    });
+    (disk, flushes)
 }
 
 /// Spins: a sleep of 200 us takes 250 us and more.
@@ -61,51 +51,6 @@ pub fn fixed_flush() {
 pub fn sleeping_flush() {
     rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)).expect("Linux");
     std::thread::sleep(FIXED_FLUSH);
-}
-
-impl Disk for FixedFlush {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(self.disk.open(name, access)?))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(self.disk.create(name)?))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-    fn sync_dir(&self, _dir: &str) -> io::Result<()> {
-        (self.flush)();
-        Ok(())
-    }
-}
-
-impl DiskFile for FixedFlushFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.file.write_at(bytes, offset)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-    fn map(&self) -> Option<Map> {
-        self.file.map()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        (self.flush)();
-        Ok(())
-    }
 }
 
 pub const NOW: Micros = Micros::new(1_700_000_000_000_000);

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::support::FixedFlush;
+use crate::support::sleeping_flush_disk;
 
 /// A server over a real journal.
 pub struct Served {
@@ -29,7 +29,7 @@ pub struct Served {
 impl Served {
     /// A flush takes a fixed 200 us, asleep.
     pub fn start(runtime: &Runtime) -> Served {
-        Served::on(runtime, |dir| Arc::new(FixedFlush::sleeping(dir)))
+        Served::on(runtime, |dir| Arc::new(sleeping_flush_disk(dir).0))
     }
 
     /// A flush is one of the disk that holds the system's temporary directory.
@@ -41,7 +41,7 @@ impl Served {
     pub fn grown(runtime: &Runtime, events: u64) -> Served {
         let served = Served::on(runtime, |dir| {
             fill_with_events(dir, events);
-            Arc::new(FixedFlush::sleeping(dir))
+            Arc::new(sleeping_flush_disk(dir).0)
         });
         // Nobody else in this process does anything meanwhile.
         let mut before = cpu(None);

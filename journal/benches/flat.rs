@@ -9,15 +9,16 @@
 
 use std::error::Error;
 use std::hint::black_box;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use mnemosyne_journal::disk::{Access, Map};
-use mnemosyne_journal::{
-    Disk, DiskFile, Item, Journal, JournalId, Level, Micros, Options, Reader, RealDisk, Seq,
-};
+use mnemosyne_journal::{Item, Journal, JournalId, Level, Micros, Options, Reader, Seq};
 use rustix::time::{ClockId, clock_gettime};
+
+#[path = "support/other_flush.rs"]
+mod other_flush;
+
+use other_flush::OtherFlush;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -74,7 +75,7 @@ struct Grown {
 impl Grown {
     fn new(dir: &Path, records: u64) -> Result<Grown> {
         let options = Options::new(JournalId::from_bytes([7; 16]), [9; 32]);
-        let (journal, _) = Journal::open(Arc::new(Unflushed(RealDisk::new(dir))), options, NOW)?;
+        let (journal, _) = Journal::open(Arc::new(OtherFlush::none(dir)), options, NOW)?;
         let batch = [&PAYLOAD[..]; 1_000];
         for _ in 0..records / 1_000 {
             let _ticket = journal.submit(&batch, NOW, Level::Os, None)?;
@@ -129,53 +130,4 @@ fn take(reader: &mut Reader) -> Result<()> {
 fn processor_time() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The real disk without its flush.
-#[derive(Debug)]
-struct Unflushed(RealDisk);
-
-#[derive(Debug)]
-struct UnflushedFile(Arc<dyn DiskFile>);
-
-impl Disk for Unflushed {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.0.list(dir)
-    }
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(UnflushedFile(self.0.open(name, access)?)))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(UnflushedFile(self.0.create(name)?)))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self, _dir: &str) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl DiskFile for UnflushedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn map(&self) -> Option<Map> {
-        self.0.map()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
 }

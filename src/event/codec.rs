@@ -149,13 +149,19 @@ impl<'a> IdText<'a> {
         canonical_uuid(text).map_or(IdText::Text(text), IdText::Uuid)
     }
 
-    fn write_over(&self, held: &mut String) {
+    /// The string, in this room where it is a UUID.
+    fn text<'b>(&self, room: &'b mut [u8; 45]) -> &'b str
+    where
+        'a: 'b,
+    {
         match self {
-            IdText::Uuid(bytes) => {
-                set(held, Uuid::from_bytes(*bytes).hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-            }
-            IdText::Text(text) => set(held, text),
+            IdText::Uuid(bytes) => Uuid::from_bytes(*bytes).hyphenated().encode_lower(room),
+            IdText::Text(text) => text,
         }
+    }
+
+    fn write_over(&self, held: &mut String) {
+        set(held, self.text(&mut Uuid::encode_buffer()));
     }
 
     /// Whether it is this string; allocates nothing.
@@ -288,11 +294,14 @@ impl<'a> EventRef<'a> {
 
     /// Makes `event` this one, in the memory that it has. Where the payload is at fault, nothing is changed.
     fn write_over(&self, event: &mut Event) -> Result<(), DecodeError> {
+        // Written before the payload is checked and copied after: what is copied at once has not reached the cache, and is waited for.
+        let mut room = Uuid::encode_buffer();
+        let instance = self.instance.text(&mut room);
         event.payload.set_checked(self.payload_text()?);
         event.kind = self.known.map_or_else(|| KindName::Other(self.kind.into()), KindName::Known);
         (event.id, event.version, event.time) = (self.id, self.version, self.time);
         event.importance = self.importance;
-        self.instance.write_over(&mut event.instance);
+        set(&mut event.instance, instance);
         if self.session == Some(self.instance) {
             set(event.session.get_or_insert_default(), &event.instance);
         } else {

@@ -1,18 +1,19 @@
 //! The journal, through its public API, on a disk whose flush is this process's ([`crate::flush`]).
 
 use std::hint::black_box;
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mnemosyne_journal::disk::{Access, Map};
-use mnemosyne_journal::{
-    Disk, DiskFile, Item, Journal, JournalId, Level, Micros, Options, Reader, RealDisk, Seq,
-};
+use mnemosyne_journal::{Item, Journal, JournalId, Level, Micros, Options, Reader, RealDisk, Seq};
 
 use crate::engine::{Engine, Result};
 use crate::flush;
+
+#[path = "../../../../journal/benches/support/other_flush.rs"]
+mod other_flush;
+
+use other_flush::OtherFlush;
 
 const NOW: Micros = Micros::new(1_700_000_000_000_000);
 
@@ -38,7 +39,7 @@ fn options() -> Options {
 }
 
 fn open(dir: &Path, options: Options) -> Result<Box<dyn Engine>> {
-    let (journal, _) = Journal::open(Arc::new(CountingDisk(RealDisk::new(dir))), options, NOW)?;
+    let (journal, _) = Journal::open(Arc::new(counting(dir)), options, NOW)?;
     let reader = Mutex::new(journal.reader(Seq::FIRST));
     Ok(Box::new(Ours { journal, reader }))
 }
@@ -116,58 +117,13 @@ fn tasks_of(journal: &Journal, tasks: usize, record: &[u8], long: Duration) -> R
     })
 }
 
-#[derive(Debug)]
-struct CountingDisk(RealDisk);
-
-#[derive(Debug)]
-struct CountingFile(Arc<dyn DiskFile>);
-
-impl Disk for CountingDisk {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.0.list(dir)
-    }
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(CountingFile(self.0.open(name, access)?)))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(CountingFile(self.0.create(name)?)))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+/// The flush of this program: counted, and on request replaced.
+fn counting(dir: &Path) -> OtherFlush<RealDisk> {
+    OtherFlush::new(dir, |_, real| {
         if flush::count() {
             flush::fixed();
             return Ok(());
         }
-        self.0.sync_dir(dir)
-    }
-}
-
-impl DiskFile for CountingFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn map(&self) -> Option<Map> {
-        self.0.map()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        if flush::count() {
-            flush::fixed();
-            return Ok(());
-        }
-        self.0.sync_data()
-    }
+        real()
+    })
 }
