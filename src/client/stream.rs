@@ -2,7 +2,8 @@
 //!
 //! A stream that ends in order (the server stopped, or `until` was reached) is at its end. One that breaks is
 //! opened again from the last id seen, at the server that then holds the data directory: a restarted server has
-//! another port and token, but the same ids.
+//! another port and token, but the same ids. One on which nothing comes, not even the comment that says that the server lives, is as good
+//! as broken.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,15 @@ use hyper::body::Incoming;
 
 use super::http::{Ask, exchange};
 use super::{ANSWER_TIMEOUT, Error, Server, runtime};
+use crate::wire::KEEP_ALIVE;
 use crate::wire::sse::{Decoder, Frame};
 
 /// Reconnects in a row without a single frame between them before the stream gives up.
 const RECONNECTS_MAX: u32 = 10;
 /// Until a server says otherwise.
 const RETRY_DEFAULT: Duration = Duration::from_secs(1);
+/// A server says that it lives each [`KEEP_ALIVE`]; one that has not in three of them does not.
+const SILENCE_MAX: Duration = KEEP_ALIVE.saturating_mul(3);
 
 /// What [`Stream::next`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,9 @@ pub struct Stream {
     reconnects: u32,
     /// When it broke, or the last try failed: the next one comes `retry` later, however short each call waits.
     broken: Option<Instant>,
+    /// When anything came last.
+    heard: Instant,
+    silence_max: Duration,
     ended: bool,
 }
 
@@ -58,6 +65,8 @@ impl Stream {
             retry: RETRY_DEFAULT,
             reconnects: 0,
             broken: None,
+            heard: Instant::now(),
+            silence_max: SILENCE_MAX,
             ended: false,
         };
         stream.connect()?;
@@ -119,8 +128,10 @@ impl Stream {
         let Some(body) = self.body.as_mut() else { return true };
         let chunk = self.runtime.block_on(async { tokio::time::timeout(wait, body.frame()).await });
         match chunk {
-            Err(_) => return false,
+            Err(_) if self.heard.elapsed() < self.silence_max => return false,
+            Err(_) => self.body = None,
             Ok(Some(Ok(frame))) => {
+                self.heard = Instant::now();
                 let chunk: Bytes = frame.into_data().unwrap_or_default();
                 self.decoder.push(&chunk);
             }
@@ -156,6 +167,7 @@ impl Stream {
         self.decoder = Decoder::default();
         self.ended = response.status() == hyper::StatusCode::NO_CONTENT;
         self.body = Some(response.into_body());
+        self.heard = Instant::now();
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use super::*;
 use crate::client::Address;
 use crate::config::DataDir;
+use crate::wire::sse::SIGN_OF_LIFE;
 
 const BOUND: Duration = Duration::from_secs(20);
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -70,6 +71,53 @@ fn a_stream_that_breaks_goes_on_after_the_last_whole_frame() {
     assert_eq!(stream.last_event_id(), "7");
     let cursors = serving.join().unwrap();
     assert_eq!(cursors, [Some("3".into()), Some("5".into()), Some("6".into())]);
+}
+
+#[test]
+fn a_stream_on_which_nothing_comes_any_more_is_opened_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let serving = std::thread::spawn(move || {
+        // Held open, and silent.
+        let hangs = listener.accept().unwrap().0;
+        let first = HEAD.to_owned() + &chunk("retry: 5\nid: 4\ndata: {}\n\n");
+        let mut cursors = vec![answer_one(hangs.try_clone().unwrap(), &first)];
+        let second = HEAD.to_owned() + &chunk("id: 5\ndata: {}\n\n") + "0\r\n\r\n";
+        cursors.push(answer_one(listener.accept().unwrap().0, &second));
+        drop(hangs);
+        cursors
+    });
+    let mut stream = open(addr);
+    stream.silence_max = Duration::from_millis(200);
+    assert_eq!(ids(&mut stream), ["4", "5"]);
+    assert_eq!(serving.join().unwrap(), [Some("3".into()), Some("4".into())]);
+}
+
+#[test]
+fn signs_of_life_are_no_silence() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let mut socket = listener.accept().unwrap().0;
+        answer_one(socket.try_clone().unwrap(), HEAD);
+        while stopped.recv_timeout(Duration::from_millis(20)).is_err() {
+            socket.write_all(chunk(SIGN_OF_LIFE).as_bytes()).unwrap();
+        }
+        socket.write_all(b"0\r\n\r\n").unwrap();
+        // A second connection would wait here for ever.
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "it was opened again");
+    });
+    let mut stream = open(addr);
+    stream.silence_max = BOUND / 20;
+    let began = Instant::now();
+    while began.elapsed() < 2 * stream.silence_max {
+        assert_eq!(stream.next(Duration::from_millis(50)).unwrap(), Next::Quiet);
+    }
+    stop.send(()).unwrap();
+    assert_eq!(ids(&mut stream), Vec::<String>::new());
+    serving.join().unwrap();
 }
 
 #[test]
