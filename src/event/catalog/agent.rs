@@ -82,7 +82,7 @@ AgentEvent agent_event Agent 3 v1 produced "an agent's hook that has no kind of 
     hook: String = "CwdChanged" => "The hook's name as the agent gave it.",
     data: Json = {"old_cwd": "/home/dev", "new_cwd": "/home/dev/app"} => "The hook's whole JSON, redacted and cut to the cap.",
 }
-TranscriptImported transcript_imported Agent 3 v1 produced "an import that added something; the cursor for the next one" ~ "{added} from {path}" {
+TranscriptImported transcript_imported Agent 3 v1 produced "an import that added something; the cursor for the next one" ~ "{added:event} from {path}" {
     path: String = "/home/dev/.claude/projects/-home-dev-app/s.jsonl" => "The transcript.",
     inode: u64 = 131077 => "The file's inode, which tells a replaced file.",
     bytes: u64 = 48213 => "How far it has been read.",
