@@ -15,51 +15,27 @@ use mnemosyne::store::log::{LocalLog, Log};
 use mnemosyne::store::{Control, Delivery, Level, Store, Subscription, break_for_control};
 use mnemosyne_journal::sim::SimDisk;
 use mnemosyne_journal::{Journal, JournalId, Micros, Options};
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::{Config, Runner, future, thread};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use shuttle::{future, thread};
 use std::sync::Arc;
 use std::task::Poll;
 use uuid::Uuid;
 
-const SCHEDULES: usize = 1_000;
-const SEED: u64 = 0x6861_6e64;
-/// How many preemptions a PCT schedule places.
-const PREEMPTIONS: usize = 3;
+#[path = "../journal/tests/support/schedules.rs"]
+mod support;
+
+use support::Schedules;
+
+const SCHEDULES: Schedules = Schedules { count: 1_000, seed: 0x6861_6e64 };
 /// Events that stand there when the subscribers come, and those that come while they read.
 const BEFORE: u64 = 2;
 const LIVE: u64 = 4;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
-}
-
-/// Runs `test` under as many schedules as asked for, of both kinds.
 fn explore(name: &str, test: impl Fn() + Copy + Send + Sync + 'static) {
-    let asked = number("MNEMOSYNE_SCHEDULES").map(|count| usize::try_from(count).expect("small"));
-    run(name, asked.unwrap_or(SCHEDULES), test);
+    SCHEDULES.explore(name, test);
 }
 
-fn run(name: &str, schedules: usize, test: impl Fn() + Copy + Send + Sync + 'static) {
-    let seed = number("MNEMOSYNE_SEED").unwrap_or(SEED);
-    let config = || {
-        let mut config = Config::new();
-        config.silence_warnings = true;
-        config
-    };
-    let ran = Runner::new(RandomScheduler::new_from_seed(seed, schedules), config()).run(test);
-    let pct = PctScheduler::new_from_seed(seed, PREEMPTIONS, schedules);
-    let ran_pct = Runner::new(pct, config()).run(test);
-    eprintln!("{name}: {ran} random schedules, {ran_pct} PCT, MNEMOSYNE_SEED={seed}");
-    assert_eq!((ran, ran_pct), (schedules, schedules), "schedules were left out");
-}
-
-/// `test` fails once `control` is broken, in the default number of schedules.
 fn is_found(control: Control, test: impl Fn() + Copy + Send + Sync + 'static) {
-    break_for_control(Some(control));
-    let outcome = catch_unwind(AssertUnwindSafe(|| run("control", SCHEDULES, test)));
-    break_for_control(None);
-    assert!(outcome.is_err(), "no schedule found that {control:?} is broken");
+    SCHEDULES.is_found(break_for_control, control, test);
 }
 
 fn event(seq: u64) -> Event {

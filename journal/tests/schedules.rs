@@ -6,7 +6,6 @@
 #![cfg(shuttle)]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says what it ran")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,45 +15,25 @@ use mnemosyne_journal::{
     Control, Error, Item, Journal, JournalId, Level, Micros, Options, Seq, Ticket, View, Writer,
     break_for_control,
 };
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::{Config, Runner, future, thread};
+use shuttle::{future, thread};
 
-const SCHEDULES: usize = 2_000;
-const SEED: u64 = 0x6d6e_656d_6f73;
-/// How many preemptions a PCT schedule places.
-const PREEMPTIONS: usize = 3;
+#[path = "support/schedules.rs"]
+mod support;
+
+use support::Schedules;
+
+const SCHEDULES: Schedules = Schedules { count: 2_000, seed: 0x6d6e_656d_6f73 };
 const WRITERS: u64 = 3;
 const BOOT: u64 = 9;
 const SEGMENT_BYTES: u64 = 16 << 10;
 const IO_ERROR: rustix::io::Errno = rustix::io::Errno::IO;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
-/// Runs `test` under as many schedules as asked for, of both kinds.
 fn explore(name: &str, test: impl Fn() + Copy + Send + Sync + 'static) {
-    let schedules = number("MNEMOSYNE_SCHEDULES").map_or(SCHEDULES, |count| usize::try_from(count).unwrap());
-    let seed = number("MNEMOSYNE_SEED").unwrap_or(SEED);
-    let config = || {
-        let mut config = Config::new();
-        config.silence_warnings = true;
-        config
-    };
-    let random = RandomScheduler::new_from_seed(seed, schedules);
-    let ran = Runner::new(random, config()).run(test);
-    let pct = PctScheduler::new_from_seed(seed, PREEMPTIONS, schedules);
-    let ran_pct = Runner::new(pct, config()).run(test);
-    eprintln!("{name}: {ran} random schedules, {ran_pct} PCT, MNEMOSYNE_SEED={seed}");
-    assert_eq!((ran, ran_pct), (schedules, schedules), "schedules were left out");
+    SCHEDULES.explore(name, test);
 }
 
-/// `test` fails once `control` is broken.
 fn is_found(control: Control, test: impl Fn() + Copy + Send + Sync + 'static) {
-    break_for_control(Some(control));
-    let outcome = catch_unwind(AssertUnwindSafe(|| explore("control", test)));
-    break_for_control(None);
-    assert!(outcome.is_err(), "no schedule found that {control:?} is broken");
+    SCHEDULES.is_found(break_for_control, control, test);
 }
 
 /// Small segments: the filler writes zeros up to their end, and no schedule needs a megabyte of them.
