@@ -124,11 +124,20 @@ fn an_inbox_that_takes_nothing_fails_no_command() {
     let empty = world.home().join("transcripts");
     std::fs::create_dir(&empty).expect("a directory");
     world.ok(["events"]);
-    // What an inbox at its cap looks like.
-    std::fs::write(world.data().join("inbox/full"), "").expect("a mark");
-    let ran = world.ok(["tail", "--record"]);
-    assert_eq!(ran.stderr, "");
-    assert_eq!(world.inbox_len(), 0);
+    let mark = world.data().join("inbox/full");
+    // One deposit in 256 counts what waits, finds room and takes the mark away.
+    for _ in 0..8 {
+        // What an inbox at its cap looks like.
+        std::fs::write(&mark, "").expect("a mark");
+        let waiting = world.inbox_len();
+        let ran = world.ok(["tail", "--record"]);
+        assert_eq!(ran.stderr, "");
+        if mark.exists() {
+            assert_eq!(world.inbox_len(), waiting);
+            return;
+        }
+    }
+    panic!("the mark was never taken at its word");
 }
 
 #[test]

@@ -172,10 +172,18 @@ fn a_directory_that_cannot_be_made_costs_nobody_anything() {
 fn an_inbox_that_takes_nothing_more_is_counted() {
     let world = World::new();
     world.hook(&payload());
-    // The mark that an inbox at its cap carries.
-    std::fs::write(world.data().join("inbox/full"), "").expect("written");
-    world.hook(&payload());
-    assert_eq!((failures(&world), world.inbox_len()), (1, 1));
+    // One call in 256 counts what waits, finds room and takes the mark away.
+    for _ in 0..8 {
+        // The mark that an inbox at its cap carries.
+        std::fs::write(world.data().join("inbox/full"), "").expect("written");
+        let waiting = world.inbox_len();
+        world.hook(&payload());
+        if world.inbox_len() == waiting {
+            break;
+        }
+    }
+    assert_eq!(failures(&world), 1);
+    assert!(world.data().join("inbox/full").exists(), "the mark is taken at its word");
 }
 
 #[test]
