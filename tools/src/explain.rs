@@ -115,6 +115,10 @@ fn envelope(record: &Record<'_>) -> Vec<Section> {
     let head = &record.payload[..split];
     let id = envelope.id.as_bytes();
     let id_at = head.windows(id.len()).position(|window| window == id);
+    // The name of a known kind is the catalog's, not borrowed from the record, where it ends in front of the id.
+    let kind = envelope.kind.as_bytes();
+    let kind_at = id_at.and_then(|end| Some(end.checked_sub(kind.len())?..end));
+    let kind_at = kind_at.filter(|place| &head[place.clone()] == kind);
     let mut lines = Vec::new();
     let mut line = |name: &str, place: Option<Range<usize>>, says: String| {
         let offset = start + place.as_ref().map_or(0, |place| place.start);
@@ -123,7 +127,7 @@ fn envelope(record: &Record<'_>) -> Vec<Section> {
     };
     let version = head.first().copied().unwrap_or_default();
     line("version", Some(0..1), version.to_string());
-    line("kind", place_of(envelope.kind, head), envelope.kind.to_owned());
+    line("kind", kind_at, envelope.kind.to_owned());
     line("id", id_at.map(|at| at..at + id.len()), envelope.id.to_string());
     line("time", None, envelope.time.to_string());
     line("kind version", None, envelope.version.to_string());
