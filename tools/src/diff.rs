@@ -4,12 +4,19 @@
 //! bisection over the segments' headers, and within one segment by the headers of its batches. Payloads are read of one
 //! segment on each side only: the one with the first batch that differs. Segments whose batches are gone through, the last one among
 //! them, are read whole and checked, so that damage there is told.
+//!
+//! What counts is what the check says, as in `info` and `verify`: a batch is there if the check keeps it, and a side ends where
+//! the check says that it ends. Where damage hides the end of a batch, the next link that both have tells of everything before it;
+//! if none follows, the records are compared that both can be read of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use mnemosyne::event::text::visible;
-use mnemosyne_journal::inspect::Survey;
+use mnemosyne_journal::format::{Footer, SegmentHeader};
+use mnemosyne_journal::inspect::{Look, Survey};
+use mnemosyne_journal::scan::Slot;
+use mnemosyne_journal::verify::Part;
 use mnemosyne_journal::{Hash, Micros, Seq};
 use serde_json::json;
 
@@ -36,16 +43,36 @@ pub(crate) struct DiffArgs {
 /// One side.
 struct Side {
     survey: Survey,
+    /// As `info` says.
     last: Seq,
-    links: BTreeMap<usize, BTreeMap<Seq, Hash>>,
+    chains: BTreeMap<usize, Chain>,
     /// The segments that were read whole.
     looked: BTreeSet<usize>,
 }
 
+/// The chain in one segment, as far as the check keeps it.
+struct Chain {
+    /// By the seq that they stand behind, with the one before the first record.
+    links: BTreeMap<Seq, Hash>,
+    /// Seqs of which no batch header is left.
+    hidden: Vec<Span>,
+    last: Seq,
+}
+
+/// What stands in the chain behind a seq.
+#[derive(PartialEq, Eq)]
+enum Behind {
+    Link(Hash),
+    /// Damage hides whether a batch ends there, and its link.
+    Hidden,
+    /// A batch that goes on.
+    Nothing,
+}
+
 /// What came out.
 enum Verdict {
-    /// Equal up to here, the end of the shorter one.
-    Same(Seq),
+    /// Equal up to here, the end of the shorter one; of the span, records alone tell, for damage hides the chain there.
+    Same(Seq, Option<Span>),
     /// The first difference, and what it is.
     Differ(Seq, String),
 }
@@ -55,18 +82,26 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
     let verdict = compare(&mut a, &mut b, out)?;
     let (lasts, differ) = ((a.last, b.last), matches!(verdict, Verdict::Differ(..)));
     if out.is_json() {
-        let (same, first, what) = match &verdict {
-            Verdict::Same(seq) => (seq.get(), None, None),
-            Verdict::Differ(seq, what) => (seq.prev().get(), Some(seq.get()), Some(what)),
+        let (same, first, what, hidden) = match &verdict {
+            Verdict::Same(seq, hidden) => (seq.get(), None, None, hidden.as_ref()),
+            Verdict::Differ(seq, what) => (seq.prev().get(), Some(seq.get()), Some(what), None),
         };
+        let by_records = hidden.map(|span| json!({ "from_seq": span.from.get(), "to_seq": span.to.get() }));
         out.json(&json!({
             "version": 1, "same": !differ, "same_to_seq": same, "first_different_seq": first, "what": what,
+            "by_records": by_records,
             "last_seq": [lasts.0.get(), lasts.1.get()],
             "segments": [a.survey.bases().len(), b.survey.bases().len()],
             "segments_read": [a.looked.len(), b.looked.len()],
         }))?;
     } else {
         out.line(&words(&verdict, lasts))?;
+        if let Verdict::Same(_, Some(Span { from, to })) = verdict {
+            out.line(&format!(
+                "damage hides the chain at {}: what both can be read of there was compared, and is the same",
+                text::seqs(from, to)
+            ))?;
+        }
         let (first, second) = (a.read(), b.read());
         out.line(&format!(
             "compared by their chains; read whole: {first} of the first, {second} of the second"
@@ -78,8 +113,8 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
 fn words(verdict: &Verdict, (a, b): (Seq, Seq)) -> String {
     match verdict {
         Verdict::Differ(seq, what) => format!("they differ from seq {seq} on: {what}"),
-        Verdict::Same(last) if a == b => format!("the same, both up to seq {last}"),
-        Verdict::Same(last) => {
+        Verdict::Same(last, _) if a == b => format!("the same, both up to seq {last}"),
+        Verdict::Same(last, _) => {
             let (longer, more) = if a > b { ("first", a.since(b)) } else { ("second", b.since(a)) };
             format!("the same up to seq {last}; the {longer} has {} more", text::counted(more, "record"))
         }
@@ -89,9 +124,8 @@ fn words(verdict: &Verdict, (a, b): (Seq, Seq)) -> String {
 impl Side {
     fn open(dir: &std::path::Path, out: &mut Out) -> Result<Side, Failure> {
         let survey = Place::survey(dir)?;
-        let mut side = Side { last: Seq::ZERO, links: BTreeMap::new(), looked: BTreeSet::new(), survey };
+        let mut side = Side { last: Seq::ZERO, chains: BTreeMap::new(), looked: BTreeSet::new(), survey };
         let index = side.survey.bases().len() - 1;
-        let base = side.survey.bases()[index];
         if let Ok(header) = &side.survey.glance(index)?.header
             && !header.chained()
         {
@@ -100,7 +134,7 @@ impl Side {
                 "{shown} was written without a chain: there is nothing to compare"
             )));
         }
-        side.last = side.links(index, out)?.last_key_value().map_or(base.prev(), |(seq, _)| *seq);
+        side.last = side.chain(index, out)?.last;
         Ok(side)
     }
 
@@ -113,40 +147,74 @@ impl Side {
         self.survey.bases()[0]
     }
 
-    /// The links of a segment by the seq that they stand behind, with the one before its first record.
-    fn links(&mut self, index: usize, out: &mut Out) -> Result<&BTreeMap<Seq, Hash>, Failure> {
-        if !self.links.contains_key(&index) {
-            if self.looked.insert(index)
-                && let Some(look) = self.survey.looks(self.survey.bases()[index]).next()?
-            {
+    /// The chain in a segment, which is read for it, and what does not hold there told once.
+    fn chain(&mut self, index: usize, out: &mut Out) -> Result<&Chain, Failure> {
+        if !self.chains.contains_key(&index) {
+            let base = self.survey.bases()[index];
+            let look = self.survey.looks(base).next()?.filter(|look| look.base == base);
+            let gone =
+                || Failure::NotFound(format!("the segment of seq {base} was removed meanwhile; try again"));
+            let look = look.ok_or_else(gone)?;
+            if self.looked.insert(index) {
                 records::tell(&look, out);
             }
-            let glance = self.survey.glance(index)?;
-            let mut links: BTreeMap<Seq, Hash> = self.survey.links(index)?.into_iter().collect();
-            if let Ok(header) = glance.header {
-                links.insert(glance.base.prev(), header.previous);
-            }
-            if let Some(footer) = glance.footer {
-                links.insert(footer.last, footer.link);
-            }
-            // A segment is bisected once and scanned once: no need to keep more.
-            self.links.clear();
-            self.links.insert(index, links);
+            // Both ends of a comparison move forward, so one is enough, beside the last, which was read first.
+            let last = self.survey.bases().len() - 1;
+            self.chains.retain(|kept, _| *kept == last);
+            self.chains.insert(index, Chain::of(&look));
         }
-        Ok(&self.links[&index])
+        Ok(&self.chains[&index])
     }
 
-    /// The link behind `seq`, if a batch ends there.
-    fn link_behind(&mut self, seq: Seq, out: &mut Out) -> Result<Option<Hash>, Failure> {
+    /// What stands in the chain behind `seq`.
+    fn behind(&mut self, seq: Seq, out: &mut Out) -> Result<Behind, Failure> {
         if let Ok(index) = self.survey.bases().binary_search(&seq.next()) {
-            let header = self.survey.glance(index)?.header;
-            if let Ok(header) = header {
-                return Ok(Some(header.previous));
+            let glance = self.survey.glance(index)?;
+            if let Some(header) = glance.header.ok().filter(|header| header.base == glance.base) {
+                return Ok(Behind::Link(header.previous));
             }
         }
         match self.survey.index_of(seq) {
-            Some(index) => Ok(self.links(index, out)?.get(&seq).copied()),
-            None => Ok(None),
+            Some(index) => Ok(self.chain(index, out)?.behind(seq)),
+            None => Ok(Behind::Nothing),
+        }
+    }
+}
+
+impl Chain {
+    fn of(look: &Look) -> Chain {
+        let mut chain = Chain { links: BTreeMap::new(), hidden: Vec::new(), last: look.checked.last };
+        if let Some(header) =
+            SegmentHeader::decode(&look.bytes).ok().filter(|header| header.base == look.base)
+        {
+            chain.links.insert(look.base.prev(), header.previous);
+        }
+        for part in &look.parts {
+            match part {
+                // A proof frame repeats the link before it, whose own header may be lost.
+                Part::Frame { header, .. } => {
+                    chain.links.entry(header.last()).or_insert(header.link);
+                }
+                Part::Stretch { slots, .. } => chain.hidden.extend(slots.iter().map(|slot| match slot {
+                    Slot::Whole(found) => Span { from: found.seq, to: found.seq },
+                    Slot::Lost(from, to) => Span { from: *from, to: *to },
+                })),
+                Part::Missing { from, to, .. } => chain.hidden.push(Span { from: *from, to: *to }),
+            }
+        }
+        if let Some(footer) = Footer::at_end_of(&look.bytes).filter(|footer| footer.base == look.base) {
+            chain.links.entry(footer.last).or_insert(footer.link);
+        }
+        chain
+    }
+
+    fn behind(&self, seq: Seq) -> Behind {
+        // They are in order, and do not overlap.
+        let next = self.hidden.partition_point(|span| span.to < seq);
+        match (self.links.get(&seq), self.hidden.get(next)) {
+            (Some(link), _) => Behind::Link(*link),
+            (None, Some(span)) if span.from <= seq => Behind::Hidden,
+            (None, _) => Behind::Nothing,
         }
     }
 }
@@ -164,8 +232,8 @@ fn compare(a: &mut Side, b: &mut Side, out: &mut Out) -> Result<Verdict, Failure
     while low < high {
         let middle = usize::midpoint(low, high);
         let behind = bases[middle].prev();
-        let link = a.link_behind(behind, out)?;
-        if link.is_some() && link == b.link_behind(behind, out)? {
+        let link = a.behind(behind, out)?;
+        if matches!(link, Behind::Link(_)) && link == b.behind(behind, out)? {
             (low, same) = (middle + 1, behind);
         } else {
             high = middle;
@@ -174,16 +242,18 @@ fn compare(a: &mut Side, b: &mut Side, out: &mut Out) -> Result<Verdict, Failure
     // From there batch by batch.
     let mut differs = None;
     let Some(mut index) = a.survey.index_of(same.next()) else {
-        return Ok(Verdict::Same(same));
+        return Ok(Verdict::Same(same, None));
     };
     while differs.is_none() && index < a.survey.bases().len() && a.survey.bases()[index] <= end {
         let behind = (std::ops::Bound::Excluded(same), std::ops::Bound::Included(end));
         let links: Vec<(Seq, Hash)> =
-            a.links(index, out)?.range(behind).map(|(seq, link)| (*seq, *link)).collect();
+            a.chain(index, out)?.links.range(behind).map(|(seq, link)| (*seq, *link)).collect();
         for (seq, link) in links {
-            match b.link_behind(seq, out)? {
-                Some(other) if other == link => same = seq,
-                _ => {
+            match b.behind(seq, out)? {
+                Behind::Link(other) if other == link => same = seq,
+                // The next one tells of everything before it.
+                Behind::Hidden => {}
+                Behind::Link(_) | Behind::Nothing => {
                     differs = Some(seq);
                     break;
                 }
@@ -191,52 +261,98 @@ fn compare(a: &mut Side, b: &mut Side, out: &mut Out) -> Result<Verdict, Failure
         }
         index += 1;
     }
-    match differs {
-        None if same >= end => Ok(Verdict::Same(same)),
-        // A batch of the one reaches beyond the end of the other.
-        None => look_closer(a, b, Span { from: same.next(), to: end }, out),
-        Some(seq) => look_closer(a, b, Span { from: same.next(), to: seq }, out),
+    if same >= end && differs.is_none() {
+        return Ok(Verdict::Same(same, None));
     }
+    let span = Span { from: same.next(), to: differs.unwrap_or(end) };
+    let found = look_closer(a, b, span, out)?;
+    if let Some((seq, what)) = found.first {
+        return Ok(Verdict::Differ(seq, what));
+    }
+    // Without a link that differs, a batch of the one reaches beyond the end of the other, or damage hides which do.
+    if differs.is_none() && (a.behind(end, out)? == Behind::Hidden || b.behind(end, out)? == Behind::Hidden) {
+        return Ok(Verdict::Same(end, Some(span)));
+    }
+    let what = if found.all {
+        "the records are the same, but not the batches in which they were written"
+    } else {
+        "the chains are not the same; the records are, as far as they can be read"
+    };
+    Ok(Verdict::Differ(span.from, what.to_owned()))
 }
 
-/// The records of the first batch that differs, side by side.
-fn look_closer(a: &Side, b: &Side, span: Span, out: &mut Out) -> Result<Verdict, Failure> {
+/// What the records of a span say.
+struct Closer {
+    /// The first difference, and what it is.
+    first: Option<(Seq, String)>,
+    /// Whether all of both could be read, and when they were recorded.
+    all: bool,
+}
+
+/// The records of a span, side by side.
+fn look_closer(a: &Side, b: &Side, span: Span, out: &mut Out) -> Result<Closer, Failure> {
     let (first, second) = (copy(a, span, out)?, copy(b, span, out)?);
-    for (seq, ours) in &first {
-        let what = match (ours, second.get(seq)) {
-            (_, None) => "the second has no such record".to_owned(),
-            (Some(ours), Some(Some(other))) if ours.payload != other.payload => difference(ours, other),
-            (Some(ours), Some(Some(other))) if ours.recorded != other.recorded => {
-                format!("recorded {} and {}", text::time(ours.recorded), text::time(other.recorded))
-            }
-            (Some(_), Some(Some(_))) | (None, Some(None)) => continue,
-            (None, _) => "it is lost in the first".to_owned(),
-            (_, Some(None)) => "it is lost in the second".to_owned(),
+    let mut all = first.gaps.is_empty() && second.gaps.is_empty();
+    let seqs: BTreeSet<Seq> = first.records.keys().chain(second.records.keys()).copied().collect();
+    for seq in seqs {
+        let what = match (first.records.get(&seq), second.records.get(&seq)) {
+            (Some(ours), Some(other)) if ours.payload != other.payload => difference(ours, other),
+            (Some(ours), Some(other)) => match (ours.recorded, other.recorded) {
+                (Some(ours), Some(other)) if ours != other => {
+                    format!("recorded {} and {}", text::time(ours), text::time(other))
+                }
+                (Some(_), Some(_)) => continue,
+                (None, _) | (_, None) => {
+                    all = false;
+                    continue;
+                }
+            },
+            (None, _) => first.absent(seq, "first"),
+            (_, None) => second.absent(seq, "second"),
         };
-        return Ok(Verdict::Differ(*seq, what));
+        return Ok(Closer { first: Some((seq, what)), all });
     }
-    let what = "the records are the same, but not the batches in which they were written".to_owned();
-    Ok(Verdict::Differ(span.from, what))
+    Ok(Closer { first: None, all })
+}
+
+/// What can be read of a span of one side.
+#[derive(Default)]
+struct Copies {
+    records: BTreeMap<Seq, Copy>,
+    gaps: Vec<Span>,
+}
+
+impl Copies {
+    /// Why a record is not there, in the words for the side of this name.
+    fn absent(&self, seq: Seq, side: &str) -> String {
+        if self.gaps.iter().any(|gap| gap.from <= seq && seq <= gap.to) {
+            format!("it is lost in the {side}")
+        } else {
+            format!("the {side} has no such record")
+        }
+    }
 }
 
 struct Copy {
-    recorded: Micros,
+    /// Unless its batch header is lost.
+    recorded: Option<Micros>,
     payload: Vec<u8>,
     kind: String,
 }
 
-fn copy(side: &Side, span: Span, out: &mut Out) -> Result<BTreeMap<Seq, Option<Copy>>, Failure> {
-    let mut copies = BTreeMap::new();
+fn copy(side: &Side, span: Span, out: &mut Out) -> Result<Copies, Failure> {
+    let mut copies = Copies::default();
     records::each(&side.survey, span, out, |item, _| {
         match item {
-            Item::Gap(gap) => drop(copies.insert(gap.from, None)),
+            Item::Gap(gap) => copies.gaps.push(Span { from: gap.from, to: gap.to }),
             Item::Record(record) => {
                 let kind = match record.content() {
                     Content::Event(event) => event.event.kind.name().to_owned(),
                     Content::Opaque(_) => "opaque".to_owned(),
                 };
                 let payload = record.payload.to_vec();
-                copies.insert(record.seq, Some(Copy { recorded: record.recorded, payload, kind }));
+                let recorded = (!record.recorded_is_bound).then_some(record.recorded);
+                copies.records.insert(record.seq, Copy { recorded, payload, kind });
             }
         }
         Ok(Flow::On)

@@ -15,9 +15,7 @@ use crate::disk::{Access, Disk, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::segment::segment_name;
 use crate::format::tail::{TAIL_BYTES, TAIL_NAME, TailFile};
-use crate::format::{
-    ALIGN, BATCH_HEADER_BYTES, BatchHeader, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader,
-};
+use crate::format::{ALIGN, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::opening::QUARANTINE;
 use crate::scan::{Slot, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
@@ -109,25 +107,6 @@ impl Survey {
         let index = self.index_of(from).unwrap_or(0);
         let previous = (index == 0 && self.bases[0] == Seq::FIRST).then_some(Hash::ZERO);
         Looks { survey: self, index, previous, journal: None, recorded: Micros::MIN, begun: false }
-    }
-
-    /// The links of a segment, read from batch headers alone: of each batch its last seq, and the link after it. Ends
-    /// where a header does not hold; a batch that was given so far need not be whole.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn links(&self, index: usize) -> Result<Vec<(Seq, Hash)>> {
-        let (file, name) = open_segment(&*self.disk, self.bases[index], Access::Read)?;
-        let (mut links, mut at) = (Vec::new(), SEGMENT_HEADER_BYTES as u64);
-        let mut bytes = [0; BATCH_HEADER_BYTES];
-        loop {
-            let got = read_full(&*file, &mut bytes, at).map_err(|error| Error::io("read", &name, error))?;
-            let Ok(header) = BatchHeader::decode(&bytes[..got], at) else { return Ok(links) };
-            if !header.is_proof() {
-                links.push((header.last(), header.link));
-            }
-            at += header.frame_bytes() as u64;
-        }
     }
 
     /// What the tail file says, or what is wrong with it; `None` if there is no such file.
@@ -414,20 +393,5 @@ mod tests {
             let look = survey.looks(Seq::FIRST).next().unwrap().unwrap();
             assert_eq!(look.checked.problems.len(), problems, "{:?}", look.checked.problems);
         }
-    }
-
-    #[test]
-    fn links_are_those_of_the_batches() {
-        let disk = journal(20);
-        let survey = Survey::open(Arc::new(disk.clone())).unwrap();
-        let mut links = Vec::new();
-        for index in 0..survey.bases().len() {
-            links.extend(survey.links(index).unwrap());
-        }
-        assert_eq!(links.iter().map(|(seq, _)| seq.get()).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
-        assert_eq!(
-            links.last().map(|(_, link)| *link),
-            looks(&disk).last().and_then(|look| look.checked.link)
-        );
     }
 }

@@ -13,6 +13,8 @@ mod commands;
 mod damage;
 /// The examples in `docs/inspect.md` are what the program prints.
 mod docs;
+/// Where `diff` says that a journal ends, after a cut and beside damage.
+mod ends;
 /// Nothing is changed, nothing panics, a writer at work is no damage.
 mod harmless;
 /// What `salvage` and `diff` make of two directories.
