@@ -182,6 +182,13 @@ pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> usize {
     bytes.windows(needle.len()).position(|window| window == needle).expect("the bytes are there")
 }
 
+/// Says on stderr that a test did not run, and why.
+pub(crate) fn skipped(why: &str) {
+    // Not by a macro: what passing tests print that way is never shown.
+    let words = format!("SKIPPED: {why}\n");
+    std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).expect("stderr takes it");
+}
+
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
