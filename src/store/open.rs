@@ -393,6 +393,10 @@ impl Store {
         ids.save();
         if let Some(drain) = drain {
             drain.save(&*inner.log);
+            // The next opening does it as well: nothing is lost by leaving it.
+            if let Err(error) = drain.sweep(inner.clock.now()) {
+                tracing::warn!("what others left in the inbox stays there: {error}");
+            }
         }
         let closed = inner.log.close();
         inner.counters.settle();

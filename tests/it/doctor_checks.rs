@@ -2,7 +2,7 @@
 //! repairs is in order afterwards.
 
 use crate::http_rebuild::forge;
-use crate::support::{Ran, Running, World};
+use crate::support::{Ran, Running, World, wait_for};
 use mnemosyne::clock::{FixedClock, ProcessStamp, SystemClock};
 use mnemosyne::config::{DataDir, Settings};
 use mnemosyne::event::Timestamp;
@@ -525,4 +525,33 @@ fn the_plugin_counts_as_hooks_unless_it_is_switched_off() {
     std::fs::remove_file(local).expect("removed");
     std::fs::write(&settings, r#"{"enabledPlugins": {"other@mnemosyne": true}}"#).expect("written");
     assert_eq!(hooks(), "warn");
+}
+
+/// Calls of the hook are timed in a directory of their own, which an interrupted run must not leave.
+#[test]
+fn an_interrupted_look_leaves_nothing_in_the_temporary_directory() {
+    let world = World::new();
+    world.hook(&payload(1));
+    // One that goes on until nobody waits for it any more.
+    let program = world.home().join("bin/mnemosyne");
+    write_program(
+        &program,
+        "#!/bin/sh\n[ \"$1\" = hook ] || exit 0\nwhile kill -0 $PPID 2>/dev/null; do sleep 0.02; done\n",
+    );
+    register(&world.home().join(".claude/settings.json"), &program);
+    let temporary = world.home().join("tmp");
+    std::fs::create_dir(&temporary).expect("a directory");
+    let left = || std::fs::read_dir(&temporary).expect("listed").count();
+    let mut command = world.command(["doctor"]);
+    let running = Running::start(command.env("TMPDIR", &temporary));
+    wait_for("the first call", || (left() == 1).then_some(()));
+    running.signal(rustix::process::Signal::INT);
+    assert_ne!(running.wait().code, Some(0), "it was in the midst of it");
+    assert_eq!(left(), 0);
+}
+
+fn write_program(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("executable");
 }

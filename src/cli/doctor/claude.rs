@@ -238,6 +238,9 @@ impl Scratch {
         if !guard::make_dir(&path)? {
             return Err(Error::failed(format!("{} is there already", path.display())));
         }
+        let left = path.clone();
+        // The system clears its temporary directory; there is nobody to tell.
+        look.context.interrupt.when_abandoned(move || _ = std::fs::remove_dir_all(left));
         Ok(Scratch(path))
     }
 }

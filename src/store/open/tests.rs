@@ -201,3 +201,24 @@ fn what_this_process_and_its_parent_just_put_there_is_no_backlog() {
     let (store, _) = open_at(&dir, &clock);
     assert_eq!(told(&store, Kind::InboxDrained).len(), 2);
 }
+
+#[test]
+fn a_close_clears_the_notes_that_nobody_came_for() {
+    let ((_parent, dir), clock) = (data_dir(), clock());
+    let (store, _) = open_at(&dir, &clock);
+    let note = |n: u128| {
+        let mut report = event(n);
+        report.session = Some(format!("session {n}"));
+        inbox::meeting::agree(&dir.inbox(), &mut report, None, inbox::meeting::Voice::Hook, &*clock).unwrap();
+    };
+    let notes = || {
+        let names = std::fs::read_dir(dir.inbox()).unwrap().map(|found| found.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("meet-")).count()
+    };
+    note(1);
+    clock.advance(2 * inbox::meeting::MEETING_SECONDS_MAX * 1_000_000);
+    note(2);
+    assert_eq!(notes(), 2);
+    store.close().unwrap();
+    assert_eq!(notes(), 1, "the other report of the second may still come");
+}
