@@ -15,7 +15,7 @@ use mnemosyne::projection::AnyFold;
 use mnemosyne::projection::registry::{self, Definition};
 use mnemosyne::projection::snapshot::Files;
 use mnemosyne::store::{Item, View};
-use support::{World, shared_data};
+use support::{World, shared_data, skipped};
 
 /// In so many events at the beginning each seq is tried; in the rest every [`STRIDE`]th.
 const SMALL: usize = 48;
@@ -44,9 +44,7 @@ fn the_states_of_hooks_are_the_same_from_every_snapshot() {
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            let words = format!("SKIPPED: no python3 to make hook payloads of transcripts: {error}\n");
-            std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).expect("stderr takes it");
-            return;
+            return skipped(&format!("no python3 to make hook payloads of transcripts: {error}"));
         }
     };
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -28,6 +28,7 @@ const RULES: &[(&str, Rule)] = &[
     ("unfinished", nothing_is_unfinished),
     ("exit", only_the_wrapper_ends_the_process),
     ("sleep", tests_wait_for_conditions),
+    ("skips", skips_are_said_in_one_way),
 ];
 
 /// The only files with `unsafe`: the read-only map of sealed segments, and vectors that only some processors have.
@@ -122,6 +123,17 @@ fn tests_wait_for_conditions(source: &Source) -> Breaches {
         .collect()
 }
 
+/// What a macro prints is shown of failing tests only, and a skip that nobody sees looks like a pass.
+fn skips_are_said_in_one_way(source: &Source) -> Breaches {
+    if !source.path.starts_with("tests/") || source.path == "tests/it/support.rs" {
+        return Vec::new();
+    }
+    source
+        .text_lines_with(|line| line.contains(concat!("\"SKIP", "PED")))
+        .map(|at| format!("{at}: say it with `support::skipped`"))
+        .collect()
+}
+
 #[test]
 fn every_file_keeps_every_rule() {
     let sources = sources();
@@ -189,6 +201,7 @@ fn a_planted_violation_is_found() {
         ),
         ("sleep", "tests/e2e/x.rs", "std::thread::sleep(a)", "wait_for(a)"),
         ("sleep", "tests/it/x.rs", "std::thread::sleep(a)", "wait_for(a)"),
+        ("skips", "tests/it/x.rs", concat!("eprintln!(\"SKIP", "PED: a\")"), "skipped(\"a\")"),
     ];
     for (name, path, bad, good) in planted {
         let rule = RULES.iter().find(|(n, _)| n == name).expect("a rule of this name").1;

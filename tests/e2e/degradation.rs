@@ -12,10 +12,9 @@
 
 use crate::commands::{ROWS, Row, SESSION, Way, recorded};
 use crate::life::prompt;
-use crate::support::{BOUND, Ran, Running, Server, World};
+use crate::support::{BOUND, Ran, Running, Server, World, skipped};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -172,10 +171,7 @@ fn can_mount() -> bool {
     let tried = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     let can = tried.is_ok_and(|tried| tried.status.success());
     if !can {
-        // Not by a macro: what passing tests print that way is never shown.
-        let words =
-            "SKIPPED: no mounts of our own (root and unshare): no read-only directory, no full disk\n";
-        std::io::stderr().write_all(words.as_bytes()).expect("stderr takes it");
+        skipped("no mounts of our own (root and unshare): no read-only directory, no full disk");
     }
     can
 }

@@ -1,6 +1,6 @@
 //! `completions`, `man` and `update`: what other programs make of the first two, and what the third says of versions.
 
-use crate::support::World;
+use crate::support::{World, skipped};
 use serde_json::json;
 use std::process::Command;
 
@@ -9,8 +9,7 @@ fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     let found = found.is_ok_and(|found| found.status.success());
     if !found {
-        let words = format!("SKIPPED: no {program} on this machine\n");
-        std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).expect("stderr takes it");
+        skipped(&format!("no {program} on this machine"));
     }
     found
 }

@@ -4,7 +4,7 @@
 //! the test says `SKIPPED` on stderr; `MNEMOSYNE_TEST_FOREIGN=require` makes that a failure.
 
 use crate::http_emit::{custom, emit};
-use crate::support::{Ran, Running, Server, World};
+use crate::support::{Ran, Running, Server, World, skipped};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,10 +51,7 @@ pub(crate) fn or_skip<T>(client: &str, installed: Result<T, String>) -> Option<T
         Err(reason) => {
             let required = std::env::var("MNEMOSYNE_TEST_FOREIGN").is_ok_and(|how| how == "require");
             assert!(!required, "{client} cannot be installed: {reason}");
-            #[expect(clippy::print_stderr, reason = "the test runner shows it; there is nobody else to tell")]
-            {
-                eprintln!("SKIPPED: {client} cannot be installed: {reason}");
-            }
+            skipped(&format!("{client} cannot be installed: {reason}"));
             None
         }
     }

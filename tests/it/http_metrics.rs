@@ -1,7 +1,7 @@
 //! `GET /metrics`: what became of every event that came, in books that balance exactly, whatever came at the same time.
 
 use crate::http_emit::custom;
-use crate::support::{Server, World, wait_for};
+use crate::support::{Server, World, skipped, wait_for};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -273,9 +273,7 @@ fn check_with_promtool(text: &str) {
         .stderr(std::process::Stdio::piped())
         .spawn();
     let Ok(mut child) = spawned else {
-        let words = "SKIPPED: promtool is not installed, only our own parser has read the metrics\n";
-        std::io::stderr().write_all(words.as_bytes()).expect("stderr takes it");
-        return;
+        return skipped("promtool is not installed, only our own parser has read the metrics");
     };
     child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
     let output = child.wait_with_output().expect("it ends");

@@ -1,7 +1,7 @@
 //! Ends that nobody reports: agents killed outright, servers that nobody needs, and what is left of either.
 
 use crate::life::{Agent, Home, Unasked, ended, fed, nothing_is_left, prompt, runs, silent, started, tool};
-use crate::support::{Sse, kinds, wait_for};
+use crate::support::{Sse, kinds, skipped, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -205,8 +205,7 @@ fn is_here(program: &str) -> bool {
     let tried = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let is_here = tried.is_ok_and(|status| status.success());
     if !is_here {
-        let words = format!("SKIPPED: no `{program}` on this machine\n");
-        std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).expect("stderr takes it");
+        skipped(&format!("no `{program}` on this machine"));
     }
     is_here
 }

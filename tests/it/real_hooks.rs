@@ -1,7 +1,7 @@
 //! Real input: the hook payloads of real sessions, and what each of them must become. The expectation is written here a
 //! second time, on purpose: it shares no code with the program.
 
-use crate::support::shared_data;
+use crate::support::{shared_data, skipped};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -27,10 +27,7 @@ pub(crate) fn payloads() -> Option<Vec<Value>> {
     let ran = match Command::new("python3").arg(script).args(files).output() {
         Ok(ran) => ran,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the test runner shows it; there is nobody else to tell")]
-            {
-                eprintln!("SKIPPED: no python3 to make hook payloads of transcripts: {error}");
-            }
+            skipped(&format!("no python3 to make hook payloads of transcripts: {error}"));
             return None;
         }
     };

@@ -2,7 +2,7 @@
 //!
 //! The terminal is tmux's. Where tmux is not installed the tests of it say so and end.
 
-use crate::support::{World, wait_at_most};
+use crate::support::{World, skipped, wait_at_most};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ impl Tmux {
     /// None where tmux is not installed.
     pub(crate) fn start(world: &World) -> Option<Tmux> {
         if Command::new("tmux").arg("-V").output().is_err() {
-            say("SKIPPED: tmux is not installed; what asks for a terminal goes unchecked");
+            skipped("tmux is not installed; what asks for a terminal goes unchecked");
             return None;
         }
         let tmux = Tmux { socket: world.home().join("tmux") };

@@ -77,7 +77,7 @@ impl Random {
     }
 }
 
-/// Says on stderr that a test did not run, and why.
+/// Says on stderr that a test, or a part of it, did not run, and why. The one way to say it: `.ci/run` counts these lines.
 pub(crate) fn skipped(why: &str) {
     // Not by a macro: what passing tests print that way is never shown.
     let words = format!("SKIPPED: {why}\n");

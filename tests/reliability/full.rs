@@ -22,6 +22,14 @@ use std::time::Duration;
 const PLACE: &str = "MNEMOSYNE_RELIABILITY_PLACE";
 const MIB: usize = 1 << 20;
 
+/// How the script of a child ends that could not mount anything.
+const NO_MOUNT: i32 = 77;
+
+/// Whether it was the machine that refused a mount; whatever else goes wrong in the child is a failure.
+fn has_no_mounts(ran: &Ran) -> bool {
+    ran.code == Some(NO_MOUNT) || ran.stderr.starts_with("unshare: ")
+}
+
 /// Lets a child play `role` on a small disk of so many megabytes; what it told. `None` where there is none to be had.
 fn on_a_small_disk(role: &str, size: usize) -> Option<Ran> {
     if !rustix::process::geteuid().is_root() || !has("unshare", "--version") {
@@ -30,12 +38,14 @@ fn on_a_small_disk(role: &str, size: usize) -> Option<Ran> {
     }
     let dir = tempfile::tempdir().expect("a directory");
     let place = dir.path().to_str().expect("UTF-8");
-    let script = format!("mount -t tmpfs -o size={size}m,mode=700 none '{place}' && exec \"$0\" \"$@\"");
+    let script = format!(
+        "mount -t tmpfs -o size={size}m,mode=700 none '{place}' || exit {NO_MOUNT}; exec \"$0\" \"$@\""
+    );
     let mut command = child::command_through(&["unshare", "-m", "sh", "-c", &script], role);
     command.env(PLACE, dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ran = Running::start(&mut command).wait_at_most(Duration::from_secs(1_800));
     tell(&ran.stderr);
-    if ran.stderr.contains("permission denied") || ran.stderr.contains("Operation not permitted") {
+    if has_no_mounts(&ran) {
         skipped("no mounts of our own: no small disk was filled");
         return None;
     }
@@ -236,12 +246,13 @@ fn in_a_small_inbox(role: &str) -> Option<Ran> {
     let inbox = dir.path().join("data/inbox");
     std::fs::create_dir_all(&inbox).expect("the inbox");
     let place = inbox.to_str().expect("UTF-8");
-    let script = format!("mount -t tmpfs -o size=64k,mode=700 none '{place}' && exec \"$0\" \"$@\"");
+    let script =
+        format!("mount -t tmpfs -o size=64k,mode=700 none '{place}' || exit {NO_MOUNT}; exec \"$0\" \"$@\"");
     let mut command = child::command_through(&["unshare", "-m", "sh", "-c", &script], role);
     command.env(PLACE, dir.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ran = Running::start(&mut command).wait_at_most(Duration::from_secs(600));
     tell(&ran.stderr);
-    if ran.stderr.contains("permission denied") || ran.stderr.contains("Operation not permitted") {
+    if has_no_mounts(&ran) {
         skipped("no mounts of our own: no small inbox was filled");
         return None;
     }

@@ -8,17 +8,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-pub(crate) use crate::support::rounds;
+pub(crate) use crate::support::{rounds, skipped};
 
-/// Says what a run came to.
+/// Says what a run came to; shown where a test fails, and with `--nocapture`.
 #[expect(clippy::print_stderr, reason = "the test runner shows it; there is nobody else to tell")]
 pub(crate) fn tell(what: &str) {
     eprintln!("{what}");
-}
-
-/// Says that a test did not run, and why.
-pub(crate) fn skipped(why: &str) {
-    tell(&format!("SKIPPED: {why}"));
 }
 
 /// Whether this program can be started.
