@@ -159,7 +159,9 @@ const JSON: &str = "\
   - `doctor`: `passed`, `warned`, `failed`, `duration_ms`, `fixed` (a sentence for each repair) and `checks`, of `name`, `status` (pass,
     warn or fail), `detail`, `hint` (null where there is none) and `fixable`. Exit code 1 where a check fails; `-v` reads every byte
     of the journal and folds all of it anew. A check that does not apply is left out. What a hook call costs is measured then and there;
-    what a running server serves is compared with a fold of the journal.
+    what a running server serves is compared with a fold of the journal. The check `segments` also has `segments`, each sealed segment: `base` (its
+    first seq), `looked` and `last_whole` (when a server last looked at it, and last saw it whole; null if never) and `problems` (found
+    by the last look; null without one). `-v` prints them as lines.
   - `update`: `this`, `in_use` (of `what`, `place`, `version`), `newest`, `same`, `install`. `completions`: `shell`, `script`. `man`: `name` and
     `page`, with `--out` `dir` and `pages`.
   - `config get`: `{\"version\":1,\"key\":\"server.linger\",\"value\":60,\"source\":\"default\"}`; `source` is project, user or default.

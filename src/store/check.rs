@@ -64,7 +64,7 @@ pub fn quick(dir: &DataDir) -> Result<Option<Checked>> {
         .torn
         .iter()
         .map(|torn| format!("an unfinished write of {} bytes at the end of {}", torn.bytes, torn.segment));
-    let segments = journal::inspect::Survey::open(Arc::new(unmapped(dir)))?.bases().len() as u64;
+    let segments = bases(dir)?.len() as u64;
     let last = journal::verify::verify_holding(&unmapped(dir), journal::Seq::MAX, view.durable())?;
     let problems = last.map(|checked| checked.problems).unwrap_or_default();
     Ok(Some(Checked {
@@ -96,6 +96,15 @@ pub fn whole(dir: &DataDir) -> Result<Option<Checked>> {
         lost: lost(&verified.problems),
         notes: verified.notes.iter().map(words).collect(),
     }))
+}
+
+/// The first seqs of the segments there are, oldest first. Reads nothing but names.
+///
+/// # Errors
+/// [`Error::NoJournal`]; when the directory cannot be listed.
+pub(super) fn bases(dir: &DataDir) -> Result<Vec<Seq>> {
+    let survey = journal::inspect::Survey::open(Arc::new(unmapped(dir)))?;
+    Ok(survey.bases().iter().map(|base| Seq::new(base.get())).collect())
 }
 
 /// What is lost of the segment that holds `seq`; all up to `durable` is known to be durable.

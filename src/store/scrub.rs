@@ -105,6 +105,18 @@ pub fn last_seen(dir: &DataDir, journal: JournalId) -> BTreeMap<Seq, Seen> {
     looks.into_iter().map(|(base, seen)| (Seq::new(base), seen)).collect()
 }
 
+/// Each sealed segment that there is, by its first seq, and what was last seen of it; `None` of one that was not looked at yet.
+///
+/// # Errors
+/// [`Error::NoJournal`]; when the journal's directory cannot be listed.
+pub fn sealed(dir: &DataDir, journal: JournalId) -> Result<BTreeMap<Seq, Option<Seen>>> {
+    let (bases, mut seen) = (check::bases(dir)?, last_seen(dir, journal));
+    let active = bases.last().copied();
+    let looks = bases.into_iter().map(|base| (base, seen.remove(&base)));
+    // The last is the one that is being written, unless it was looked at as a sealed one.
+    Ok(looks.filter(|(base, seen)| seen.is_some() || active != Some(*base)).collect())
+}
+
 fn path(dir: &DataDir) -> PathBuf {
     dir.index().join("whole")
 }

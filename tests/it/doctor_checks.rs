@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,10 +94,12 @@ fn flip_middle(path: &Path) {
     flip(path, written / 2);
 }
 
+/// In its place, as a disk does it: somebody may have the file open.
 fn flip(path: &Path, at: usize) {
-    let mut bytes = std::fs::read(path).expect("there");
-    bytes[at] ^= 0xff;
-    std::fs::write(path, bytes).expect("written");
+    let file = std::fs::File::options().read(true).write(true).open(path).expect("there");
+    let (mut byte, at) = ([0], at as u64);
+    file.read_exact_at(&mut byte, at).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 0xff], at).expect("written");
 }
 
 fn configure(world: &World, text: &str) {
@@ -349,6 +351,64 @@ fn a_run_leaves_its_result_on_record_and_the_full_look_reads_everything() {
         .map(|name| done[name].as_u64().expect("a count"))
         .sum();
     assert_eq!(sum, checks.len() as u64);
+}
+
+/// What the check of the sealed segments says.
+fn sealed(world: &World) -> Value {
+    let told = run(world, &[]).json_lines().remove(0);
+    let checks = told["checks"].as_array().expect("a list").clone();
+    checks.into_iter().find(|check| check["name"] == "segments").expect("the check")
+}
+
+#[test]
+fn of_each_sealed_segment_it_is_told_when_it_was_last_seen_whole() {
+    let world = World::new();
+    std::fs::create_dir_all(world.data()).expect("made");
+    configure(&world, "[journal]\nsegment_bytes = 65536\n");
+    let server = world.server();
+    for n in 0..60 {
+        let answer = server.post("/hooks/claude", &payload(n).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let names = world.names_in("journal").into_iter();
+    let bases: Vec<u64> = names.filter_map(|name| name.strip_suffix(".seg")?.parse().ok()).collect();
+    assert!(bases.len() > 3, "{bases:?}");
+    let told = sealed(&world);
+    let listed = told["segments"].as_array().expect("a list");
+    // What the look itself has put on record may have sealed one more.
+    assert!(listed.len() + 1 >= bases.len(), "{told}");
+    for (one, base) in listed.iter().zip(&bases) {
+        assert_eq!(*one, json!({"base": base, "looked": null, "last_whole": null, "problems": null}));
+    }
+    assert_eq!(told["detail"], format!("{} sealed segments, none of them looked at yet", listed.len()));
+    assert_eq!(told["status"], "pass");
+
+    // A reader that meets damage has the segment looked at, and no other.
+    flip_middle(&segment(&world));
+    let read = server.get("/events?limit=1000");
+    assert_eq!(read.status, 200, "{}", read.text());
+    wait_for("the look", || world.names_in("index").contains(&"whole".to_owned()).then_some(()));
+    let told = sealed(&world);
+    let first = &told["segments"][0];
+    assert_eq!((&first["base"], &first["last_whole"]), (&json!(1), &Value::Null), "{told}");
+    assert!(first["looked"].is_string() && first["problems"].as_u64() > Some(0), "{told}");
+    let rest = told["segments"].as_array().expect("a list");
+    assert!(rest[1..].iter().all(|one| one["looked"].is_null()), "{told}");
+    let detail = told["detail"].as_str().expect("a text");
+    assert!(detail.contains("the one from seq 1, never seen whole"), "{told}");
+    assert!(detail.ends_with(&format!("; {} not looked at yet", rest.len() - 1)), "{told}");
+    assert_eq!(told["status"], "fail");
+
+    // People see the list with -v.
+    let [plain, all] = [&["doctor"][..], &["doctor", "-v"]].map(|args| world.run(args).stdout);
+    assert_eq!(
+        (plain.matches("not looked at yet").count(), plain.matches("from seq").count()),
+        (1, 1),
+        "{plain}"
+    );
+    assert!(all.contains("from seq 1: "), "{all}");
+    assert!(all.matches(": not looked at yet").count() >= rest.len() - 1, "{all}");
+    server.stop();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Finding, Fixed, Found, Look, first_of};
+use super::{Finding, Fixed, Found, Look, Sealed, Verdict, first_of};
 use crate::cli::display::{age, counted, duration};
 use crate::error::Error;
 use crate::event::{Seq, Timestamp};
@@ -20,6 +20,8 @@ use crate::store::{self, check};
 const STUCK_AFTER_MS: u64 = 60_000;
 /// Without a server events wait for the next session or command; longer than this nobody came.
 const FORGOTTEN_AFTER_MS: u64 = 24 * 3_600_000;
+const DAMAGED_HINT: &str =
+    "check the disk; `mnemosyne-inspect verify` says where, and a backup may still hold what is damaged";
 
 pub(super) fn journal(look: &Look<'_>) -> Found {
     let looked = if look.full { check::whole(&look.dir)? } else { check::quick(&look.dir)? };
@@ -57,7 +59,7 @@ pub(super) fn recovery(look: &Look<'_>) -> Found {
         let (ranges, ago) = (counted(found.count, "damaged range"), age(found.last.time, look.now));
         return Ok(Finding::warn(
             format!("{ranges} found so far, the last one {ago} ago (seq {})", found.last.seq),
-            "check the disk; `mnemosyne-inspect verify` says where, and a backup may still hold what is damaged",
+            DAMAGED_HINT,
         ));
     }
     Ok(match last("journal_recovered") {
@@ -71,13 +73,32 @@ pub(super) fn recovery(look: &Look<'_>) -> Found {
 
 pub(super) fn segments(look: &Look<'_>) -> Found {
     let Some(journal) = look.view()?.journal_id() else { return Ok(None) };
-    Ok(judge_segments(&scrub::last_seen(&look.dir, journal), look.now))
+    Ok(Some(judge_segments(&scrub::sealed(&look.dir, journal)?, look.now)))
 }
 
-/// What a server saw when it last read each sealed segment.
-fn judge_segments(seen: &BTreeMap<Seq, Seen>, now: Timestamp) -> Option<Finding> {
-    let damaged: Vec<String> = seen
-        .iter()
+/// What a server saw when it last read each sealed segment; not every one was looked at.
+fn judge_segments(sealed: &BTreeMap<Seq, Option<Seen>>, now: Timestamp) -> Finding {
+    let listed = sealed.iter().map(|(base, seen)| Sealed {
+        base: *base,
+        looked: seen.as_ref().map(Seen::looked),
+        last_whole: seen.as_ref().and_then(Seen::last_whole),
+        problems: seen.as_ref().map(Seen::problems),
+    });
+    let (verdict, detail, hint) = told_of_segments(sealed, now);
+    Finding { segments: Some(listed.collect()), ..Finding::new(verdict, detail, hint) }
+}
+
+fn told_of_segments(
+    sealed: &BTreeMap<Seq, Option<Seen>>,
+    now: Timestamp,
+) -> (Verdict, String, Option<String>) {
+    let seen = || sealed.iter().filter_map(|(base, seen)| Some((base, seen.as_ref()?)));
+    let (all, looked) = (sealed.len(), seen().count());
+    let unseen = match all - looked {
+        0 => String::new(),
+        unseen => format!("; {unseen} not looked at yet"),
+    };
+    let damaged: Vec<String> = seen()
         .filter(|(_, seen)| !seen.is_whole())
         .map(|(base, seen)| match seen.last_whole() {
             Some(whole) => format!("the one from seq {base}, last whole {} ago", age(whole, now)),
@@ -85,18 +106,18 @@ fn judge_segments(seen: &BTreeMap<Seq, Seen>, now: Timestamp) -> Option<Finding>
         })
         .collect();
     if !damaged.is_empty() {
-        return Finding::fail(
-            first_of(&damaged, "damaged segment"),
-            "check the disk; `mnemosyne-inspect verify` says where, and a backup may still hold what is damaged",
-        );
+        let detail = format!("{}{unseen}", first_of(&damaged, "damaged segment"));
+        return (Verdict::Fail, detail, Some(DAMAGED_HINT.to_owned()));
     }
-    Finding::pass(match seen.values().map(Seen::looked).min() {
-        None => "no sealed segment was looked at yet".to_owned(),
+    let segments = counted(all as u64, "sealed segment");
+    let detail = match seen().map(|(_, seen)| seen.looked()).min() {
+        None if all == 0 => "no segment is sealed yet".to_owned(),
+        None => format!("{segments}, none of them looked at yet"),
         Some(oldest) => {
-            let segments = counted(seen.len() as u64, "sealed segment");
-            format!("{segments} seen whole, none longer than {} ago", age(oldest, now))
+            format!("{looked} of {segments} seen whole, none longer than {} ago{unseen}", age(oldest, now))
         }
-    })
+    };
+    (Verdict::Pass, detail, None)
 }
 
 /// What waits in the inbox and is not of this very process: how much, and since when the oldest.
@@ -230,21 +251,51 @@ fn names_in(directory: &Path) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
     use super::*;
+
+    /// One segment for each pair of the second at which it was looked at and the problems found, or none.
+    fn sealed(looks: &[Option<(i64, u64)>]) -> BTreeMap<Seq, Option<Seen>> {
+        let seen = |(second, problems): (i64, u64)| {
+            let looked = second * 1_000_000;
+            let seen = serde_json::json!({"looked": looked, "whole": 1, "lost": [], "hurt": [], "problems": problems});
+            serde_json::from_value(seen).unwrap()
+        };
+        (1..).map(Seq::new).zip(looks.iter().map(|look| look.map(seen))).collect()
+    }
+
+    #[test]
+    fn it_is_told_how_many_segments_were_seen_and_how_many_not() {
+        let now = Timestamp::from_micros(100_000_000);
+        let rows: [(&[Option<(i64, u64)>], &str); 4] = [
+            (&[], "no segment is sealed yet"),
+            (&[None, None], "2 sealed segments, none of them looked at yet"),
+            (&[Some((90, 0))], "1 of 1 sealed segment seen whole, none longer than 10 s ago"),
+            (
+                &[Some((90, 0)), Some((40, 0)), None],
+                "2 of 3 sealed segments seen whole, none longer than 1 m ago; 1 not looked at yet",
+            ),
+        ];
+        for (looks, detail) in rows {
+            let finding = judge_segments(&sealed(looks), now);
+            assert_eq!((finding.verdict, finding.detail.as_str()), (Verdict::Pass, detail));
+            let listed = finding.segments.expect("each is listed");
+            let expected: Vec<Option<Timestamp>> =
+                looks.iter().map(|look| look.map(|(s, _)| Timestamp::from_micros(s * 1_000_000))).collect();
+            assert_eq!(listed.iter().map(|one| one.looked).collect::<Vec<_>>(), expected);
+        }
+    }
 
     #[test]
     fn a_segment_that_was_damaged_at_its_last_look_fails() {
-        let seen = |problems: u64| -> BTreeMap<Seq, Seen> {
-            let seen =
-                serde_json::json!({"looked": 5, "whole": 1, "lost": [], "hurt": [], "problems": problems});
-            [(Seq::FIRST, serde_json::from_value(seen).unwrap())].into()
-        };
-        let now = Timestamp::from_micros(10_000_000);
-        assert_eq!(judge_segments(&seen(0), now).unwrap().verdict, Verdict::Pass);
-        assert_eq!(judge_segments(&BTreeMap::new(), now).unwrap().verdict, Verdict::Pass);
-        let finding = judge_segments(&seen(1), now).unwrap();
+        let now = Timestamp::from_micros(100_000_000);
+        let finding = judge_segments(&sealed(&[Some((90, 0)), Some((95, 1)), None]), now);
         assert_eq!(finding.verdict, Verdict::Fail);
-        assert!(finding.detail.contains("from seq 1"), "{}", finding.detail);
+        assert!(finding.detail.contains("1 damaged segment: the one from seq 2"), "{}", finding.detail);
+        assert!(finding.detail.ends_with("; 1 not looked at yet"), "{}", finding.detail);
+        assert!(finding.hint.is_some());
+        let lines: Vec<String> = finding.segments.unwrap().iter().map(Sealed::line).collect();
+        assert!(lines[0].contains("from seq 1: last seen whole "), "{lines:?}");
+        assert!(lines[1].contains("from seq 2: 1 problem at the last look "), "{lines:?}");
+        assert!(lines[2].ends_with("from seq 3: not looked at yet"), "{lines:?}");
     }
 }

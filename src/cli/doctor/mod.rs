@@ -27,7 +27,7 @@ use super::display::{self, Role, counted, visible};
 use super::{Context, Exit, Outcome};
 use crate::config::{DataDir, Env, Settings};
 use crate::error::Error;
-use crate::event::{Redactor, Timestamp, payload};
+use crate::event::{Redactor, Seq, Timestamp, payload};
 use crate::store::{Holder, View};
 
 /// Arguments.
@@ -63,19 +63,38 @@ struct Finding {
     detail: String,
     /// What to do about it.
     hint: Option<String>,
+    /// Each sealed segment, where that is what the check is about.
+    segments: Option<Vec<Sealed>>,
+}
+
+/// A sealed segment and its looks.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+struct Sealed {
+    /// Its first seq.
+    base: Seq,
+    /// When it was last looked at; `None` if it was not yet.
+    looked: Option<Timestamp>,
+    /// When it was last seen whole; `None` if it never was.
+    last_whole: Option<Timestamp>,
+    /// What the last look found wrong; `None` without one.
+    problems: Option<u64>,
 }
 
 impl Finding {
+    fn new(verdict: Verdict, detail: impl Into<String>, hint: Option<String>) -> Finding {
+        Finding { verdict, detail: detail.into(), hint, segments: None }
+    }
+
     fn pass(detail: impl Into<String>) -> Option<Finding> {
-        Some(Finding { verdict: Verdict::Pass, detail: detail.into(), hint: None })
+        Some(Finding::new(Verdict::Pass, detail, None))
     }
 
     fn warn(detail: impl Into<String>, hint: impl Into<String>) -> Option<Finding> {
-        Some(Finding { verdict: Verdict::Warn, detail: detail.into(), hint: Some(hint.into()) })
+        Some(Finding::new(Verdict::Warn, detail, Some(hint.into())))
     }
 
     fn fail(detail: impl Into<String>, hint: impl Into<String>) -> Option<Finding> {
-        Some(Finding { verdict: Verdict::Fail, detail: detail.into(), hint: Some(hint.into()) })
+        Some(Finding::new(Verdict::Fail, detail, Some(hint.into())))
     }
 }
 
@@ -207,9 +226,7 @@ fn look_at_all(look: &Look<'_>) -> Vec<Checked> {
     let mut found = Vec::new();
     for check in CHECKS.iter().filter(|check| is_there || !check.needs_dir) {
         let finding = (check.look)(look).unwrap_or_else(|error| {
-            let (detail, hint) =
-                (error.to_string(), "put right what it names, then run this again".to_owned());
-            Some(Finding { verdict: Verdict::Fail, detail, hint: Some(hint) })
+            Finding::fail(error.to_string(), "put right what it names, then run this again")
         });
         found.extend(finding.map(|finding| Checked { check, finding }));
     }
@@ -287,16 +304,41 @@ fn print(found: &[Checked], fixes: &[String], context: &mut Context) -> Result<(
             let line = format!("                        {}{fix}", visible(&redactor.text(hint)));
             context.out.line(&style.paint(Role::Dim, &line))?;
         }
+        if context.out.is_verbose() {
+            for segment in finding.segments.iter().flatten() {
+                context.out.line(&style.paint(Role::Dim, &segment.line()))?;
+            }
+        }
     }
     Ok(())
 }
 
+impl Sealed {
+    /// As `-v` shows it.
+    fn line(&self) -> String {
+        let whole = self.last_whole.map_or_else(|| "never".to_owned(), display::local_time);
+        let looks = match (self.looked, self.problems) {
+            (None, _) => "not looked at yet".to_owned(),
+            (Some(_), None | Some(0)) => format!("last seen whole {whole}"),
+            (Some(looked), Some(problems)) => {
+                let (problems, looked) = (counted(problems, "problem"), display::local_time(looked));
+                format!("{problems} at the last look {looked}, last seen whole {whole}")
+            }
+        };
+        format!("                        from seq {}: {looks}", self.base)
+    }
+}
+
 fn as_json(checked: &Checked) -> Json {
     let Checked { check, finding } = checked;
-    json!({
+    let mut told = json!({
         "name": check.name, "status": finding.verdict.name(), "detail": finding.detail,
         "hint": finding.hint, "fixable": check.fix.is_some(),
-    })
+    });
+    if let Some(segments) = &finding.segments {
+        told["segments"] = json!(segments);
+    }
+    told
 }
 
 fn on_record(checked: &Checked) -> payload::Check {

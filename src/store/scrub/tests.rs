@@ -106,6 +106,26 @@ fn each_sealed_segment_is_looked_at_once_and_then_one_an_hour_oldest_look_first(
 }
 
 #[test]
+fn who_asks_from_outside_is_told_of_each_sealed_segment_seen_or_not() {
+    let world = World::new();
+    let bases: Vec<Seq> = world.store.log().sealed().iter().map(|(base, _)| *base).collect();
+    let told = || sealed(&world.dir, world.store.journal_id()).unwrap();
+    let unseen =
+        |bases: &[Seq]| -> BTreeMap<Seq, Option<Seen>> { bases.iter().map(|base| (*base, None)).collect() };
+    assert_eq!(told(), unseen(&bases));
+    assert_eq!(world.look(&[]), [bases[0]]);
+    let seen = told();
+    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), bases);
+    let whole: Vec<Seq> = seen.iter().filter(|(_, seen)| seen.is_some()).map(|(base, _)| *base).collect();
+    assert_eq!(whole, [bases[0]]);
+    assert_eq!(seen[&bases[0]].as_ref().unwrap().last_whole(), Some(world.clock.now()));
+    // What retention has dropped is none of them, though the file remembers it until the next look.
+    world.store.log().drop_before(bases[1]).unwrap();
+    assert!(last_seen(&world.dir, world.store.journal_id()).contains_key(&bases[0]));
+    assert_eq!(told(), unseen(&bases[1..]));
+}
+
+#[test]
 fn damage_in_an_old_segment_is_told_once_whoever_finds_it_and_costs_its_record() {
     let world = World::new();
     world.look_at_all();
