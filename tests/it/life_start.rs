@@ -1,7 +1,7 @@
 //! A hook starts the server: at once, once, and without a trace of whoever it was started from.
 
 use crate::life::{Home, ended, fed, prompt, runs, silent, started, tool};
-use crate::support::{Running, Sse, kinds, wait_for};
+use crate::support::{Running, Sse, kinds, rounds, wait_for};
 use serde_json::Value;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -91,6 +91,12 @@ fn whoever_reads_the_hooks_output_to_its_end_is_not_kept() {
 
 #[test]
 fn fifty_sessions_that_begin_at_once_get_one_server() {
+    for _ in 0..rounds(1, 200) {
+        fifty_begin_at_once();
+    }
+}
+
+fn fifty_begin_at_once() {
     const SESSIONS: usize = 50;
     let home = Home::new();
     let mut hooks: Vec<Running> = (0..SESSIONS).map(|_| Running::start(&mut home.hook_command())).collect();

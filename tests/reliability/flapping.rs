@@ -1,34 +1,44 @@
 //! Hooks while the server is started, killed and stopped in a loop: a hook that ended has left its event in the journal or in
-//! the inbox, whatever happened to whom. In the end each is there once, and those of one emitter, whose hooks ran one after the
-//! other, stand in its order.
+//! the inbox, whatever happened to whom. In the end each is there once, and those of one emitter, a session whose hooks ran one
+//! after the other, stand in its order.
+//!
+//! The emitters of a lane take turns, a hook each: so each is at work for as long as the test runs, and meets the server in all of its
+//! states.
 
 use crate::support::{Running, World};
 use crate::world::{Dice, prompt, rounds, tell};
+use serde_json::Value;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const EMITTERS: usize = 4;
+/// Hooks at once.
+const LANES: usize = 4;
+/// Hooks of each emitter.
+const EACH: usize = 10;
 
 #[test]
 fn hooks_beside_a_flapping_server_lose_and_double_nothing() {
     let world = World::new();
-    let each = rounds(1_000, 10_000) / EMITTERS;
+    let emitters = rounds(100, 1_000);
+    let all = emitters * EACH;
     let (done, mut dice) = (AtomicUsize::new(0), Dice::thrown("hooks beside a flapping server"));
     let (mut kills, mut stops) = (0, 0);
     std::thread::scope(|scope| {
-        for emitter in 0..EMITTERS {
+        for lane in 0..LANES {
             let (world, done) = (&world, &done);
             scope.spawn(move || {
-                for n in 0..each {
-                    hook(world, &format!("{emitter} {n}"));
-                    done.fetch_add(1, Ordering::SeqCst);
+                for n in 0..EACH {
+                    for emitter in (lane..emitters).step_by(LANES) {
+                        hook(world, emitter, n);
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
                 }
             });
         }
-        while done.load(Ordering::SeqCst) < EMITTERS * each {
+        while done.load(Ordering::SeqCst) < all {
             let server = world.server();
             let until = done.load(Ordering::SeqCst) + dice.below(60);
-            while done.load(Ordering::SeqCst) < until.min(EMITTERS * each) {
+            while done.load(Ordering::SeqCst) < until.min(all) {
                 std::thread::yield_now();
             }
             if dice.below(3) == 0 {
@@ -40,55 +50,59 @@ fn hooks_beside_a_flapping_server_lose_and_double_nothing() {
             }
         }
     });
-    let prompts: Vec<String> = world
+    let prompts: Vec<(usize, usize)> = world
         .events([])
         .iter()
         .filter(|event| event["kind"] == "prompt_submitted")
-        .map(|event| event["payload"]["prompt"].as_str().expect("a prompt").to_owned())
+        .map(|event| {
+            let number = |text: &Value| text.as_str().and_then(|text| text.parse().ok()).expect("a number");
+            (number(&event["session"]), number(&event["payload"]["prompt"]))
+        })
         .collect();
-    assert_eq!(complete(&prompts, each), Ok(()));
+    assert_eq!(complete(&prompts, emitters, EACH), Ok(()));
     assert_eq!(world.inbox_len(), 0);
     tell(&format!(
-        "{} hooks, {kills} kills and {stops} stops of the server: 0 lost, 0 doubled",
-        EMITTERS * each
+        "{all} hooks of {emitters} emitters, {kills} kills and {stops} stops of the server: 0 lost, 0 doubled"
     ));
 }
 
-/// Whether each emitter's prompts, `EMITTER NUMBER`, are all there, once and in order.
-fn complete(prompts: &[String], each: usize) -> Result<(), String> {
-    let mut next = [0; EMITTERS];
-    for text in prompts {
-        let (emitter, number) = text.split_once(' ').expect("who and which");
-        let next = &mut next[emitter.parse::<usize>().expect("a number")];
-        if number.parse::<usize>().expect("a number") != *next {
-            return Err(format!("{text} came where {next} was due: lost, doubled or out of order"));
+/// Whether the prompts, emitter and number, of so many emitters are all there, `each` of each of them, once and in order.
+fn complete(prompts: &[(usize, usize)], emitters: usize, each: usize) -> Result<(), String> {
+    let mut next = vec![0; emitters];
+    for (emitter, number) in prompts {
+        let next = next.get_mut(*emitter).ok_or_else(|| format!("nobody is {emitter}"))?;
+        if number != next {
+            return Err(format!("{number} of {emitter} came where {next} was due: lost, doubled or late"));
         }
         *next += 1;
     }
-    if next == [each; EMITTERS] { Ok(()) } else { Err(format!("of {each} there are {next:?}")) }
+    let short: Vec<usize> = (0..emitters).filter(|emitter| next[*emitter] != each).collect();
+    if short.is_empty() { Ok(()) } else { Err(format!("not {each} of each of {short:?}")) }
 }
 
 #[test]
 fn a_lost_a_doubled_and_a_late_event_would_be_noticed() {
-    let all: Vec<String> =
-        (0..3).flat_map(|n| (0..EMITTERS).map(move |emitter| format!("{emitter} {n}"))).collect();
-    assert_eq!(complete(&all, 3), Ok(()));
+    let all: Vec<(usize, usize)> = (0..3).flat_map(|n| (0..4).map(move |emitter| (emitter, n))).collect();
+    assert_eq!(complete(&all, 4, 3), Ok(()));
     let mut lost = all.clone();
     lost.pop();
     let mut doubled = all.clone();
-    doubled.insert(5, all[4].clone());
-    let mut late = all;
-    late.swap(0, EMITTERS);
-    for wrong in [lost, doubled, late] {
-        assert!(complete(&wrong, 3).is_err(), "{wrong:?}");
+    doubled.insert(5, all[4]);
+    let mut late = all.clone();
+    late.swap(0, 4);
+    let mut strange = all;
+    strange.push((4, 0));
+    for wrong in [lost, doubled, late, strange] {
+        assert!(complete(&wrong, 4, 3).is_err(), "{wrong:?}");
     }
 }
 
-fn hook(world: &World, text: &str) {
+/// One hook: prompt `n` of this emitter, in a session of its own.
+fn hook(world: &World, emitter: usize, n: usize) {
     let mut command = world.command(["hook"]);
     command.stdin(Stdio::piped());
     let mut running = Running::start(&mut command);
-    running.feed(prompt("s", text).to_string().as_bytes());
+    running.feed(prompt(&emitter.to_string(), &n.to_string()).to_string().as_bytes());
     let ran = running.wait();
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 }
