@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::{Read, open, payload, read, with_seeds};
 use crate::catalog::list_bases;
+use crate::disk::Disk as _;
 use crate::format::Footer;
 use crate::format::segment::segment_name;
 use crate::sim::{Call, Rng, SimDisk};
@@ -190,14 +191,23 @@ impl Run {
     }
 }
 
-fn lives(seed: u64, disk: SimDisk) -> Vec<String> {
+/// Four lives of a process: what was called of the disk, and the files with every byte that stands in them in the end.
+fn lives(seed: u64, disk: SimDisk) -> (Vec<String>, Vec<(String, Option<Vec<u8>>)>) {
     let mut run = Run::new(seed, disk);
     for _ in 0..4 {
         let steps = 1 + run.rng.below(25);
         run.work(steps).unwrap();
         run.end();
     }
-    run.disk.trace()
+    let mut files = Vec::new();
+    for (dir, before) in [("", ""), ("quarantine", "quarantine/")] {
+        for name in run.disk.list(dir).unwrap() {
+            let name = format!("{before}{name}");
+            let content = run.disk.content(&name);
+            files.push((name, content));
+        }
+    }
+    (run.disk.trace(), files)
 }
 
 #[test]
@@ -207,8 +217,19 @@ fn acknowledged_records_survive_any_order_of_work_and_ends() {
 
 #[test]
 fn the_same_seed_makes_the_same_run() {
+    with_seeds(1_000, |seed| {
+        let (first, second) = (lives(seed, SimDisk::new(seed)), lives(seed, SimDisk::new(seed)));
+        assert_eq!(first.0, second.0);
+        // Not with both printed: a life leaves many bytes.
+        assert!(first.1 == second.1, "the same calls left other bytes");
+    });
+}
+
+#[test]
+fn control_another_seed_makes_another_run() {
     for seed in 0..20 {
-        assert_eq!(lives(seed, SimDisk::new(seed)), lives(seed, SimDisk::new(seed)));
+        let (first, second) = (lives(seed, SimDisk::new(seed)), lives(seed + 1, SimDisk::new(seed + 1)));
+        assert!(first.0 != second.0 && first.1 != second.1, "seeds {seed} and {}", seed + 1);
     }
 }
 
