@@ -5,6 +5,7 @@
 //!   and clients together).
 //! - `replaying`: 1,000 clients read a journal from its first event while it is written to: how many got every event
 //!   once and in order (all, or it fails), and how long a durable emit takes alone and beside them.
+//! - `stuck`: how long a durable emit takes with 1,000 clients of which 100 never read, beside the same with 1,000 that all read.
 //!
 //! The first two beside a naive axum stream of the same frames, ready as bytes, a loop that writes them to bare sockets, and, where it
 //! is installed, pub/sub of Redis, which keeps nothing. They take turns, so that whatever else the machine does falls on all; of
@@ -416,6 +417,58 @@ fn replaying() {
     runtime.shutdown_background();
 }
 
+/// Of the clients, those that never read.
+const STUCK: usize = 100;
+/// More bytes of frames than sockets and a stream hold for one that does not read.
+const UNTIL_STUCK: u64 = 20_000;
+
+/// 1,000 clients of which some never read, over a journal of their own. They live as long as the runtime.
+fn with_clients(runtime: &Runtime, stuck: usize) -> Served {
+    let served = Served::start(runtime);
+    let request = request(served.addr, &served.token, "GET /events/stream", "");
+    for n in 0..CLIENTS {
+        let (addr, request) = (served.addr, request.clone());
+        runtime.spawn(async move {
+            let mut socket = net::connect(addr).await;
+            socket.write_all(&request).await.expect("taken");
+            let mut buffer = vec![0; 64 * 1024];
+            while n >= stuck && socket.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+            std::future::pending::<()>().await;
+        });
+    }
+    // Until all of them are there, and those that do not read hold nothing more.
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..if in_earnest() { UNTIL_STUCK / 500 } else { 1 } {
+        let batch = (0..500).map(|n| event(&format!("before {n:0>10}"))).collect();
+        served.store.emit(batch, Level::Disk, None).expect("taken").wait().expect("durable");
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    served
+}
+
+/// Clients that do not read, beside as many that do: they take turns.
+fn stuck() {
+    let runtime = runtime();
+    let (all_read, some_stuck) = (with_clients(&runtime, 0), with_clients(&runtime, STUCK));
+    let rounds = if in_earnest() { ROUNDS } else { 1 };
+    let mut ratios = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        let [all, some] = [&all_read, &some_stuck].map(|served| write(&served.store, "written"));
+        for (percent, ratios) in [50, 99].into_iter().zip(&mut ratios) {
+            let (all, some) = (percentile(&all, percent), percentile(&some, percent));
+            eprintln!(
+                "round {round}, p{percent}: {all:?} with 1,000 that read, {some:?} with {STUCK} that do not"
+            );
+            ratios.push(some.as_secs_f64() / all.as_secs_f64());
+        }
+    }
+    let [p50, p99] = ratios.map(median);
+    eprintln!(
+        "durable emit with {STUCK} of {CLIENTS} clients stuck, of that with none: p50 {p50:.2}, p99 {p99:.2}"
+    );
+    runtime.shutdown_background();
+}
+
 /// The ids of the frames up to the one that holds `end`.
 async fn read_all(addr: SocketAddr, request: Vec<u8>, end: String) -> Vec<u64> {
     let mut socket = net::connect(addr).await;
@@ -460,5 +513,8 @@ fn main() {
     }
     if is_asked_for("replaying") {
         replaying();
+    }
+    if is_asked_for("stuck") {
+        stuck();
     }
 }
