@@ -592,11 +592,11 @@ fn the_plugin_counts_as_hooks_unless_it_is_switched_off() {
 fn an_interrupted_look_leaves_nothing_in_the_temporary_directory() {
     let world = World::new();
     world.hook(&payload(1));
-    // One that goes on until nobody waits for it any more.
+    // One that goes on until nobody waits for it any more, and ends by itself if nobody did when it began.
     let program = world.home().join("bin/mnemosyne");
     write_program(
         &program,
-        "#!/bin/sh\n[ \"$1\" = hook ] || exit 0\nwhile kill -0 $PPID 2>/dev/null; do sleep 0.02; done\n",
+        "#!/bin/sh\n[ \"$1\" = hook ] || exit 0\nn=0; while [ $n -lt 500 ] && kill -0 $PPID 2>/dev/null; do n=$((n+1)); sleep 0.02; done\n",
     );
     register(&world.home().join(".claude/settings.json"), &program);
     let temporary = world.home().join("tmp");
