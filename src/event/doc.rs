@@ -5,14 +5,15 @@ use super::catalog::{Field, FieldType, Kind};
 use super::{Category, Event, PayloadText, Seq, Source, StoredEvent, Timestamp, emit, ids};
 use std::fmt::Write;
 
-/// The page's text.
-pub fn events_md() -> String {
+/// The page's text. `recorded` has events that the program has recorded, one a line: `tests/it/event_examples.rs` records them again and
+/// compares.
+pub fn events_md(recorded: &str) -> String {
     let mut page = String::from(INTRODUCTION);
     overview(&mut page);
     for &category in Category::ALL {
         let _ = write!(page, "\n## {}\n", heading(category));
         for &kind in Kind::ALL.iter().filter(|kind| kind.category() == category) {
-            section(&mut page, kind);
+            section(&mut page, kind, recorded);
         }
     }
     page.push_str(USES);
@@ -91,6 +92,10 @@ Secrets are replaced by `***REDACTED***` before an event reaches any disk. Numbe
 A kind is *produced* when this version emits it, *reserved* when its form is fixed but nothing emits it yet. Clients may emit every kind
 but those marked *own*, which report what mnemosyne itself did.
 
+Each kind has an example. One that is *recorded* came out of the running program, which a test makes record it again and compares by
+fields and types; of the machine that it ran on, name and home directory are replaced. Of reserved kinds a client emitted it. One that is *made by hand* is of a kind
+that nothing can emit yet. A payload may hold more than the table has: what else an agent's hook said stays beside the fields of the kind.
+
 ## All kinds
 ";
 
@@ -121,7 +126,7 @@ fn heading(category: Category) -> String {
     words[..1].to_uppercase() + &words[1..]
 }
 
-fn section(page: &mut String, kind: Kind) {
+fn section(page: &mut String, kind: Kind, recorded: &str) {
     let producer = kind.producer();
     let when = if kind.reserved() { "Reserved; to be emitted by" } else { "Emitted by" };
     let _ = write!(
@@ -137,7 +142,18 @@ fn section(page: &mut String, kind: Kind) {
         page.push_str("\n| field | type | required | meaning |\n|---|---|---|---|\n");
         rows(page, "", kind.fields());
     }
-    let _ = write!(page, "\n```json\n{}\n```\n", example(kind).to_json());
+    let (origin, shown) = match (of_kind(recorded, kind), kind.reserved()) {
+        (Some(line), false) => ("Recorded", line.to_owned()),
+        (Some(line), true) => ("Recorded when a client emitted it", line.to_owned()),
+        (None, _) => ("Made by hand", example(kind).to_json()),
+    };
+    let _ = write!(page, "\n{origin}:\n\n```json\n{shown}\n```\n");
+}
+
+/// The event of this kind, if one was recorded.
+fn of_kind(recorded: &str, kind: Kind) -> Option<&str> {
+    let name = format!("\"kind\":\"{}\"", kind.name());
+    recorded.lines().find(|line| line.contains(&name))
 }
 
 fn rows(page: &mut String, prefix: &str, fields: &[Field]) {

@@ -20,6 +20,10 @@ fn bless() -> bool {
     std::env::var_os("MNEMOSYNE_BLESS").is_some_and(|value| value == "1")
 }
 
+fn recorded() -> String {
+    std::fs::read_to_string(root().join("src/event/doc/recorded.jsonl")).unwrap()
+}
+
 fn file_of(kind: Kind) -> PathBuf {
     let first = format!("tests/golden/event/{}.v{}", kind.name(), kind.version());
     let mut further = ('b'..='z').map(|letter| root().join(format!("{first}.{letter}.txt")));
@@ -77,7 +81,7 @@ fn every_golden_file_reads_back_as_the_event_that_it_shows() {
 #[test]
 fn the_page_about_events_is_fresh() {
     let path = root().join("docs/EVENTS.md");
-    let page = events_md();
+    let page = events_md(&recorded());
     if bless() {
         std::fs::write(&path, &page).unwrap();
     }
@@ -90,6 +94,21 @@ fn the_page_about_events_is_fresh() {
     for &kind in Kind::ALL {
         assert!(page.contains(&format!("### {}\n", kind.name())) && example_is_valid(kind), "{kind}");
     }
+}
+
+#[test]
+fn what_was_recorded_as_an_example_reads_back_as_it_stands_there() {
+    let mut kinds = Vec::new();
+    for line in recorded().lines() {
+        let stored = StoredEvent::from_json(line).unwrap();
+        assert_eq!(stored.to_json(), line);
+        let kind = stored.event.kind.known().unwrap();
+        assert_eq!(kind.validate(&stored.event.payload.to_json()), Ok(()), "{line}");
+        kinds.push(kind);
+    }
+    let by_hand = [Kind::WebhookDelivered, Kind::WebhookFailed];
+    let can_be: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| !by_hand.contains(kind)).collect();
+    assert_eq!(kinds, can_be, "one of each kind, in their order");
 }
 
 #[test]
