@@ -8,7 +8,8 @@
 //!
 //! How: read stdin, map the payload to its event, take out secrets and cut it to the cap, and put it into the inbox, which is
 //! one file written and renamed. No lock, no flush, no socket: there is one way, whether a server runs or not, and a running
-//! one is woken by the file itself. [`recognise`] finds the command in the raw arguments, so that
+//! one is woken by the file itself. Only where the disk has no room for that file is a server that runs asked to take the event
+//! ([`keep::hand_over`]): its journal has room set aside. [`recognise`] finds the command in the raw arguments, so that
 //! the rest of the program is linked and never touched.
 //!
 //! The hooks at the start of a session and at a prompt look for a server once their event lies in the inbox, and start one where
@@ -35,6 +36,7 @@ use super::hook_times::Stopwatch;
 use crate::agent::Origin;
 use crate::agent::claude::hook::{self, HOOK_BYTES_MAX};
 use crate::agent::claude::registration;
+use crate::client::keep;
 use crate::clock::{self, Clock as _, ProcessStamp, SystemClock};
 use crate::config::known::KnownKeys;
 use crate::config::{DataDir, Env, guard};
@@ -159,7 +161,11 @@ impl Place {
     fn deposit(&self, mut event: Event) -> Result<(), &'static str> {
         event.redact(&Redactor::new());
         self.make_ready()?;
-        inbox::deposit(&self.dir.inbox(), &event, &SystemClock, Deposit::Os).map_err(|error| error.code())
+        match inbox::deposit(&self.dir.inbox(), &event, &SystemClock, Deposit::Os) {
+            // Should the server not take it either, what stands in the way is still the disk.
+            Err(full) if full.is_full() => keep::hand_over(&self.dir, &event).map_err(|_| full.code()),
+            deposited => deposited.map_err(|error| error.code()),
+        }
     }
 }
 

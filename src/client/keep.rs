@@ -4,6 +4,7 @@
 //! hooks leave does. Its id makes a second way safe where the first one's answer was lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -16,6 +17,9 @@ use crate::event::{Event, Seq};
 use crate::store::inbox::{self, Deposit};
 use crate::store::{Level, Opening, Pending, Store};
 use crate::wire;
+
+/// How long who is waited for waits for a server: a hook, by its agent.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Where an event stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +74,21 @@ pub fn keep(dir: &DataDir, settings: Settings, clock: &Arc<dyn Clock>, event: &E
     let emitted = emitted?;
     closed?;
     Ok(Kept { seq: emitted.seqs.first().map(|seq| seq.get()), way: "journal", warning: None })
+}
+
+/// Hands an event, which has no secrets in it any more, to the server that runs: the way out of a hook whose inbox has no room. Asks once, waits a
+/// fifth of a second in all, and is content with level `os`, which is the inbox's.
+///
+/// # Errors
+/// When no server runs, when it did not take the event, or did not say so in time: then the event may be kept all the same. One that was
+/// cut is not handed over, since a request cannot say what of it is missing.
+pub fn hand_over(dir: &DataDir, event: &Event) -> Result<(), Error> {
+    if !event.cut.is_empty() {
+        return Err(Error::failed("a request cannot say what was cut from an event"));
+    }
+    let server = Server::find(dir)?.ok_or_else(|| Error::failed("no server runs"))?;
+    let request = request_of(event).map_err(|error| Error::failed(error.to_string()))?;
+    server.emit_within(&request, HAND_OVER_TIMEOUT).map_err(|error| Error::failed(error.to_string()))
 }
 
 fn wire_level(durability: Durability) -> wire::Durability {

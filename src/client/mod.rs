@@ -175,6 +175,20 @@ impl Server {
         serde_json::from_str(&body).map_err(|error| self.protocol(&error))
     }
 
+    /// Appends one emit request at level `os`. Asks once, and waits no longer than `limit` in all.
+    ///
+    /// # Errors
+    /// As [`Server::emit`], and at once where the events come too fast.
+    pub fn emit_within(&self, events: &str, limit: Duration) -> Result<(), Error> {
+        let target = format!("{}?durability={}", path::EMIT, Durability::Os.name());
+        let ask = Ask::post(&target, Bytes::copy_from_slice(events.as_bytes()));
+        let answer = async { tokio::time::timeout(limit, http::exchange(&self.address, ask, limit)).await };
+        match runtime()?.block_on(answer) {
+            Ok(answered) => answered.map(drop),
+            Err(_) => Err(Error::TimedOut { addr: self.addr(), limit }),
+        }
+    }
+
     /// What the server has counted since it started.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ fn plays_its_part() {
         }
         Ok("echo") => println!("here I am"),
         Ok("full") => crate::full::on_the_small_disk(),
+        Ok("handed") => crate::full::handed_over_without_room(),
         Ok("start") => crate::full::start_without_a_page(),
         Ok(role) if role.starts_with("untold-") => crate::full::opened_without_room(role),
         Ok("power") => crate::power::write_until_the_power_fails(),
