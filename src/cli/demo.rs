@@ -172,6 +172,9 @@ fn replay(stage: &Stage, session: &str, context: &mut Context) -> Result<u64, Er
     if context.out.is_colored() {
         command.args(["--color", "always"]);
     }
+    if context.out.is_quiet() {
+        command.arg("--quiet");
+    }
     let mut child =
         Guarded(command.spawn().map_err(|error| Error::failed(format!("cannot start the replay: {error}")))?);
     let mut printed = 0;

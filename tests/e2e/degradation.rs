@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// Column of [`Row::worse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+pub(crate) enum Trouble {
     Down,
     Starting,
     Killed,
@@ -31,9 +31,9 @@ enum Trouble {
 }
 
 /// How long a command may do without a connection to the halted server before it is killed: a command that signals it has none.
-const WITHOUT_CONNECTION: Duration = Duration::from_secs(1);
+pub(crate) const WITHOUT_CONNECTION: Duration = Duration::from_secs(1);
 
-/// A demonstration has a directory and a server of its own; the line that starts a server has a test of its own here.
+/// A demonstration has a directory and a server of its own. It, and the line that starts a server, are in [`crate::degradation_of_servers`].
 fn rows() -> impl Iterator<Item = (usize, Row)> {
     let rows = ROWS.iter().filter(|row| row.way != Way::OnItsOwn).enumerate();
     rows.map(|(n, row)| {
@@ -42,7 +42,7 @@ fn rows() -> impl Iterator<Item = (usize, Row)> {
 }
 
 /// What is on record, without what the store and servers say of themselves.
-fn on_record(world: &World) -> Vec<Value> {
+pub(crate) fn on_record(world: &World) -> Vec<Value> {
     let mut events = world.events([]);
     events.retain(|event| event["category"] != "store" && event["category"] != "interface");
     events
@@ -156,7 +156,7 @@ fn runs_of_others(world: &World, before: &[Value]) -> Vec<Value> {
 }
 
 /// Whether somebody has a connection to the server: an established one on its port, as the kernel lists them.
-fn is_connected(server: &Server) -> bool {
+pub(crate) fn is_connected(server: &Server) -> bool {
     let port: u16 = server.addr.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let listed = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's list");
     let ours = format!(":{port:04X}");
@@ -167,7 +167,7 @@ fn is_connected(server: &Server) -> bool {
 }
 
 /// Whether this machine lets a command have mounts of its own; says so where it does not.
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let tried = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
     let can = tried.is_ok_and(|tried| tried.status.success());
     if !can {
@@ -176,15 +176,29 @@ fn can_mount() -> bool {
     can
 }
 
-/// Runs a row behind a script that prepares its mounts. `$DATA` is the data directory.
-fn behind(world: &World, row: &Row, n: usize, script: &str) -> Ran {
-    let line = row.line(world, n);
+/// The data directory cannot be written.
+pub(crate) const READ_ONLY: &str =
+    "mount --bind \"$DATA\" \"$DATA\" && mount -o remount,ro,bind \"$DATA\" && exec \"$0\" \"$@\"";
+/// A copy of the data directory, what it keeps room with included, on a disk without room.
+pub(crate) const FULL: &str = "mount -t tmpfs -o size=96m,mode=700 none disk && \
+    cp -a --sparse=never \"$DATA\" disk/data && export MNEMOSYNE_DATA_DIR=\"$PWD/disk/data\"; cat /dev/zero > disk/ballast 2>/dev/null; exec \"$0\" \"$@\"";
+
+/// A line behind a script that prepares its mounts. `$DATA` is the data directory.
+pub(crate) fn command_behind(world: &World, line: &[&str], script: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_mnemosyne")]).args(&line).env_clear();
-    let own = world.command(&line);
+    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_mnemosyne")]).args(line).env_clear();
+    let own = world.command(line);
     command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("DATA", world.data()).current_dir(world.home());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a row so.
+fn behind(world: &World, row: &Row, n: usize, script: &str) -> Ran {
+    let line = row.line(world, n);
+    let words: Vec<&str> = line.iter().map(String::as_str).collect();
+    let mut command = command_behind(world, &words, script);
     row.stdio(&mut command);
     let mut running = Running::start(&mut command);
     row.feed(&mut running);
@@ -197,20 +211,13 @@ fn in_a_directory_that_cannot_be_written_reading_works_and_writing_fails_in_one_
         return;
     }
     let world = recorded();
-    let script =
-        "mount --bind \"$DATA\" \"$DATA\" && mount -o remount,ro,bind \"$DATA\" && exec \"$0\" \"$@\"";
     let before = on_record(&world);
     let mut wrong = Vec::new();
     for (n, row) in rows() {
-        let ran = behind(&world, &row, n, script);
+        let ran = behind(&world, &row, n, READ_ONLY);
         wrong.extend(judge(&row, Trouble::ReadOnly, &ran, &before, &on_record(&world)));
     }
     all_is_well(&wrong);
-    // A server has nothing to serve that it could not keep.
-    let row =
-        Row { args: "--addr 127.0.0.1:0", ..*ROWS.iter().find(|row| row.way == Way::Serves).expect("it") };
-    let ran = behind(&world, &row, 0, script);
-    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{ran}");
 }
 
 #[test]
@@ -235,16 +242,12 @@ fn on_a_full_disk_reading_works_and_nothing_that_was_there_is_lost() {
     all_is_well(&wrong);
 }
 
-/// Runs a line that does not end by itself behind a script that prepares its mounts and becomes it.
+/// Runs a line that does not end by itself, behind a script if there is one.
 fn follower(world: &World, script: Option<&str>) -> Running {
     let line = ["tail", "-f", "-n", "100"];
-    let own = world.command(line);
-    let Some(script) = script else { return Running::start(&mut world.command(line)) };
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, env!("CARGO_BIN_EXE_mnemosyne")]).args(line).env_clear();
-    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("DATA", world.data()).current_dir(world.home());
-    Running::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    let mut command =
+        script.map_or_else(|| world.command(line), |script| command_behind(world, &line, script));
+    Running::start(&mut command)
 }
 
 /// Ends it as a person would: it was not done, and says at most how much of what was emitted it cannot show.
@@ -293,9 +296,7 @@ fn a_follower_shows_what_comes_where_it_cannot_write() {
         return;
     }
     let world = recorded();
-    let read_only =
-        "mount --bind \"$DATA\" \"$DATA\" && mount -o remount,ro,bind \"$DATA\" && exec \"$0\" \"$@\"";
-    let following = follower(&world, Some(read_only));
+    let following = follower(&world, Some(READ_ONLY));
     following.wait_for_stdout("session_ended");
     let server = world.server();
     world.hook(&prompt(SESSION, "from outside"));
@@ -304,9 +305,7 @@ fn a_follower_shows_what_comes_where_it_cannot_write() {
     end(following, "read-only");
 
     std::fs::create_dir(world.home().join("disk")).expect("a directory");
-    let full = "mount -t tmpfs -o size=96m,mode=700 none disk && cp -a \"$DATA\" disk/data && \
-        export MNEMOSYNE_DATA_DIR=\"$PWD/disk/data\"; cat /dev/zero > disk/ballast 2>/dev/null; exec \"$0\" \"$@\"";
-    let following = follower(&world, Some(full));
+    let following = follower(&world, Some(FULL));
     following.wait_for_stdout("session_ended");
     end(following, "full");
 }

@@ -2,7 +2,7 @@
 //! the last. Real processes, the hook scripts of this repository, and the event stream as the witness.
 //!
 //! - `autonomous_session`: a session that nobody starts anything for, the events of every command, the end, and many at once.
-//! - [`degradation`]: every command where the server, or the disk, is not as it should be.
+//! - [`degradation`]: every command where the server, or the disk, is not as it should be; [`degradation_of_servers`]: those that stay.
 //!
 //! Both take the commands from one table ([`commands`]), which must have a row for each that the program has: to add a command is
 //! to add its row there. What a machine cannot do is said on stderr as `SKIPPED: ...`.
@@ -21,6 +21,7 @@ mod autonomous_session {
 }
 mod commands;
 mod degradation;
+mod degradation_of_servers;
 #[path = "../it/life.rs"]
 #[allow(dead_code, reason = "the kit of the black-box tests; not all of it is needed here")]
 mod life;
