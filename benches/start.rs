@@ -4,6 +4,9 @@
 //! started again and again: from the spawn of the process to the answer 200 of `GET /sessions`, which waits until the projection
 //! has seen the whole journal. In turn with it an empty process (`/bin/true`) is started and waited for, so that whatever else the
 //! machine does falls on both. Medians. The same with a kill instead of the stop, which leaves a tail to verify and fold.
+//!
+//! Before that the start that nobody asks for: from the spawn of a session's first hook, in a directory where nothing is, to the 200
+//! of `GET /health` of the server that the hook has started.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -25,36 +28,94 @@ fn main() -> Result<(), Fault> {
     // `cargo test --benches` starts it only to see that it runs.
     let whole = std::env::args().any(|argument| argument == "--bench");
     let (events, starts) = if whole { (EVENTS, STARTS) } else { (BATCH, 2) };
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().join("data");
-    fill(&data, events)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{events} events in {SESSIONS} sessions")?;
     writeln!(
         out,
         "{:34} {:>10} {:>10} {:>10} {:>10} {:>7}",
         "", "/bin/true", "listens", "200", "worst", "ratio"
     )?;
+    let mut first = Row::default();
+    for _ in 0..starts {
+        first.add(empty()?, first_hook()?);
+    }
+    first.write(&mut out, "first hook, nothing there before")?;
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    fill(&data, events)?;
+    writeln!(out, "{events} events in {SESSIONS} sessions")?;
     for (name, end) in [("after a clean stop", End::Stop), ("after a kill", End::Kill)] {
-        let (mut empty, mut listens, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut row = Row::default();
         for _ in 0..starts {
-            let began = Instant::now();
-            Command::new("/bin/true").status()?;
-            empty.push(began.elapsed());
+            let empty = empty()?;
             let (server, found, answered) = start(&data)?;
-            listens.push(found);
-            answers.push(answered);
+            row.add(empty, (found, answered));
             end_it(server, end)?;
         }
-        let worst = answers.iter().max().copied().unwrap_or_default();
-        let (empty, listens, answers) = (median(empty), median(listens), median(answers));
+        row.write(&mut out, name)?;
+    }
+    Ok(())
+}
+
+/// What the rounds of one line took.
+#[derive(Default)]
+struct Row {
+    empty: Vec<Duration>,
+    listens: Vec<Duration>,
+    answers: Vec<Duration>,
+}
+
+impl Row {
+    fn add(&mut self, empty: Duration, (listens, answers): (Duration, Duration)) {
+        self.empty.push(empty);
+        self.listens.push(listens);
+        self.answers.push(answers);
+    }
+
+    fn write(self, out: &mut impl std::io::Write, name: &str) -> std::io::Result<()> {
+        let worst = self.answers.iter().max().copied().unwrap_or_default();
+        let (empty, listens, answers) = (median(self.empty), median(self.listens), median(self.answers));
         let ratio = answers.as_secs_f64() / empty.as_secs_f64();
         writeln!(
             out,
             "{name:34} {empty:>10.1?} {listens:>10.1?} {answers:>10.1?} {worst:>10.1?} {ratio:>7.1}"
-        )?;
+        )
     }
-    Ok(())
+}
+
+/// How long an empty process takes.
+fn empty() -> Result<Duration, Fault> {
+    let began = Instant::now();
+    Command::new("/bin/true").status()?;
+    Ok(began.elapsed())
+}
+
+/// A session's first hook, and the server that it starts: how long until that could be found, and until it answered.
+fn first_hook() -> Result<(Duration, Duration), Fault> {
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data)?;
+    std::fs::write(data.join("config.toml"), "[server]\naddr = \"127.0.0.1:0\"\n")?;
+    let payload = dir.path().join("payload.json");
+    let started = serde_json::json!({"session_id": "first", "hook_event_name": "SessionStart", "source": "startup",
+        "cwd": "/code/parcels"});
+    std::fs::write(&payload, started.to_string())?;
+    let command = |word: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.arg(word).env("MNEMOSYNE_DATA_DIR", &data).env_remove("MNEMOSYNE_DISABLE_AUTO_START_API");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let began = Instant::now();
+    let status = command("hook").stdin(std::fs::File::open(&payload)?).status()?;
+    let place = found(&data, None, began)?;
+    let listens = began.elapsed();
+    ask(&mut connect(&place)?, &place, "GET /health", "")?;
+    let answered = began.elapsed();
+    let stopped = command("api-server").arg("--stop").stdin(Stdio::null()).status()?;
+    if !(status.success() && stopped.success()) {
+        return Err(format!("the hook ended with {status}, the stop with {stopped}").into());
+    }
+    Ok((listens, answered))
 }
 
 #[derive(Clone, Copy)]
@@ -67,7 +128,7 @@ enum End {
 fn start(data: &Path) -> Result<(Child, Duration, Duration), Fault> {
     let began = Instant::now();
     let server = spawn(data)?;
-    let place = found(data, &server, began)?;
+    let place = found(data, Some(server.id()), began)?;
     let listens = began.elapsed();
     let answer = ask(&mut connect(&place)?, &place, "GET /sessions?limit=1", "")?;
     let answered = began.elapsed();
@@ -94,12 +155,13 @@ struct Place {
     token: String,
 }
 
-/// Asks for the runtime file of this very process until it is there: every half millisecond, which is the error of the measure.
-fn found(data: &Path, server: &Child, began: Instant) -> Result<Place, Fault> {
+/// Asks for the runtime file, of this very process if one is named, until it is there: every half millisecond, which is the error of
+/// the measure.
+fn found(data: &Path, process: Option<u32>, began: Instant) -> Result<Place, Fault> {
     loop {
         if let Ok(text) = std::fs::read_to_string(data.join("server.json")) {
             let file: serde_json::Value = serde_json::from_str(&text)?;
-            if file["pid"] == server.id() {
+            if process.is_none_or(|process| file["pid"] == process) {
                 let field = |name: &str| file[name].as_str().map(str::to_owned).ok_or("no such field");
                 return Ok(Place { addr: field("addr")?, token: field("token")? });
             }
@@ -153,7 +215,7 @@ fn fill(data: &Path, events: usize) -> Result<(), Fault> {
     std::fs::create_dir_all(data)?;
     std::fs::write(data.join("config.toml"), "[emit]\nrate_per_second = 0\n")?;
     let server = spawn(data)?;
-    let place = found(data, &server, Instant::now())?;
+    let place = found(data, Some(server.id()), Instant::now())?;
     let mut socket = connect(&place)?;
     for batch in 0..events / BATCH {
         let batch: Vec<_> = (batch * BATCH..(batch + 1) * BATCH).map(event).collect();
