@@ -1,8 +1,10 @@
 //! `internal session-started` and `session-ended`: one event with the agent's own hook of the same start, and two where
 //! there are two starts.
 
-use crate::support::{Running, World, kinds};
+use crate::life::{Home, fed, silent, started};
+use crate::support::{Running, World, kinds, wait_for};
 use serde_json::{Value, json};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 const SESSION: &str = "8f2c1f0a-0d3e-4a55-9a3b-5f6f7a8b9c0d";
@@ -163,4 +165,65 @@ fn its_run_is_on_record_and_its_help_is_not_shown() {
     found.retain(|kind| kind.starts_with("cli_") || kind.starts_with("session_"));
     assert_eq!(found, ["cli_command_completed", "cli_command_started", "session_started"]);
     assert!(!world.ok(["--help"]).stdout.contains("internal"));
+}
+
+/// What a script calls at a session's start, free to start a server unless `switch` says otherwise.
+fn start_of(home: &Home, session: &str, switch: Option<&str>) {
+    let mut command = home.world.command(STARTED);
+    match switch {
+        Some(word) => command.env("MNEMOSYNE_DISABLE_AUTO_START_API", word),
+        None => command.env_remove("MNEMOSYNE_DISABLE_AUTO_START_API"),
+    };
+    silent(&fed(&mut command, &started(session)));
+}
+
+#[test]
+fn a_session_that_a_script_tells_of_starts_a_server_unless_it_is_told_not_to() {
+    for (n, word) in ["true", "1", "Yes", "on"].into_iter().enumerate() {
+        let home = Home::new();
+        start_of(&home, "one", Some(word));
+        // The file of the last start is written before anything is started.
+        assert_eq!((home.last_start(), home.runtime()), (None, None), "{n}: {word}");
+        assert_eq!(home.processes(), [0; 0], "{word}");
+        assert_eq!(home.world.events(["--kind", "session_started"]).len(), 1, "it is on record all the same");
+    }
+    // The control.
+    for word in [None, Some("false"), Some("0"), Some("no"), Some("")] {
+        let home = Home::new();
+        start_of(&home, "one", word);
+        let server = home.server();
+        assert_eq!(server.get("/health").status, 200, "{word:?}");
+        wait_for("the event", || (home.world.events(["--kind", "session_started"]).len() == 1).then_some(()));
+    }
+}
+
+#[test]
+fn a_server_that_nobody_asked_for_listens_where_config_set_says() {
+    // Free a moment ago, and asked for by nobody else.
+    let free = || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("its address").to_string()
+    };
+    let home = Home::with_config("");
+    home.world.ok(["config", "set", "server.addr", "127.0.0.1:0"]);
+    start_of(&home, "one", None);
+    let server = home.server();
+    let (ip, port) = server.addr.rsplit_once(':').expect("an address");
+    assert_eq!(ip, "127.0.0.1");
+    assert!(!["0", "3000"].contains(&port), "a free one: {port}");
+    assert_eq!(server.get("/health").status, 200);
+    home.stop();
+
+    let fixed = free();
+    home.world.ok(["config", "set", "server.addr", &fixed]);
+    start_of(&home, "two", None);
+    let server = home.server();
+    assert_eq!(server.addr, fixed);
+    assert_eq!(server.get("/health").status, 200);
+    home.stop();
+
+    // The control: it is the setting that it followed.
+    home.world.ok(["config", "set", "server.addr", "127.0.0.1:0"]);
+    start_of(&home, "three", None);
+    assert_ne!(home.server().addr, fixed);
 }
