@@ -16,8 +16,8 @@ pub struct Hook {
     /// What stands as its matcher; none where the hook has no matcher, or has one that is a list of things to watch.
     /// Without a matcher everything passes.
     pub matcher: Option<&'static str>,
-    /// Whether [`CLAUDE_CODE_MIN`] knows it. Settings may name others, which are passed over; a plugin may not: one name that the
-    /// agent does not know, and it loads none of the plugin's hooks.
+    /// Whether [`CLAUDE_CODE_MIN`] knows it. Settings may name others, which are passed over; of a plugin, the whole file goes that
+    /// has one name which the agent does not know.
     pub known_to_min: bool,
 }
 
