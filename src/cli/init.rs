@@ -27,6 +27,7 @@ use serde_json::json;
 use super::display::counted;
 use super::{Context, Outcome, detach};
 use crate::agent::claude::hooks::CLAUDE_CODE_MIN;
+use crate::agent::claude::settings::SERVER;
 use crate::agent::claude::switched_off::{self, SwitchedOff};
 use crate::agent::claude::{registration, version};
 use crate::config::DataDir;
@@ -37,6 +38,7 @@ use crate::event::text::visible;
 use crate::store;
 use apply::Edit;
 use place::Place;
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
@@ -232,7 +234,7 @@ impl Plan {
                 .collect();
             let backups: Vec<_> = written.backups.iter().map(|backup| path(backup)).collect();
             return context.out.json(&json!({
-                "version": 1, "dry_run": dry, "data_dir": path(dir), "made": written.made,
+                "version": 1, "dry_run": dry, "mcp_command": self.mcp_command(), "data_dir": path(dir), "made": written.made,
                 "registered": written.registered, "program": self.program, "files": files, "backups": backups,
                 "hooks_off": self.off.as_ref().map(|off| json!({"path": path(&off.file), "key": off.key})),
             }));
@@ -260,14 +262,31 @@ impl Plan {
         } else if self.program.is_some() && !dry && written.settings > 0 {
             context.out.note("Sessions of Claude Code that start from now on are recorded. `mnemosyne init --undo` takes it back.");
         }
-        if let (Some(program), true, false) = (&self.program, self.place.is_user(), dry) {
-            let program = visible(program);
+        if let Some(command) = self.mcp_command() {
             context.out.note(&format!(
-                "The MCP server for all projects is Claude Code's to register: `claude mcp add --scope user mnemosyne -- {program} serve`."
+                "The MCP server for all projects is Claude Code's to register, in a file that it writes itself: `{}`",
+                visible(&command)
             ));
         }
         Ok(())
     }
+
+    /// The line for a shell that has Claude Code register the MCP server for all projects.
+    fn mcp_command(&self) -> Option<String> {
+        let program = self.program.as_deref().filter(|_| self.place.is_user())?;
+        let dir = self.place.named.as_deref().and_then(Path::to_str);
+        let of_dir = dir.map(|dir| format!(" --data-dir {}", quoted(dir))).unwrap_or_default();
+        Some(format!("claude mcp add --scope user {SERVER} -- {} serve{of_dir}", quoted(program)))
+    }
+}
+
+/// A word of a shell's line.
+fn quoted(word: &str) -> Cow<'_, str> {
+    if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+:@".contains(&byte))
+    {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
 /// The registration stands, and does nothing yet.

@@ -133,7 +133,8 @@ const JSON: &str = "\
   version, and readers ignore those that they do not know.
   - `init`: `{\"version\":1,\"dry_run\":false,\"data_dir\":\"...\",\"made\":true,\"registered\":true,\"program\":\"...\",
     \"files\":[{\"path\",\"changed\"}],\"backups\":[\"...\"]}`; `program` is null without `--claude`; `hooks_off` is null, or
-    `{\"path\",\"key\"}` of what keeps Claude Code from running hooks.
+    `{\"path\",\"key\"}` of what keeps Claude Code from running hooks; `mcp_command` is null, or with `--claude --user` the line for a
+    shell that has Claude Code register the MCP server for all projects.
     `--undo`: `{\"version\":1,\"dry_run\":false,\"files\":[{\"path\",\"changed\",\"exact\"}]}`.
   - `api-server`: `{\"version\":1,\"addr\":\"127.0.0.1:3000\",\"pid\":4711,\"data_dir\":\"...\"}` when it listens;
     `--stop`: `{\"version\":1,\"stopped\":4711}`.

@@ -497,6 +497,44 @@ fn the_users_settings_are_taken_where_they_are_and_never_beside_the_projects() {
     assert_eq!(with(INIT).code, Some(0), "the control: now the project may");
 }
 
+/// Claude Code keeps the servers for all projects in a file that it writes itself, with its login and more: nobody else can give that
+/// back byte for byte.
+#[test]
+fn the_mcp_server_for_all_projects_is_left_to_claude_code_and_its_command_is_said() {
+    let machine = Machine::new();
+    let state = machine.world.home().join(".claude.json");
+    let before =
+        br#"{"numStartups": 3, "oauthAccount": {"a": 1}, "mcpServers": {"other": {"command": "o"}}}"#;
+    std::fs::write(&state, before).expect("written");
+    let program = machine.program();
+    let command = format!("claude mcp add --scope user mnemosyne -- {program} serve");
+    for args in [&["--dry-run"][..], &["--yes"], &["--yes"]] {
+        let ran = machine.ok(&[&["init", "--claude", "--user"][..], args].concat());
+        assert!(ran.stderr.contains(&format!("`{command}`")), "{ran}");
+    }
+    let told = machine.ok(&["init", "--claude", "--user", "--yes", "--json"]).json();
+    assert_eq!(told["mcp_command"], *command);
+    let files: Vec<&Value> =
+        told["files"].as_array().expect("a list").iter().map(|file| &file["path"]).collect();
+    assert_eq!(files, [&json!(machine.world.home().join(".claude/settings.json"))]);
+    // What is named on the command line is named in the server's, as a shell reads it.
+    let elsewhere = machine.world.home().join("it's elsewhere");
+    let elsewhere = elsewhere.to_str().expect("UTF-8");
+    let told = machine.ok(&["--data-dir", elsewhere, "init", "--claude", "--user", "--yes", "--json"]).json();
+    let line = told["mcp_command"].as_str().expect("a line").replacen("claude", "printf '%s\\n'", 1);
+    let words = Command::new("/bin/sh").args(["-c", &line]).output().expect("a shell");
+    let words = String::from_utf8(words.stdout).expect("UTF-8");
+    let expected =
+        ["mcp", "add", "--scope", "user", "mnemosyne", "--", &program, "serve", "--data-dir", elsewhere];
+    assert_eq!(words.lines().collect::<Vec<_>>(), expected);
+    machine.ok(&["init", "--undo", "--user", "--yes"]);
+    assert_eq!(std::fs::read(&state).expect("there"), before);
+    // The control: the project's server has a file of its own.
+    let told = machine.ok(&["init", "--claude", "--yes", "--json"]).json();
+    assert_eq!(told["mcp_command"], Value::Null);
+    assert!(machine.servers().is_file());
+}
+
 #[test]
 fn what_a_repository_planted_is_not_followed() {
     let machine = Machine::new();
