@@ -165,7 +165,20 @@ impl Context {
         self.project().join(registration::SERVERS_FILE)
     }
 
-    fn project(&self) -> &Path {
+    /// The directory of Claude Code's own, where the user's settings and plugins are.
+    pub fn claude_directory(&self) -> Option<PathBuf> {
+        let named = self.env.path("CLAUDE_CONFIG_DIR").map(Path::to_owned);
+        named.or_else(|| Some(self.env.home()?.join(".claude")))
+    }
+
+    /// The file that Claude Code writes itself, with the MCP servers for all projects.
+    pub fn claude_state(&self) -> Option<PathBuf> {
+        let named = self.env.path("CLAUDE_CONFIG_DIR").or_else(|| self.env.home())?;
+        Some(named.join(registration::USERS_FILE))
+    }
+
+    /// The top of the repository around the working directory, or the directory itself.
+    pub fn project(&self) -> &Path {
         self.cwd.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&self.cwd)
     }
 

@@ -313,7 +313,7 @@ pub fn definition() -> clap::Command {
 /// The definition of a program that has these commands only.
 fn definition_of(commands: impl Iterator<Item = &'static Command>) -> clap::Command {
     let root = Global::augment_args(clap::Command::new("mnemosyne"))
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(crate::agent::claude::version::OWN)
         .about("A flight recorder for coding agents: records, shows live, replays")
         .long_about(None)
         .after_help(reference::after_help())

@@ -30,6 +30,7 @@ pub struct Env {
     user_data: Option<PathBuf>,
     user_config: Option<PathBuf>,
     home: Option<PathBuf>,
+    search_path: Option<OsString>,
 }
 
 impl Env {
@@ -47,6 +48,7 @@ impl Env {
             user_data: user.as_ref().and_then(|base| absolute(base.data_dir().join("mnemosyne"))),
             user_config: user.as_ref().and_then(|base| absolute(base.config_dir().join("mnemosyne"))),
             home: user.as_ref().and_then(|base| absolute(base.home_dir().to_owned())),
+            search_path: std::env::var_os("PATH"),
         }
     }
 
@@ -57,6 +59,7 @@ impl Env {
             user_data: Some(home.join(".local/share/mnemosyne")),
             user_config: Some(home.join(".config/mnemosyne")),
             home: Some(home.to_owned()),
+            search_path: None,
         }
     }
 
@@ -67,6 +70,11 @@ impl Env {
             self.variables.insert(known, value.as_ref().to_owned());
         }
         self
+    }
+
+    /// Where a shell looks for programs.
+    pub fn search_path(&self) -> Option<&OsStr> {
+        self.search_path.as_deref()
     }
 
     /// A variable as it stands; unset and empty are the same.

@@ -28,7 +28,7 @@ fn payload(n: usize) -> Value {
 }
 
 /// The settings of Claude Code, as `init` writes them, with this program.
-fn register(settings: &Path, program: &Path) {
+pub(crate) fn register(settings: &Path, program: &Path) {
     let handler = json!({"type": "command", "command": program, "args": ["hook"]});
     let hooks: serde_json::Map<String, Value> = mnemosyne::agent::claude::hooks::HOOKS
         .iter()
@@ -46,7 +46,7 @@ fn serve_by(world: &World, program: &Path) {
 }
 
 /// A world in which everything is in order: some events, saved states, an index, registered hooks.
-fn healthy() -> World {
+pub(crate) fn healthy() -> World {
     let world = World::new();
     for directory in ["bin", ".git"] {
         std::fs::create_dir_all(world.home().join(directory)).expect("made");
@@ -63,14 +63,14 @@ fn healthy() -> World {
     world
 }
 
-fn run(world: &World, args: &[&str]) -> Ran {
+pub(crate) fn run(world: &World, args: &[&str]) -> Ran {
     let mut command = world.command(["doctor", "--json"].iter().chain(args));
     command.env_remove("MNEMOSYNE_DISABLE_AUTO_START_API");
     Running::start(&mut command).wait()
 }
 
 /// What each check says.
-fn verdicts(ran: &Ran) -> BTreeMap<String, String> {
+pub(crate) fn verdicts(ran: &Ran) -> BTreeMap<String, String> {
     let told = ran.json_lines().remove(0);
     let checks = told["checks"].as_array().expect("a list").clone();
     let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -578,6 +578,9 @@ fn the_plugin_counts_as_hooks_unless_it_is_switched_off() {
     let settings = world.home().join(".claude/settings.json");
     let hooks = || verdicts(&run(&world, &[]))["hooks"].clone();
     std::fs::write(&settings, r#"{"enabledPlugins": {"mnemosyne@mnemosyne": true}}"#).expect("written");
+    assert_eq!(hooks(), "warn", "it is installed nowhere");
+    crate::doctor_programs::install_plugin(&world);
+    std::fs::write(&settings, r#"{"enabledPlugins": {"mnemosyne@mnemosyne": true}}"#).expect("written");
     assert_eq!(hooks(), "pass");
     let local = world.home().join(".claude/settings.local.json");
     std::fs::write(&local, r#"{"enabledPlugins": {"mnemosyne@mnemosyne": false}}"#).expect("written");
@@ -610,7 +613,7 @@ fn an_interrupted_look_leaves_nothing_in_the_temporary_directory() {
     assert_eq!(left(), 0);
 }
 
-fn write_program(path: &Path, text: &str) {
+pub(crate) fn write_program(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
     std::fs::write(path, text).expect("written");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("executable");

@@ -36,6 +36,8 @@ mod config_command;
 mod doctor_checks;
 /// The examples of docs/EVENTS.md, recorded by the program.
 mod event_examples;
+/// `doctor`: the programs that Claude Code would call.
+mod doctor_programs;
 /// What ends each command with which exit code.
 mod exit_codes;
 /// Every filter through flags and URL, against a naive one.

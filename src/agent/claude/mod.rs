@@ -5,7 +5,7 @@
 //! prompt, a line) gets an id made from that key ([`ids`]), whichever way it came, and the journal keeps the first.
 //!
 //! How it is told to call us: [`hooks`] is the table of what is registered, [`settings`] edits the text of a settings file,
-//! [`registration`] reads what is registered, [`switched_off`] whether it is run at all.
+//! [`registration`] and [`scripts`] read what is registered, [`switched_off`] whether it is run at all.
 
 pub mod hook;
 pub mod hooks;
@@ -13,6 +13,7 @@ pub(crate) mod ids;
 pub mod live;
 pub mod plugin;
 pub mod registration;
+pub mod scripts;
 pub mod settings;
 pub mod switched_off;
 pub mod transcript;

@@ -65,7 +65,7 @@ pub fn registrations(files: &[PathBuf], project: Option<&Path>) -> Vec<Registrat
     found
 }
 
-/// Our server as an `.mcp.json` registers it.
+/// Our server as a file registers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
     /// The program, as it stands there.
@@ -81,19 +81,32 @@ pub struct Serving {
 /// The file that names the MCP servers of a project.
 pub const SERVERS_FILE: &str = ".mcp.json";
 
-/// The server that this file registers, if it is ours. The program is run once, with `--version`.
+/// Claude Code's own file, in which the servers for all projects stand beside much else.
+pub const USERS_FILE: &str = ".claude.json";
+/// It grows with every project that was ever opened.
+const USERS_BYTES_MAX: u64 = 64 << 20;
+
+/// The server that the file of a project registers, if it is ours. The program is run once, with `--version`, unless it lies in the project.
 pub fn server(file: &Path) -> Option<Serving> {
-    let servers = read(file)?;
+    serving(&read(file)?, file.parent())
+}
+
+/// The server that Claude Code's own file registers for all projects, if it is ours. The program is run once, with `--version`.
+pub fn users_server(file: &Path) -> Option<Serving> {
+    serving(&read_at_most(file, USERS_BYTES_MAX)?, None)
+}
+
+fn serving(servers: &Value, project: Option<&Path>) -> Option<Serving> {
     let ours =
         servers.get("mcpServers")?.get(settings::SERVER).filter(|ours| settings::is_our_server(ours))?;
     let program = PathBuf::from(words_of(ours).into_iter().next()?);
-    let inside = file.parent().is_some_and(|top| is_inside(&program, top));
+    let inside = project.is_some_and(|project| is_inside(&program, project));
     let version = if inside { None } else { version::of(&program) };
     Some(Serving { exists: program.is_file() || version.is_some(), inside, program, version })
 }
 
 /// Whether a program that is named by its path lies below `top`. Where a path leads from here is not looked at: it may lead there.
-fn is_inside(program: &Path, top: &Path) -> bool {
+pub fn is_inside(program: &Path, top: &Path) -> bool {
     program.components().count() > 1 && (program.is_relative() || program.starts_with(top))
 }
 
@@ -102,18 +115,18 @@ pub fn registers_any(file: &Path) -> bool {
     read(file).is_some_and(|settings| ours_in(&settings).next().is_some())
 }
 
-/// The settings file that switches our plugin on, unless one that is more particular switches it off: the project's local one goes before
+/// The settings file that switches our plugin on, and the plugin's whole name there, unless one that is more particular switches it off: the project's local one goes before
 /// the project's shared one, and both before the user's.
-pub fn plugin_enabled_in(files: &[PathBuf]) -> Option<PathBuf> {
+pub fn plugin_enabled_in(files: &[PathBuf]) -> Option<(PathBuf, String)> {
     let mut ordered: Vec<&PathBuf> = files.iter().collect();
     ordered.sort_by_key(|file| !file.ends_with("settings.local.json"));
-    let (file, on) = ordered.into_iter().find_map(|file| {
+    let (file, name, on) = ordered.into_iter().find_map(|file| {
         let settings = read(file)?;
         let plugins = settings.get("enabledPlugins")?.as_object()?;
         let ours = plugins.iter().find(|(name, _)| name.split('@').next() == Some("mnemosyne"))?;
-        Some((file.clone(), ours.1.as_bool() == Some(true)))
+        Some((file.clone(), ours.0.clone(), ours.1.as_bool() == Some(true)))
     })?;
-    on.then_some(file)
+    on.then_some((file, name))
 }
 
 /// Our handlers with the names of their hooks.
@@ -145,8 +158,12 @@ pub fn is_registered(files: &[PathBuf], hook: &str) -> bool {
 }
 
 pub(super) fn read(file: &Path) -> Option<Value> {
+    read_at_most(file, SETTINGS_BYTES_MAX)
+}
+
+fn read_at_most(file: &Path, bytes_max: u64) -> Option<Value> {
     let metadata = file.metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > SETTINGS_BYTES_MAX {
+    if !metadata.is_file() || metadata.len() > bytes_max {
         return None;
     }
     let text = std::fs::read_to_string(file).ok()?;

@@ -1,4 +1,5 @@
-//! Claude Code: whether it calls us, whom it calls, what a call costs, and whether its transcripts are on record.
+//! Claude Code: whether it calls us, what a call costs, and whether its transcripts are on record. Whom it calls is in
+//! [`super::programs`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Finding, Found, Look, first_of};
 use crate::agent::claude::hooks::HOOKS;
 use crate::agent::claude::registration::{self, Registration};
+use crate::agent::claude::scripts::{self, Plugin, Script};
 use crate::agent::claude::{switched_off, transcript};
 use crate::cli::detach;
 use crate::cli::display::{counted, duration};
@@ -21,8 +23,9 @@ use crate::projection::sessions::SessionsProjection;
 use crate::projection::snapshot::Files;
 use crate::projection::state_at;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-const REGISTER: &str = "`mnemosyne init --claude` registers the hooks, after showing the change";
+pub(super) const PLUGIN_AGAIN: &str =
+    "`/plugin update mnemosyne@mnemosyne` in Claude Code, or remove and install it there";
+pub(super) const REGISTER: &str = "`mnemosyne init --claude` registers the hooks, after showing the change";
 /// Calls of a hook that are timed, and as many of a program that does nothing.
 const CALLS: usize = 20;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
@@ -30,7 +33,7 @@ const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 const SLOW: Duration = Duration::from_millis(20);
 
 /// What the settings that count here register.
-fn registrations(look: &Look<'_>) -> Vec<Registration> {
+pub(super) fn registrations(look: &Look<'_>) -> Vec<Registration> {
     registration::registrations(&look.context.claude_settings(), look.context.foreign_project())
 }
 
@@ -44,14 +47,11 @@ pub(super) fn hooks(look: &Look<'_>) -> Found {
         ));
     }
     let found = registrations(look);
+    if let Some(plugin) = plugin(look).filter(|_| found.is_empty()) {
+        return Ok(of_plugin(&plugin));
+    }
     if found.is_empty() {
-        if let Some(file) = registration::plugin_enabled_in(&look.context.claude_settings()) {
-            let file = file.display();
-            return Ok(Finding::pass(format!(
-                "the plugin is enabled in {file}: it calls the mnemosyne of the agent's search path"
-            )));
-        }
-        return Ok(Finding::warn("no settings of Claude Code call this program here", REGISTER));
+        return Ok(of_scripts(&project_scripts(look)));
     }
     let missing: Vec<String> = HOOKS
         .iter()
@@ -66,84 +66,64 @@ pub(super) fn hooks(look: &Look<'_>) -> Found {
     })
 }
 
-pub(super) fn programs(look: &Look<'_>) -> Found {
-    let mut programs: BTreeMap<PathBuf, Registration> = BTreeMap::new();
-    for found in registrations(look) {
-        programs.entry(found.program.clone()).or_insert(found);
-    }
-    let shown = |program: &Path| program.display().to_string();
-    let planted: Vec<String> =
-        programs.values().filter(|it| it.inside).map(|it| shown(&it.program)).collect();
-    if !planted.is_empty() {
-        return Ok(Finding::warn(
-            format!(
-                "{} registered that lies in the project, and was not run: anybody's commit could put it there",
-                first_of(&planted, "program")
-            ),
-            REGISTER,
-        ));
-    }
-    let absent: Vec<String> =
-        programs.values().filter(|it| !it.exists).map(|it| shown(&it.program)).collect();
-    if !absent.is_empty() {
-        return Ok(Finding::fail(
-            format!("{} registered and not there: nothing is recorded", first_of(&absent, "program")),
-            format!("install it there, or: {REGISTER}"),
-        ));
-    }
-    let mute: Vec<String> =
-        programs.values().filter(|it| it.version.is_none()).map(|it| shown(&it.program)).collect();
-    if !mute.is_empty() {
-        return Ok(Finding::fail(
-            format!("{} registered that cannot be run", first_of(&mute, "program")),
-            format!("install it anew, or: {REGISTER}"),
-        ));
-    }
-    let others: Vec<String> = programs
-        .values()
-        .filter_map(|it| Some((it, it.version.as_deref().filter(|version| *version != VERSION)?)))
-        .map(|(it, version)| format!("{} is {version}", shown(&it.program)))
-        .collect();
-    Ok(match programs.len() {
-        0 => None,
-        _ if others.is_empty() => Finding::pass(format!(
-            "{} registered, version {VERSION}",
-            counted(programs.len() as u64, "program")
-        )),
-        _ => Finding::warn(
-            format!("{} and this is {VERSION}", first_of(&others, "program")),
-            "`mnemosyne update` says how to install; both read and write the same journal",
-        ),
-    })
+/// The plugin that is switched on here.
+pub(super) fn plugin(look: &Look<'_>) -> Option<Plugin> {
+    scripts::plugin(&look.context.claude_settings(), &look.context.claude_directory()?)
 }
 
-/// The MCP server of the project, where one is registered: whether it can be started.
-pub(super) fn server(look: &Look<'_>) -> Found {
-    let file = look.context.mcp_servers();
-    let Some(found) = registration::server(&file) else { return Ok(None) };
-    let (program, file) = (found.program.display(), file.display());
-    let again = "`mnemosyne init --claude` registers this one, after showing the change";
-    Ok(match found.version.as_deref() {
-        _ if found.inside => Finding::fail(
+/// The scripts of the project here that tell this program of sessions.
+pub(super) fn project_scripts(look: &Look<'_>) -> Vec<Script> {
+    scripts::of_project(&look.context.claude_settings(), look.context.project())
+}
+
+fn of_plugin(plugin: &Plugin) -> Option<Finding> {
+    let enabled = plugin.enabled_in.display();
+    let Some(place) = &plugin.place else {
+        return Finding::warn(
             format!(
-                "{program}, which {file} registers, lies in the project and was not run: anybody's commit could put it there"
+                "the plugin is enabled in {enabled}, and {} lists no place of it",
+                plugin.listed_in.display()
             ),
-            again,
+            "`/plugin install mnemosyne@mnemosyne` in Claude Code installs it",
+        );
+    };
+    let hooks = plugin.hooks();
+    let missing: Vec<String> =
+        HOOKS.iter().filter(|hook| !hooks.contains(hook.name)).map(|hook| hook.name.to_owned()).collect();
+    let place = place.display();
+    if missing.is_empty() {
+        Finding::pass(format!(
+            "the plugin, enabled in {enabled} and installed at {place}, has all {}",
+            HOOKS.len()
+        ))
+    } else if hooks.is_empty() {
+        Finding::fail(
+            format!(
+                "the plugin, enabled in {enabled}, has no hooks that can be read at {place}: nothing is recorded"
+            ),
+            PLUGIN_AGAIN,
+        )
+    } else {
+        Finding::warn(
+            format!("{} not in the plugin at {place}, which {enabled} enables", first_of(&missing, "hook")),
+            PLUGIN_AGAIN,
+        )
+    }
+}
+
+fn of_scripts(scripts: &[Script]) -> Option<Finding> {
+    let Some(first) = scripts.first() else {
+        return Finding::warn("no settings of Claude Code call this program here", REGISTER);
+    };
+    let hooks: BTreeSet<&str> = scripts.iter().flat_map(|script| &script.hooks).map(String::as_str).collect();
+    let told = hooks.into_iter().collect::<Vec<_>>().join(", ");
+    Finding::warn(
+        format!(
+            "scripts of the project tell of {told}, as {} says, and nothing of what is between",
+            first.file.display()
         ),
-        _ if !found.exists => Finding::fail(
-            format!("{program}, which {file} registers, is not there: the agent cannot ask its record"),
-            format!("install it there, or: {again}"),
-        ),
-        None => Finding::fail(
-            format!("{program}, which {file} registers, cannot be run"),
-            format!("install it anew, or: {again}"),
-        ),
-        Some(VERSION) => Finding::pass(format!("{program} is registered in {file}, version {VERSION}")),
-        Some(other) => Finding::warn(
-            format!("{program}, which {file} registers, is {other} and this is {VERSION}"),
-            "`mnemosyne update` says how to install; both read and write the same journal",
-        ),
-    })
+        REGISTER,
+    )
 }
 
 pub(super) fn double(look: &Look<'_>) -> Found {

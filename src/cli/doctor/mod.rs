@@ -16,6 +16,7 @@ mod derived;
 mod journal;
 mod machine;
 mod place;
+mod programs;
 mod server;
 
 use std::cell::Cell;
@@ -39,7 +40,7 @@ pub struct Args {
 }
 
 /// What a check says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Pass,
     Warn,
@@ -153,9 +154,9 @@ const CHECKS: &[Check] = &[
     check("bases", derived::bases),
     fixable("index", derived::index, derived::drop_damaged_index),
     anywhere("hooks", claude::hooks),
-    anywhere("hook_programs", claude::programs),
+    anywhere("hook_programs", programs::hooks),
     anywhere("hooks_double", claude::double),
-    anywhere("mcp_server", claude::server),
+    anywhere("mcp_server", programs::servers),
     anywhere("hook_cost", claude::cost),
     check("transcripts", claude::transcripts),
 ];
