@@ -1,4 +1,5 @@
-//! `bisect EXPR`: the first event after which something holds of a projection's state. Works without a server.
+//! `bisect EXPR`: the first event after which something holds of a projection's state. Works without a server. Of a server elsewhere
+//! the events are fetched and folded here: an expression cannot be stopped from inside, so no server is given one.
 //!
 //! The search runs on a thread of its own. An expression ends, but that may be far off, and nothing can stop it from inside: this
 //! thread looks how long it has been at work and how much memory the process has taken since, and gives up instead of it.
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::display::{self, Role};
 use super::sessions::outcome;
-use super::{Context, Exit, Outcome, events};
+use super::{Context, Exit, Outcome, elsewhere, events};
 use crate::answers::{Folded, find, start, when};
 use crate::error::Error;
 use crate::event::Place;
@@ -17,7 +18,7 @@ use crate::projection::bisect::fields::UnknownField;
 use crate::projection::bisect::predicate::STACK_BYTES;
 use crate::projection::bisect::{self, Bisection, Mode, Range, Watch};
 use crate::projection::snapshot::Files;
-use crate::projection::{Definition, Progress, Source, registry, seq_at};
+use crate::projection::{Progress, registry, seq_at};
 use crate::store::View;
 
 /// Arguments.
@@ -45,14 +46,14 @@ pub struct Args {
 
 /// What one state may take.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub(super) struct Limits {
     /// How long it may be at work.
     ms: u64,
     /// How much memory the process may take meanwhile.
     bytes: u64,
 }
 
-const LIMITS: Limits = Limits { ms: 10_000, bytes: 1 << 30 };
+pub(super) const LIMITS: Limits = Limits { ms: 10_000, bytes: 1 << 30 };
 /// Columns of a name that is repeated.
 const NAME_COLUMNS: usize = 60;
 /// How often it is looked.
@@ -66,8 +67,19 @@ const LOOK: Duration = Duration::from_millis(20);
 pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     let definition = registry::find(&args.projection)?;
     let now = context.now();
+    let server = context.elsewhere()?;
     let from = args.from.as_deref().map(|text| when::place("--from", text, now)).transpose()?;
     let until = args.until.as_deref().map(|text| when::place("--until", text, now)).transpose()?;
+    if let Some(server) = server {
+        if args.monotone {
+            return Err(Error::usage(
+                "--monotone halves a range of states that are at hand; of a server elsewhere every state is asked: leave it out",
+            ));
+        }
+        let (found, progress) =
+            elsewhere::bisect(server, definition, args.expression, (from, until), args.session)?;
+        return tell(&found, &progress, context);
+    }
     let view = events::open(context)?;
     let session = args.session.map(|given| find(&Folded::of(&context.record()?, view.clone())?, &given));
     let range = range(&view, from, until, session.transpose()?.map(|found| found.id))?;
@@ -76,11 +88,18 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
         .journal_id()
         .map(|journal| Files::new(dir.snapshots(), journal.to_bytes()).with_base(dir.base()));
     let mode = if args.monotone { Mode::Halving } else { Mode::Scan };
-    let (found, progress) = watched(view, files, definition, args.expression, range, mode, LIMITS)?;
+    let search = move |watch: &Watch| {
+        bisect::search(&view, files.as_ref(), definition, &args.expression, &range, mode, watch)
+    };
+    let (found, progress) = watched(search, LIMITS)?;
+    tell(&found, &progress, context)
+}
+
+fn tell(found: &Bisection, progress: &Progress, context: &mut Context) -> Result<Outcome, Error> {
     if context.out.is_json() {
-        context.out.json(&found)?;
+        context.out.json(found)?;
     } else {
-        print(context, &found)?;
+        print(context, found)?;
     }
     if let Some(stumbled) = &found.stumbled {
         let states = display::counted(stumbled.states, "state");
@@ -93,7 +112,7 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     for field in &found.unknown_fields {
         context.out.warn(&unknown_words(field, found.projection));
     }
-    let done = outcome(context, &progress, words(&found));
+    let done = outcome(context, progress, words(found));
     if found.seq.is_none() && !found.held_before && done.exit == Exit::Done {
         return Ok(Outcome { exit: Exit::NotFound, ..done });
     }
@@ -129,20 +148,15 @@ fn range(
 }
 
 /// The search on its own thread, given up when an expression takes too long or too much.
-fn watched(
-    source: impl Source + Send + 'static,
-    files: Option<Files>,
-    definition: &'static Definition,
-    expression: String,
-    range: Range,
-    mode: Mode,
+pub(super) fn watched(
+    search: impl FnOnce(&Watch) -> Result<(Bisection, Progress), Error> + Send + 'static,
     limits: Limits,
 ) -> Result<(Bisection, Progress), Error> {
     let watch = Arc::new(Watch::default());
     let (done, waiting) = channel();
     let at_work = watch.clone();
     let search = move || {
-        let found = bisect::search(&source, files.as_ref(), definition, &expression, &range, mode, &at_work);
+        let found = search(&at_work);
         // Nobody waits any more where it was given up.
         done.send(found).ok();
     };
@@ -251,7 +265,9 @@ mod tests {
         store.emit(vec![event(1)], Level::Disk, None).unwrap().wait().unwrap();
         let range = Range { from: Seq::new(2), until: Seq::new(1), session: None };
         let notes = registry::find("notes").unwrap();
-        let found = watched(store, None, notes, expression, range, Mode::Scan, limits);
+        let search =
+            move |watch: &Watch| bisect::search(&store, None, notes, &expression, &range, Mode::Scan, watch);
+        let found = watched(search, limits);
         found.map(|(found, _)| found).map_err(|error| error.to_string())
     }
 

@@ -114,7 +114,9 @@ looked at.
 |---|---|
 | `tail`, `events` (also `--search`), `sessions`, `session`, `state`, `stats`, `diff`, `why`, `annotate` | the same as there |
 | `replay` | the same as there; `--step` in a terminal wants the journal at hand: exit 2 |
-| `status`, `serve`, `bisect`, `import`, `gc`, `backup` | work on a data directory of this machine: exit 2 |
+| `status` | what the server says of itself, of its journal and of its inbox; of its disk and its directory it tells nothing |
+| `bisect` | the same as there, over events that are fetched and folded here; `--monotone` wants the journal at hand: exit 2 |
+| `serve`, `import`, `gc`, `backup` | work on a data directory of this machine: exit 2 |
 | all others, and `hook` | are about this machine: `--server` is refused, and the environment's is not looked at |
 
 A server that is not there, or that stops while it is followed, is exit 1: `annotate` then leaves nothing, for the inbox of this machine belongs to
@@ -156,7 +158,10 @@ const JSON: &str = "\
   - `status`: `server` (null where none runs; `trouble` where it does not answer), `starts_unasked`, `journal`, `sessions`
     (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`
     (null where no server runs; what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),
-    `recovered` and `corruption` (`count`, `last`, `seq`, or null).
+    `record` (of all time, with a server or without: `known` = `committed` + `waiting` + `not_kept` + `quarantined`; `not_known` says in words what is
+    counted nowhere),
+    `recovered` and `corruption` (`count`, `last`, `seq`, or null). Of a server elsewhere `data_dir`, `starts_unasked`, `disk` and all that only files
+    say is null.
   - `doctor`: `passed`, `warned`, `failed`, `duration_ms`, `fixed` (a sentence for each repair) and `checks`, of `name`, `status` (pass,
     warn or fail), `detail`, `hint` (null where there is none) and `fixable`. Exit code 1 where a check fails; `-v` reads every byte
     of the journal and folds all of it anew. A check that does not apply is left out. What a hook call costs is measured then and there;

@@ -2,7 +2,12 @@
 //!
 //! What the journal says is read from the journal and what lies in files is counted there, with a server or without one;
 //! of a server it asks what only that can know: since when it runs and what became of every event that came to it. A
-//! server that does not answer is told as such, and the rest is shown all the same.
+//! server that does not answer is told as such, and the rest is shown all the same. Of a server elsewhere (`--server`) its own
+//! answers are shown, and what those do not say is null.
+//!
+//! **The balance.** Every event that came is on record, waits, or was refused. The journal, the inbox, the counter of failures and
+//! `quarantine/` say so much of all time ([`RecordStatus`]). What a server refused over HTTP only that server counts, while it
+//! runs: its own books are shown beside ([`EventsStatus`]).
 //!
 //! The inbox is taken in first, as by every command that reads, so what is said to wait there is what could not be taken in.
 
@@ -10,7 +15,7 @@ use serde::Serialize;
 
 use super::display::{self, Role, counted};
 use super::sessions::folded;
-use super::{Context, Outcome};
+use super::{Context, Outcome, elsewhere};
 use crate::client::Server;
 use crate::config::{DataDir, Settings};
 use crate::error::Error;
@@ -27,7 +32,7 @@ use crate::store::{Item, View};
 use crate::wire::Counters;
 
 /// The version of the JSON form.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const DAY_SECONDS: u64 = 86_400;
 /// Growth is measured over the latest so many days...
@@ -44,111 +49,141 @@ pub struct Args {}
 /// # Errors
 /// No data directory, a journal that cannot be read.
 pub fn run(_: Args, context: &mut Context) -> Result<Outcome, Error> {
+    if let Some(server) = context.elsewhere()? {
+        return elsewhere::status(&server)?.tell(context);
+    }
     let status = Status::look(context)?;
-    if let Some(run) = context.run() {
+    if let (Some(run), Some(disk)) = (context.run(), &status.disk) {
         run.emit(payload::StatusCheckExecuted {
             status_summary: status.summary(),
             memory_count: None,
-            journal_bytes: status.disk.journal_bytes,
+            journal_bytes: disk.journal_bytes,
         });
     }
-    if context.out.is_json() {
-        context.out.json(&status)?;
-    } else {
-        status.print(context)?;
+    status.tell(context)
+}
+
+impl Status {
+    fn tell(&self, context: &mut Context) -> Result<Outcome, Error> {
+        if context.out.is_json() {
+            context.out.json(self)?;
+        } else {
+            self.print(context)?;
+        }
+        Ok(Outcome::with_summary(self.summary()))
     }
-    Ok(Outcome::with_summary(status.summary()))
 }
 
 /// All of it; the JSON form.
 #[derive(Debug, Serialize)]
-struct Status {
-    version: u32,
-    data_dir: String,
-    server: Option<ServerStatus>,
-    /// Whether a session that begins starts a server where none runs; hooks must be registered for that.
-    starts_unasked: bool,
-    journal: JournalStatus,
-    sessions: SessionsStatus,
-    inbox: InboxStatus,
-    disk: DiskStatus,
+pub(super) struct Status {
+    pub(super) version: u32,
+    /// Null of a server elsewhere.
+    pub(super) data_dir: Option<String>,
+    pub(super) server: Option<ServerStatus>,
+    /// Whether a session that begins starts a server where none runs; hooks must be registered for that. Null of a server elsewhere.
+    pub(super) starts_unasked: Option<bool>,
+    pub(super) journal: JournalStatus,
+    pub(super) sessions: SessionsStatus,
+    pub(super) inbox: InboxStatus,
+    /// Null of a server elsewhere.
+    pub(super) disk: Option<DiskStatus>,
+    /// What is known of every event that ever came.
+    pub(super) record: RecordStatus,
     /// What became of every event that came to the server since it started; null without one.
-    events: Option<EventsStatus>,
+    pub(super) events: Option<EventsStatus>,
     /// The latest opening of a journal that was not closed cleanly.
-    recovered: Option<Told>,
+    pub(super) recovered: Option<Told>,
     /// The latest damage that was found.
-    corruption: Option<Told>,
+    pub(super) corruption: Option<Told>,
 }
 
 #[derive(Debug, Serialize)]
-struct ServerStatus {
-    addr: String,
-    pid: u32,
-    version: String,
-    uptime_ms: Option<u64>,
+pub(super) struct ServerStatus {
+    pub(super) addr: String,
+    /// Null of a server elsewhere.
+    pub(super) pid: Option<u32>,
+    pub(super) version: String,
+    pub(super) uptime_ms: Option<u64>,
     /// Why it did not answer.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct JournalStatus {
-    id: Option<String>,
-    first_seq: u64,
-    last_seq: u64,
-    events_last_minute: u64,
-    events_last_day: u64,
+pub(super) struct JournalStatus {
+    pub(super) id: Option<String>,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) events_last_minute: u64,
+    pub(super) events_last_day: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct SessionsStatus {
-    working: u64,
-    waiting: u64,
-    idle: u64,
+pub(super) struct SessionsStatus {
+    pub(super) working: u64,
+    pub(super) waiting: u64,
+    pub(super) idle: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct InboxStatus {
-    waiting: u64,
+pub(super) struct InboxStatus {
+    pub(super) waiting: u64,
     /// Events that could not even be put there, since the data directory was made.
-    failed: u64,
-    /// Of these, those that `doctor --fix` has noted.
-    failed_noted: u64,
-    last_failure: Option<Timestamp>,
+    pub(super) failed: u64,
+    /// Of these, those that `doctor --fix` has noted. Null of a server elsewhere, and so is what follows.
+    pub(super) failed_noted: Option<u64>,
+    pub(super) last_failure: Option<Timestamp>,
     /// The code of the last one.
-    last_failure_reason: Option<String>,
+    pub(super) last_failure_reason: Option<String>,
     #[serde(skip)]
-    last_failure_words: String,
+    pub(super) last_failure_words: String,
 }
 
 #[derive(Debug, Serialize)]
-struct DiskStatus {
-    used_bytes: u64,
-    journal_bytes: u64,
-    max_bytes: Option<u64>,
-    free_bytes: u64,
-    reserve_bytes: u64,
-    left_bytes: u64,
+pub(super) struct DiskStatus {
+    pub(super) used_bytes: u64,
+    pub(super) journal_bytes: u64,
+    pub(super) max_bytes: Option<u64>,
+    pub(super) free_bytes: u64,
+    pub(super) reserve_bytes: u64,
+    pub(super) left_bytes: u64,
     /// Null while too little is on record to tell.
-    bytes_per_day: Option<u64>,
+    pub(super) bytes_per_day: Option<u64>,
     /// At this pace; null where it is not known or nothing grows.
-    days_left: Option<u64>,
+    pub(super) days_left: Option<u64>,
+}
+
+/// `known = committed + waiting + not_kept + quarantined`: what is counted nowhere is not in it.
+#[derive(Debug, Serialize)]
+pub(super) struct RecordStatus {
+    pub(super) known: u64,
+    /// On record, what retention has dropped included: the last seq.
+    pub(super) committed: u64,
+    /// In the inbox.
+    pub(super) waiting: u64,
+    /// Could not even be put into the inbox.
+    pub(super) not_kept: u64,
+    /// Files of the inbox that are no events and lie in `quarantine/`; null of a server elsewhere.
+    pub(super) quarantined: Option<u64>,
+    /// What is counted nowhere that this could look, in words.
+    pub(super) not_known: &'static [&'static str],
 }
 
 #[derive(Debug, Serialize)]
-struct EventsStatus {
-    offered: u64,
-    committed: u64,
-    duplicates: u64,
-    refused: u64,
-    pending: u64,
-    balanced: bool,
+pub(super) struct EventsStatus {
+    pub(super) offered: u64,
+    pub(super) committed: u64,
+    pub(super) duplicates: u64,
+    pub(super) refused: u64,
+    pub(super) pending: u64,
+    pub(super) balanced: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Told {
-    count: u64,
-    last: Timestamp,
-    seq: Seq,
+pub(super) struct Told {
+    pub(super) count: u64,
+    pub(super) last: Timestamp,
+    pub(super) seq: Seq,
 }
 
 impl Status {
@@ -167,9 +202,9 @@ impl Status {
         };
         Ok(Status {
             version: VERSION,
-            data_dir: dir.path().to_string_lossy().into_owned(),
+            data_dir: Some(dir.path().to_string_lossy().into_owned()),
             server,
-            starts_unasked: !context.env.auto_start_disabled()?,
+            starts_unasked: Some(!context.env.auto_start_disabled()?),
             journal: JournalStatus {
                 id: view.journal_id().map(|id| id.to_string()),
                 first_seq: view.first().get(),
@@ -185,12 +220,19 @@ impl Status {
             inbox: InboxStatus {
                 waiting: view.waiting(),
                 failed: failures.count,
-                failed_noted: failures.noted,
+                failed_noted: Some(failures.noted),
                 last_failure_words: failures.words().to_owned(),
                 last_failure: failures.last,
                 last_failure_reason: (failures.count > 0).then_some(failures.reason),
             },
-            disk: DiskStatus::look(view, &dir, &settings, now)?,
+            disk: Some(DiskStatus::look(view, &dir, &settings, now)?),
+            record: RecordStatus::of(
+                view.durable(),
+                view.waiting(),
+                failures.count,
+                Some(quarantined(&dir)?),
+                events.is_some(),
+            ),
             events,
             recovered: told(&health, "journal_recovered"),
             corruption: told(&health, "corruption_detected"),
@@ -214,7 +256,10 @@ impl Status {
     fn print(&self, context: &mut Context) -> Result<(), Error> {
         let style = context.out.style();
         let now = context.now();
-        let mut rows: Vec<(&str, String, Option<Role>)> = vec![("data", self.data_dir.clone(), None)];
+        let mut rows: Vec<(&str, String, Option<Role>)> = Vec::new();
+        if let Some(dir) = &self.data_dir {
+            rows.push(("data", dir.clone(), None));
+        }
         let (server, role) = self.server_words();
         rows.push(("server", server, role));
         let JournalStatus { first_seq, last_seq, events_last_minute, events_last_day, .. } = &self.journal;
@@ -226,10 +271,13 @@ impl Status {
         let role = (waiting > 0).then_some(Role::Waiting);
         rows.push(("sessions", format!("{working} at work, {waiting} waiting for you, {idle} idle"), role));
         rows.push(("inbox", self.inbox.words(now), (self.inbox.failed > 0).then_some(Role::Bad)));
+        rows.push(("all time", self.record.words(), None));
         if let Some(events) = &self.events {
             rows.push(("events", events.words(), (!events.balanced).then_some(Role::Bad)));
         }
-        rows.push(("disk", self.disk.words(), None));
+        let disk =
+            self.disk.as_ref().map_or_else(|| "not told by a server elsewhere".to_owned(), DiskStatus::words);
+        rows.push(("disk", disk, None));
         let told = |told: &Option<Told>, never: &str| match told {
             None => never.to_owned(),
             Some(told) => {
@@ -249,19 +297,22 @@ impl Status {
     }
 
     fn server_words(&self) -> (String, Option<Role>) {
-        match &self.server {
-            Some(ServerStatus { addr, pid, version, trouble: Some(trouble), .. }) => {
-                (format!("http://{addr}, process {pid}, version {version}: {trouble}"), Some(Role::Bad))
-            }
-            Some(ServerStatus { addr, pid, version, uptime_ms, trouble: None }) => {
+        let Some(ServerStatus { addr, pid, version, uptime_ms, trouble }) = &self.server else {
+            let why = match self.starts_unasked {
+                Some(false) => "MNEMOSYNE_DISABLE_AUTO_START_API keeps hooks from starting one",
+                _ => "the next session that a hook reports starts one",
+            };
+            return (format!("none; {why}"), None);
+        };
+        let process = pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+        let who = format!("http://{addr}{process}, version {version}");
+        match trouble {
+            Some(trouble) => (format!("{who}: {trouble}"), Some(Role::Bad)),
+            None => {
                 let up =
                     uptime_ms.map_or_else(String::new, |ms| format!(", up for {}", display::duration(ms)));
-                (format!("http://{addr}, process {pid}, version {version}{up}"), Some(Role::Good))
+                (format!("{who}{up}"), Some(Role::Good))
             }
-            None if self.starts_unasked => {
-                ("none; the next session that a hook reports starts one".to_owned(), None)
-            }
-            None => ("none; MNEMOSYNE_DISABLE_AUTO_START_API keeps hooks from starting one".to_owned(), None),
         }
     }
 }
@@ -269,7 +320,10 @@ impl Status {
 impl InboxStatus {
     fn words(&self, now: Timestamp) -> String {
         let waiting = format!("{} waiting", counted(self.waiting, "event"));
-        match self.failed.saturating_sub(self.failed_noted) {
+        let Some(noted) = self.failed_noted else {
+            return format!("{waiting}; {} could not be kept whole", counted(self.failed, "event"));
+        };
+        match self.failed.saturating_sub(noted) {
             0 if self.failed > 0 => format!("{waiting}, none lost since {} were noted", self.failed),
             0 => format!("{waiting}, none lost"),
             open => {
@@ -286,8 +340,44 @@ impl InboxStatus {
     }
 }
 
+impl RecordStatus {
+    /// `has_books`: whether the server's own books are at hand, which say what it refused.
+    pub(super) fn of(
+        last: Seq,
+        waiting: u64,
+        not_kept: u64,
+        quarantined: Option<u64>,
+        has_books: bool,
+    ) -> RecordStatus {
+        let committed = last.get();
+        let not_known: &[&str] = match (has_books, quarantined) {
+            (true, Some(_)) => &["what servers before this one refused over HTTP"],
+            (true, None) => {
+                &["what servers before this one refused over HTTP", "what lies in its quarantine/"]
+            }
+            (false, _) => &["what servers refused over HTTP"],
+        };
+        let known = committed + waiting + not_kept + quarantined.unwrap_or(0);
+        RecordStatus { known, committed, waiting, not_kept, quarantined, not_known }
+    }
+
+    fn words(&self) -> String {
+        let n = display::count;
+        let quarantined =
+            self.quarantined.map_or_else(String::new, |files| format!(" + {} quarantined", n(files)));
+        format!(
+            "{} known = {} on record + {} in the inbox + {} not kept{quarantined}; counted nowhere: {}",
+            n(self.known),
+            n(self.committed),
+            n(self.waiting),
+            n(self.not_kept),
+            self.not_known.join(", ")
+        )
+    }
+}
+
 impl EventsStatus {
-    fn of(counters: &Counters) -> EventsStatus {
+    pub(super) fn of(counters: &Counters) -> EventsStatus {
         let mut all =
             EventsStatus { offered: 0, committed: 0, duplicates: 0, refused: 0, pending: 0, balanced: true };
         for way in counters.events.values() {
@@ -370,7 +460,7 @@ fn server(dir: &DataDir) -> Result<(Option<ServerStatus>, Option<EventsStatus>),
     let runtime = server.runtime();
     let mut status = ServerStatus {
         addr: runtime.addr.to_string(),
-        pid: runtime.pid,
+        pid: Some(runtime.pid),
         version: runtime.version.clone(),
         uptime_ms: None,
         trouble: None,
@@ -386,6 +476,15 @@ fn server(dir: &DataDir) -> Result<(Option<ServerStatus>, Option<EventsStatus>),
         }
     };
     Ok((Some(status), events))
+}
+
+/// The files that lie in `quarantine/`.
+fn quarantined(dir: &DataDir) -> Result<u64, Error> {
+    let path = dir.quarantine();
+    match std::fs::read_dir(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        listing => Ok(listing.map_err(Error::io("list", path))?.count() as u64),
+    }
 }
 
 /// Events that were recorded in the last so many seconds.

@@ -159,6 +159,17 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
         &["diff", both, OTHER],
         &["why", "5"],
         &["why", "5", "--json", "--depth", "2"],
+        &["bisect", ".sessions | length > 1"],
+        &["bisect", ".sessions | length > 1", "--json"],
+        &["bisect", ".sessions[].counts.tool_calls >= 1", "--session", OTHER, "--json"],
+        &["bisect", ".sessions | length > 0", "--from", "2026-01-01", "--until", "2"],
+        &["bisect", "length > 0", "notes", "--json"],
+        &["bisect", ".sessions | length > 9"],
+        &["bisect", ".sessions[].no_such > 1"],
+        &["bisect", ".["],
+        &["bisect", ".", "nothing"],
+        &["bisect", ".", "--from", "99999"],
+        &["bisect", ".", "--session", "nobody"],
         // What there is not.
         &["session", "nobody"],
         &["session", both],
@@ -180,6 +191,53 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
     let full = far.from(&near, &["events"]).stdout;
     assert!(full.contains("note ") && full.lines().count() > 8, "{full}");
     assert!(!near.data().exists() && !near.home().join(".local").exists(), "nothing is made on this side");
+}
+
+#[test]
+fn how_a_server_elsewhere_fares_is_what_it_says_itself() {
+    let (far, near) = (Far::new(), World::new());
+    let tail = || far.server.get("/health").json()["tail"].clone();
+    let (before, ran) = (tail(), far.from(&near, &["status", "--json"]));
+    assert_eq!((ran.code, tail()), (Some(0), before.clone()), "{ran}");
+    let told = ran.json_lines().remove(0);
+    assert_eq!(
+        (&told["data_dir"], &told["disk"], &told["starts_unasked"]),
+        (&json!(null), &json!(null), &json!(null))
+    );
+    let server = &told["server"];
+    assert_eq!((&server["addr"], &server["pid"]), (&json!(far.server.addr), &json!(null)));
+    assert_eq!((&server["version"], &server["trouble"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(null)));
+    assert!(server["uptime_ms"].is_u64(), "{told}");
+    let (journal, record) = (&told["journal"], &told["record"]);
+    assert_eq!((&journal["last_seq"], &journal["first_seq"]), (&before, &json!(1)));
+    assert_eq!((&journal["events_last_minute"], &journal["events_last_day"]), (&before, &before));
+    assert_eq!((&record["known"], &record["committed"], &record["waiting"]), (&before, &before, &json!(0)));
+    assert_eq!((&record["not_kept"], &record["quarantined"]), (&json!(0), &json!(null)));
+    assert_eq!((&told["events"]["balanced"], &told["inbox"]["waiting"]), (&json!(true), &json!(0)));
+    // It is what the command says there, but for what lies in files.
+    let there = far.world.ok(["status", "--json"]).json_lines().remove(0);
+    for same in ["sessions", "recovered", "corruption"] {
+        assert_eq!(told[same], there[same], "{same}");
+    }
+    assert_eq!(journal["id"], there["journal"]["id"]);
+    let text = far.from(&near, &["status"]);
+    assert!(text.stdout.contains(&format!("http://{}, version ", far.server.addr)), "{text}");
+    assert!(text.stdout.contains("not told by a server elsewhere"), "{text}");
+    assert!(!near.data().exists() && !near.home().join(".local").exists(), "nothing is made on this side");
+    // The controls: another token, and nobody there.
+    let (url, wrong) = (far.url(), private(&near, "wrong", &"0".repeat(64)));
+    let ask = ["status", "--server", &url, "--token-file", wrong.to_str().expect("UTF-8")];
+    let ran = Running::start(&mut near.bare_command(ask)).wait();
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+    assert!(ran.stderr.contains("does not know this token"), "{ran}");
+}
+
+#[test]
+fn what_a_bisection_of_a_server_elsewhere_cannot_do_is_said() {
+    let (far, near) = (Far::new(), World::new());
+    let ran = far.from(&near, &["bisect", ".sessions | length > 1", "--monotone"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran}");
+    assert!(ran.stderr.contains("leave it out"), "{ran}");
 }
 
 /// One flipped bit there: every command that reads over it says so here, and ends with 4, as it does there.
@@ -315,8 +373,6 @@ fn what_works_on_this_machine_refuses_a_server_elsewhere() {
     let token = private(&near, "token", &"a1".repeat(32));
     let (url, token) = ("http://127.0.0.1:9", token.to_str().expect("UTF-8"));
     let lines: &[&[&str]] = &[
-        &["bisect", ".sessions|length>0"],
-        &["status"],
         &["serve"],
         &["import"],
         &["gc"],

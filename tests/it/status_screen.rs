@@ -34,6 +34,13 @@ fn without_a_server_the_files_say_it_all() {
     let last = told["journal"]["last_seq"].as_u64().expect("a seq");
     assert_eq!(told["journal"]["events_last_minute"], last, "all of it is from this moment");
     assert_eq!(told["events"], Value::Null);
+    let record = &told["record"];
+    assert_eq!(
+        (&record["committed"], &record["waiting"], &record["not_kept"], &record["quarantined"]),
+        (&json!(last), &json!(0), &json!(1), &json!(0))
+    );
+    assert_eq!((&record["known"], balanced(record)), (&json!(last + 1), true), "{record}");
+    assert_eq!(record["not_known"], json!(["what servers refused over HTTP"]));
     assert!(told["disk"]["journal_bytes"].as_u64().expect("bytes") > 0);
     assert_eq!(told["disk"]["bytes_per_day"], Value::Null, "a moment says nothing about a day");
     let text = world.ok(["status"]).stdout;
@@ -43,6 +50,48 @@ fn without_a_server_the_files_say_it_all() {
     assert_eq!(executed.len(), 2);
     let summary = executed[0]["payload"]["status_summary"].as_str().expect("text");
     assert!(summary.starts_with("no server, 1 session open (1 waiting for you)"), "{summary}");
+}
+
+fn balanced(record: &Value) -> bool {
+    let n = |name: &str| record[name].as_u64().expect("a count");
+    n("known") == n("committed") + n("waiting") + n("not_kept") + n("quarantined")
+}
+
+#[test]
+fn what_waits_and_what_was_set_aside_is_in_the_balance_with_a_server_and_without() {
+    let world = World::new();
+    world.hook(&payload("SessionStart"));
+    let plant = |name: &str| {
+        std::fs::write(world.data().join("inbox").join(name), b"no event").expect("planted");
+    };
+    plant("01700000000000000000-1-00000000000000ff");
+    let told = status(&world);
+    assert_eq!(told["record"]["quarantined"], 1, "{told}");
+    assert!(balanced(&told["record"]), "{told}");
+    let text = world.ok(["status"]).stdout;
+    assert!(
+        text.contains(
+            " on record + 0 in the inbox + 0 not kept + 1 quarantined; counted nowhere: what servers refused"
+        ),
+        "{text}"
+    );
+    // Who holds the journal keeps others from taking in what waits.
+    let server = world.server();
+    server.signal(rustix::process::Signal::STOP);
+    world.hook(&payload("UserPromptSubmit"));
+    let ran = world.run(["status", "--json"]);
+    let told = ran.json_lines().remove(0);
+    assert!(told["record"]["waiting"].as_u64() > Some(0), "{ran}");
+    assert!(balanced(&told["record"]) && told["events"].is_null(), "{ran}");
+    assert_eq!(told["record"]["committed"], told["journal"]["last_seq"], "{ran}");
+    server.signal(rustix::process::Signal::CONT);
+    let told = wait_for("an empty inbox", || {
+        let told = status(&world);
+        (told["record"]["waiting"] == 0 && told["events"]["pending"] == 0).then_some(told)
+    });
+    assert!(balanced(&told["record"]), "{told}");
+    assert_eq!(told["record"]["not_known"], json!(["what servers before this one refused over HTTP"]));
+    assert_eq!(told["record"]["quarantined"], 1, "of all time, not of this server");
 }
 
 #[test]

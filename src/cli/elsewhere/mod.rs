@@ -5,15 +5,19 @@
 //! A session may be named by the beginning of its id, as everywhere.
 
 mod annotate;
+mod bisect;
 mod events;
 mod looks;
 mod replay;
+mod status;
 mod tail;
 
 pub(super) use annotate::annotate;
+pub(super) use bisect::bisect;
 pub(super) use events::{Part, events, search};
 pub(super) use looks::{diff, session, sessions, state, stats, why};
 pub(super) use replay::replay;
+pub(super) use status::status;
 pub(super) use tail::tail;
 
 use super::Context;

@@ -32,7 +32,7 @@ use self::predicate::Predicate;
 use super::snapshot::Files;
 use super::{AnyFold, Definition, Progress, Source};
 use crate::error::{Error, Result};
-use crate::event::Seq;
+use crate::event::{Seq, StoredEvent};
 use crate::store::Item;
 
 /// The version of the JSON.
@@ -57,6 +57,12 @@ pub struct Range {
     pub until: Seq,
     /// Only events of this session may be the answer.
     pub session: Option<String>,
+}
+
+impl Range {
+    fn is_of_session(&self, stored: &StoredEvent) -> bool {
+        self.session.as_ref().is_none_or(|session| stored.event.session.as_ref() == Some(session))
+    }
 }
 
 /// What an expression stumbled over.
@@ -155,14 +161,12 @@ pub fn search(
     mode: Mode,
     watch: &Watch,
 ) -> Result<(Bisection, Progress)> {
-    let predicate = Predicate::parse(expression)?;
-    let unseen = Unseen::of(predicate.fields());
     let mut search = Search {
         source,
         files,
         definition,
         range,
-        asking: Asking { predicate, watch, asked: 0, stumbled: None, unseen, last: None },
+        asking: Asking::of(expression, watch)?,
         progress: Progress::default(),
         folds: 0,
         events: 0,
@@ -201,6 +205,71 @@ pub fn search(
     Ok((bisection, progress))
 }
 
+/// As [`search`] with [`Mode::Scan`], over events that come from elsewhere: every one from the first to the end of the range, in order.
+///
+/// # Errors
+/// As [`search`], and whatever `items` ends with.
+pub fn search_all(
+    items: impl Iterator<Item = Result<Item>>,
+    definition: &'static Definition,
+    expression: &str,
+    range: &Range,
+    watch: &Watch,
+) -> Result<(Bisection, Progress)> {
+    let mut asking = Asking::of(expression, watch)?;
+    let (mut fold, mut progress) = (definition.empty(), Progress::default());
+    // The state before the range is asked for itself, as every one within it.
+    let mut before = None;
+    let mut found = None;
+    for item in items {
+        let item = item?;
+        let is_within = match &item {
+            Item::Event(stored) => stored.seq >= range.from,
+            Item::Gap(gap) => gap.to >= range.from,
+            Item::Undecodable(unknown) => unknown.seq >= range.from,
+        };
+        if is_within && before.is_none() {
+            before = Some(asking.holds(&*fold)?);
+        }
+        if before == Some(true) {
+            break;
+        }
+        progress.count(&item);
+        fold.take(&item);
+        let Item::Event(stored) = &item else { continue };
+        if is_within && range.is_of_session(stored) && fold.concerned_by(stored) && asking.holds(&*fold)? {
+            found = Some(stored.clone());
+            break;
+        }
+    }
+    let held_before = match before {
+        Some(held) => held,
+        None => asking.holds(&*fold)?,
+    };
+    let event = found.as_ref().map(|stored| RawValue::from_string(stored.to_json()));
+    let event =
+        event.transpose().map_err(|error| Error::failed(format!("the event cannot be shown: {error}")))?;
+    let unknown_fields = asking.unknown_fields(found.is_none() && !held_before);
+    let bisection = Bisection {
+        version: VERSION,
+        projection: definition.name,
+        expression: expression.to_owned(),
+        mode: Mode::Scan,
+        from_seq: range.from,
+        until_seq: range.until,
+        session: range.session.clone(),
+        seq: found.map(|stored| stored.seq),
+        event,
+        held_before,
+        folds: 1,
+        events: progress.events,
+        asked: asking.asked,
+        stumbled: asking.stumbled,
+        unknown_fields,
+    };
+    Ok((bisection, progress))
+}
+
 enum Answer {
     /// It holds before the first event of the range.
     Before,
@@ -231,7 +300,13 @@ struct Asking<'a> {
     last: Option<(Box<RawValue>, bool)>,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    fn of(expression: &str, watch: &'a Watch) -> Result<Asking<'a>> {
+        let predicate = Predicate::parse(expression)?;
+        let unseen = Unseen::of(predicate.fields());
+        Ok(Asking { predicate, watch, asked: 0, stumbled: None, unseen, last: None })
+    }
+
     fn holds(&mut self, fold: &dyn AnyFold) -> Result<bool> {
         let state = fold.state_json()?;
         if let Some((last, holds)) = &self.last
@@ -300,12 +375,7 @@ impl Search<'_> {
             progress.count(&item);
             fold.take(&item);
             let Item::Event(stored) = &item else { continue };
-            let of_session = self
-                .range
-                .session
-                .as_ref()
-                .is_none_or(|session| stored.event.session.as_ref() == Some(session));
-            if of_session && fold.concerned_by(stored) && self.asking.holds(fold)? {
+            if self.range.is_of_session(stored) && fold.concerned_by(stored) && self.asking.holds(fold)? {
                 answer = Answer::After(stored.seq);
                 break;
             }
