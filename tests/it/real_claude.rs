@@ -81,8 +81,11 @@ impl Agent {
         // What the MCP server says of itself, which the plugin brings along.
         events.retain(|event| event["category"] != "cli" && event["category"] != "interface");
         let mut told: Vec<String> = kinds(&events).into_iter().map(str::to_owned).collect();
-        // The last hooks run side by side.
+        // The last hooks run side by side, and 2.1.330 may end before it has called that of a turn that failed, or in the midst of it.
         told.sort();
+        let failed = told.iter().filter(|kind| *kind == "turn_failed").count();
+        assert!(failed <= 1, "{told:?}");
+        told.retain(|kind| kind != "turn_failed");
         told
     }
 
@@ -114,7 +117,7 @@ impl Agent {
     }
 }
 
-const SESSION: [&str; 4] = ["prompt_submitted", "session_ended", "session_started", "turn_failed"];
+const SESSION: [&str; 3] = ["prompt_submitted", "session_ended", "session_started"];
 
 #[test]
 fn the_plugin_is_valid_loads_and_records_a_session() {
