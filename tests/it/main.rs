@@ -34,10 +34,10 @@ mod completions_and_man;
 mod config_command;
 /// `doctor`: a world broken in every way that it knows of.
 mod doctor_checks;
-/// The examples of docs/EVENTS.md, recorded by the program.
-mod event_examples;
 /// `doctor`: the programs that Claude Code would call.
 mod doctor_programs;
+/// The examples of docs/EVENTS.md, recorded by the program.
+mod event_examples;
 /// What ends each command with which exit code.
 mod exit_codes;
 /// Every filter through flags and URL, against a naive one.
