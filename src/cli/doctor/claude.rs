@@ -215,13 +215,20 @@ impl Scratch {
     fn make(look: &Look<'_>) -> Result<Scratch, Error> {
         let unique = u64::from_be_bytes(clock::unique::<8>(&*look.context.clock));
         let path = std::env::temp_dir().join(format!("mnemosyne-doctor-{unique:016x}"));
-        if !guard::make_dir(&path)? {
+        let left = path.clone();
+        // Named before it is there, so that no moment is left in which it would stay. The system clears its temporary directory; there is
+        // nobody to tell.
+        look.context.interrupt.when_abandoned(move || _ = std::fs::remove_dir_all(left));
+        let made = guard::make_dir(&path);
+        if !matches!(made, Ok(true)) {
+            // What is there is not ours.
+            look.context.interrupt.when_abandoned(|| ());
+            made?;
             return Err(Error::failed(format!("{} is there already", path.display())));
         }
-        let left = path.clone();
-        // The system clears its temporary directory; there is nobody to tell.
-        look.context.interrupt.when_abandoned(move || _ = std::fs::remove_dir_all(left));
-        Ok(Scratch(path))
+        let scratch = Scratch(path);
+        // Who was asked to end before it was there has tidied already.
+        if look.context.interrupt.is_asked() { Err(Error::Interrupted) } else { Ok(scratch) }
     }
 }
 
