@@ -16,7 +16,7 @@ use mnemosyne::event::text::visible;
 use mnemosyne_journal::format::{Footer, SegmentHeader};
 use mnemosyne_journal::inspect::{Look, Survey};
 use mnemosyne_journal::scan::Slot;
-use mnemosyne_journal::verify::Part;
+use mnemosyne_journal::verify::{Part, Problem};
 use mnemosyne_journal::{Hash, Micros, Seq};
 use serde_json::json;
 
@@ -42,12 +42,17 @@ pub(crate) struct DiffArgs {
 
 /// One side.
 struct Side {
+    name: &'static str,
     survey: Survey,
     /// As `info` says.
     last: Seq,
     chains: BTreeMap<usize, Chain>,
     /// The segments that were read whole.
     looked: BTreeSet<usize>,
+    /// What was said of them: some are read twice.
+    told: Vec<Problem>,
+    /// Seqs that are lost in them, in order.
+    lost: BTreeMap<Seq, Seq>,
 }
 
 /// The chain in one segment, as far as the check keeps it.
@@ -78,9 +83,10 @@ enum Verdict {
 }
 
 pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
-    let (mut a, mut b) = (Side::open(&args.a, out)?, Side::open(&args.b, out)?);
+    let (mut a, mut b) = (Side::open(&args.a, "first", out)?, Side::open(&args.b, "second", out)?);
     let verdict = compare(&mut a, &mut b, out)?;
     let (lasts, differ) = ((a.last, b.last), matches!(verdict, Verdict::Differ(..)));
+    let beyond = if lasts.0 > lasts.1 { a.lost_behind(b.last) } else { b.lost_behind(a.last) };
     if out.is_json() {
         let (same, first, what, hidden) = match &verdict {
             Verdict::Same(seq, hidden) => (seq.get(), None, None, hidden.as_ref()),
@@ -91,11 +97,12 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
             "version": 1, "same": !differ, "same_to_seq": same, "first_different_seq": first, "what": what,
             "by_records": by_records,
             "last_seq": [lasts.0.get(), lasts.1.get()],
+            "lost_beyond": beyond,
             "segments": [a.survey.bases().len(), b.survey.bases().len()],
             "segments_read": [a.looked.len(), b.looked.len()],
         }))?;
     } else {
-        out.line(&words(&verdict, lasts))?;
+        out.line(&words(&verdict, lasts, beyond))?;
         if let Verdict::Same(_, Some(Span { from, to })) = verdict {
             out.line(&format!(
                 "damage hides the chain at {}: what both can be read of there was compared, and is the same",
@@ -110,25 +117,36 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
     if differ { Err(Failure::Different) } else { Ok(()) }
 }
 
-fn words(verdict: &Verdict, (a, b): (Seq, Seq)) -> String {
+/// `beyond`: how many seqs behind the end of the shorter one are known to be lost in the longer one.
+fn words(verdict: &Verdict, (a, b): (Seq, Seq), beyond: u64) -> String {
     match verdict {
         Verdict::Differ(seq, what) => format!("they differ from seq {seq} on: {what}"),
         Verdict::Same(last, _) if a == b => format!("the same, both up to seq {last}"),
         Verdict::Same(last, _) => {
             let (longer, more) = if a > b { ("first", a.since(b)) } else { ("second", b.since(a)) };
-            format!("the same up to seq {last}; the {longer} has {} more", text::counted(more, "record"))
+            let lost = if beyond > 0 { format!(", known to be lost: {beyond}") } else { String::new() };
+            format!(
+                "the same up to seq {last}; the {longer} goes on for {}{lost}",
+                text::counted(more, "seq")
+            )
         }
     }
 }
 
 impl Side {
-    fn open(dir: &std::path::Path, out: &mut Out) -> Result<Side, Failure> {
+    fn open(dir: &std::path::Path, name: &'static str, out: &mut Out) -> Result<Side, Failure> {
         let survey = Place::survey(dir)?;
-        let mut side = Side { last: Seq::ZERO, chains: BTreeMap::new(), looked: BTreeSet::new(), survey };
+        let mut side = Side {
+            name,
+            last: Seq::ZERO,
+            chains: BTreeMap::new(),
+            looked: BTreeSet::new(),
+            told: Vec::new(),
+            lost: BTreeMap::new(),
+            survey,
+        };
         let index = side.survey.bases().len() - 1;
-        if let Ok(header) = &side.survey.glance(index)?.header
-            && !header.chained()
-        {
+        if side.is_unchained(out)? {
             let shown = visible(&dir.display().to_string()).into_owned();
             return Err(Failure::Failed(format!(
                 "{shown} was written without a chain: there is nothing to compare"
@@ -136,6 +154,44 @@ impl Side {
         }
         side.last = side.chain(index, out)?.last;
         Ok(side)
+    }
+
+    /// What a header says holds for the whole journal. Where none can be read, links that are zero tell: a chain has none.
+    fn is_unchained(&mut self, out: &mut Out) -> Result<bool, Failure> {
+        let segments = self.survey.bases().len();
+        for index in (0..segments).rev() {
+            if let Ok(header) = self.survey.glance(index)?.header {
+                return Ok(!header.chained());
+            }
+        }
+        for index in (0..segments).rev() {
+            let links = &self.chain(index, out)?.links;
+            if !links.is_empty() {
+                return Ok(links.values().all(|link| *link == Hash::ZERO));
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many seqs behind `seq` were found lost.
+    fn lost_behind(&self, seq: Seq) -> u64 {
+        let lost = self.lost.iter().filter(|(_, to)| **to > seq);
+        lost.map(|(from, to)| to.since(seq.next().max(*from)) + 1).sum()
+    }
+
+    /// Says what does not hold in a segment, unless it was said before.
+    fn tell(&mut self, look: &Look, out: &mut Out) {
+        if self.survey.bases().binary_search(&look.base).is_ok_and(|index| self.looked.insert(index)) {
+            let note = |note| out.note(&format!("of the {}: {}", self.name, text::problem(note)));
+            look.checked.notes.iter().for_each(note);
+        }
+        for problem in &look.checked.problems {
+            if !self.told.contains(problem) {
+                out.problem_of(self.name, problem);
+                self.told.push(problem.clone());
+            }
+            self.lost.extend(problem.lost);
+        }
     }
 
     /// How many of its segments were read whole.
@@ -155,9 +211,7 @@ impl Side {
             let gone =
                 || Failure::NotFound(format!("the segment of seq {base} was removed meanwhile; try again"));
             let look = look.ok_or_else(gone)?;
-            if self.looked.insert(index) {
-                records::tell(&look, out);
-            }
+            self.tell(&look, out);
             // Both ends of a comparison move forward, so one is enough, beside the last, which was read first.
             let last = self.survey.bases().len() - 1;
             self.chains.retain(|kept, _| *kept == last);
@@ -290,7 +344,7 @@ struct Closer {
 }
 
 /// The records of a span, side by side.
-fn look_closer(a: &Side, b: &Side, span: Span, out: &mut Out) -> Result<Closer, Failure> {
+fn look_closer(a: &mut Side, b: &mut Side, span: Span, out: &mut Out) -> Result<Closer, Failure> {
     let (first, second) = (copy(a, span, out)?, copy(b, span, out)?);
     let mut all = first.gaps.is_empty() && second.gaps.is_empty();
     let seqs: BTreeSet<Seq> = first.records.keys().chain(second.records.keys()).copied().collect();
@@ -307,8 +361,8 @@ fn look_closer(a: &Side, b: &Side, span: Span, out: &mut Out) -> Result<Closer, 
                     continue;
                 }
             },
-            (None, _) => first.absent(seq, "first"),
-            (_, None) => second.absent(seq, "second"),
+            (None, _) => first.absent(seq, a.name),
+            (_, None) => second.absent(seq, b.name),
         };
         return Ok(Closer { first: Some((seq, what)), all });
     }
@@ -340,9 +394,11 @@ struct Copy {
     kind: String,
 }
 
-fn copy(side: &Side, span: Span, out: &mut Out) -> Result<Copies, Failure> {
+fn copy(side: &mut Side, span: Span, out: &mut Out) -> Result<Copies, Failure> {
     let mut copies = Copies::default();
-    records::each(&side.survey, span, out, |item, _| {
+    let survey = side.survey.clone();
+    let tell = |look: &Look, out: &mut Out| side.tell(look, out);
+    records::each_telling(&survey, span, out, tell, |item, _| {
         match item {
             Item::Gap(gap) => copies.gaps.push(Span { from: gap.from, to: gap.to }),
             Item::Record(record) => {

@@ -65,6 +65,12 @@ impl Out {
         self.say(&format!("damage: {}", text::problem(problem)));
     }
 
+    /// The same where there are two journals, of that which is called so.
+    pub(crate) fn problem_of(&mut self, name: &str, problem: &Problem) {
+        self.damage();
+        self.say(&format!("damage: of the {name}: {}", text::problem(problem)));
+    }
+
     pub(crate) fn fail(&mut self, failure: &Failure) {
         if self.json {
             let error = serde_json::json!({"code": failure.code(), "message": failure.to_string()});

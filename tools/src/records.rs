@@ -93,6 +93,17 @@ pub(crate) fn each(
     survey: &Survey,
     span: Span,
     out: &mut Out,
+    take: impl FnMut(Item<'_>, &mut Out) -> Result<Flow, Failure>,
+) -> Result<(), Failure> {
+    each_telling(survey, span, out, tell, take)
+}
+
+/// The same where `tell` says what does not hold in a segment.
+pub(crate) fn each_telling(
+    survey: &Survey,
+    span: Span,
+    out: &mut Out,
+    mut tell: impl FnMut(&Look, &mut Out),
     mut take: impl FnMut(Item<'_>, &mut Out) -> Result<Flow, Failure>,
 ) -> Result<(), Failure> {
     let mut looks = survey.looks(span.from);
@@ -108,7 +119,7 @@ pub(crate) fn each(
 }
 
 /// Says what does not hold in a segment, and that it is unfinished if it is.
-pub(crate) fn tell(look: &Look, out: &mut Out) {
+fn tell(look: &Look, out: &mut Out) {
     look.checked.problems.iter().for_each(|problem| out.problem(problem));
     look.checked.notes.iter().for_each(|note| out.note(&text::problem(note)));
 }

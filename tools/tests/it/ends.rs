@@ -59,7 +59,7 @@ impl<'a> Pair<'a> {
                 "{case}: {said:#}"
             );
             let words = inspect().arg("diff").args(pair.dirs).run().stdout;
-            let claims_more = words.contains(" more\n");
+            let claims_more = words.contains(" goes on for ");
             assert_eq!(claims_more, pair.ends[0] != pair.ends[1], "{case}: {words}");
             assert_eq!(words.contains("damage hides"), !said["by_records"].is_null(), "{case}: {words}");
             said

@@ -96,10 +96,10 @@ fn an_older_copy_is_the_same_as_far_as_it_goes() {
     let longer = diff(&world.data(), &old);
     assert_eq!(
         (longer.code, first_line(&longer)),
-        (0, "the same up to seq 20; the first has 10 records more")
+        (0, "the same up to seq 20; the first goes on for 10 seqs")
     );
     let shorter = diff(&old, &world.data());
-    assert_eq!(first_line(&shorter), "the same up to seq 20; the second has 10 records more");
+    assert_eq!(first_line(&shorter), "the same up to seq 20; the second goes on for 10 seqs");
 }
 
 fn first_line(run: &Run) -> &str {
@@ -129,6 +129,81 @@ fn damage_in_what_diff_reads_is_told_and_it_says_how_much_that_is() {
     for (first, second) in [(&world.data(), &old), (&old, &world.data())] {
         let run = diff(first, second);
         assert!(run.code == 4 && run.stderr.contains("damage: "), "{} {}", run.stdout, run.stderr);
+    }
+}
+
+#[test]
+fn what_is_told_of_damage_is_told_once_and_of_one_side() {
+    // They part in the segment that is damaged, so that its records are looked at as well as its links.
+    let (a, b) = (World::with_events(20), World::with_events(20));
+    a.append(20..22);
+    b.append(30..32);
+    for (world, side) in [(&a, "first"), (&b, "second")] {
+        let last = world.segments().len() - 1;
+        let whole = std::fs::read(&world.segments()[last]).unwrap();
+        world.damage(last, |bytes| {
+            let at = find(bytes, b"prompt number");
+            bytes[at] ^= 1;
+        });
+        let run = diff(&a.data(), &b.data());
+        let told: Vec<&str> = run.stderr.lines().collect();
+        assert!(run.stdout.starts_with("they differ from seq 21 on: "), "{}", run.stdout);
+        assert!(
+            matches!(told[..], [told] if told.starts_with(&format!("damage: of the {side}: "))),
+            "{told:#?}"
+        );
+        world.damage(last, |bytes| *bytes = whole);
+    }
+}
+
+#[test]
+fn what_one_goes_on_for_is_told_with_what_was_found_lost_of_it() {
+    let world = World::with_events(20);
+    let old = world.copy("old");
+    world.append(20..30);
+    let last = world.segments().len() - 1;
+    world.damage(last, |bytes| {
+        let at = find(bytes, b"make step-29");
+        bytes[at] ^= 1;
+    });
+    let words = "goes on for 10 seqs, known to be lost: 1";
+    for (dirs, side) in [([&world.data(), &old], "first"), ([&old, &world.data()], "second")] {
+        let run = diff(dirs[0], dirs[1]);
+        assert_eq!((run.code, first_line(&run)), (4, &*format!("the same up to seq 20; the {side} {words}")));
+        let json = inspect().args(["diff", "--json"]).args(dirs).run();
+        let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!((&json["last_seq"].as_array().unwrap().len(), &json["lost_beyond"]), (&2, &1.into()));
+    }
+}
+
+#[test]
+fn a_journal_without_a_chain_is_refused_whatever_its_headers_say() {
+    let without = World::new();
+    let journal = without.open(options().with_chain(false));
+    write(&journal, 0..40);
+    journal.close().unwrap();
+    let chained = World::with_events(40);
+    let segments = without.segments().len();
+    assert!(segments > 2);
+    // Each header from the last to the first; the control: one with a chain is compared all the same.
+    for damaged in 0..=segments {
+        if let Some(segment) = segments.checked_sub(damaged).filter(|segment| *segment < segments) {
+            without.damage(segment, |bytes| bytes[20] ^= 1);
+            chained.damage(segment.min(chained.segments().len() - 1), |bytes| bytes[20] ^= 1);
+        }
+        for dirs in [[without.data(), chained.data()], [chained.data(), without.data()]] {
+            let run = diff(&dirs[0], &dirs[1]);
+            assert!(
+                run.code == 1 && run.stderr.contains("was written without a chain"),
+                "{damaged}: {} {} {}",
+                run.code,
+                run.stdout,
+                run.stderr
+            );
+        }
+        let copy = chained.copy(&format!("copy {damaged}"));
+        let run = diff(&chained.data(), &copy);
+        assert_eq!(first_line(&run), "the same, both up to seq 40", "{damaged}: {}", run.stderr);
     }
 }
 
