@@ -21,6 +21,7 @@ use crate::config::guard::{self, How};
 use crate::config::{DataDir, settings};
 use crate::error::{Error, Result};
 use crate::event::Seq;
+use crate::store::check;
 use crate::store::lock::holder;
 use crate::store::open::Store;
 
@@ -156,7 +157,7 @@ impl Copying<'_> {
     }
 
     fn segments(&mut self, to: &Path) -> Result<()> {
-        let disk = Arc::new(journal::RealDisk::new(self.dir.journal()));
+        let disk = Arc::new(check::unmapped(self.dir));
         let writer = if holder(self.dir).is_some() {
             journal::Writer::Alive { boot: journal::boot_hash() }
         } else {

@@ -51,7 +51,7 @@ pub struct Lost {
 /// # Errors
 /// When the journal cannot be read at all, or is of a newer format.
 pub fn quick(dir: &DataDir) -> Result<Option<Checked>> {
-    let disk = Arc::new(journal::RealDisk::new(dir.journal()));
+    let disk = Arc::new(unmapped(dir));
     let writer = match holder(dir) {
         Some(_) => journal::Writer::Alive { boot: journal::boot_hash() },
         None => journal::Writer::Absent,
@@ -117,8 +117,8 @@ pub(super) fn lost_beside(dir: &DataDir, seq: Seq, durable: Seq) -> Result<Vec<L
     Ok(checked.map(|checked| lost(&checked.problems)).unwrap_or_default())
 }
 
-/// Without maps: damage that the disk itself reports is an error then, and no signal.
-fn unmapped(dir: &DataDir) -> journal::RealDisk {
+/// Without maps: what the disk cannot read, or somebody has cut off, is an error or damage then, and no signal.
+pub(super) fn unmapped(dir: &DataDir) -> journal::RealDisk {
     journal::RealDisk::new(dir.journal()).without_maps()
 }
 

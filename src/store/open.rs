@@ -15,6 +15,7 @@ use crate::clock::{self, Clock};
 use crate::config::{DataDir, Settings, guard};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventRef, Kind, Redactor, Seq, payload};
+use crate::store::check;
 use crate::store::commands::Commands;
 use crate::store::counters::Counters;
 use crate::store::ids::Ids;
@@ -154,7 +155,10 @@ impl Store {
         if std::fs::read_dir(dir.journal()).map_err(Error::io("list", dir.journal()))?.next().is_none() {
             guard::flush_names_above(dir.path())?;
         }
-        let disk = Arc::new(journal::RealDisk::new(dir.journal()));
+        let disk = Arc::new(match opening.role {
+            Role::Server => journal::RealDisk::new(dir.journal()),
+            Role::Command => check::unmapped(dir),
+        });
         let now = journal::Micros::new(opening.clock.now().as_micros());
         let (journal, recovery) = match journal::Journal::open(disk.clone(), options, now) {
             Err(error) if opening.role == Role::Server && error.is_full() => {

@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use mnemosyne_journal as journal;
-
 use crate::clock::{self, SystemClock};
 use crate::config::{DataDir, Env, Settings};
 use crate::error::{Error, Result};
@@ -25,7 +23,7 @@ use crate::store::notice::{News, Notices};
 use crate::store::open::{Opening, Store};
 use crate::store::replay::{self, Item, Replay, SessionOrder};
 use crate::store::subscribe::Subscription;
-use crate::store::{inbox, scrub};
+use crate::store::{check, inbox, scrub};
 
 /// How long a reader gives the holder of the lock to drain the inbox.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
@@ -192,7 +190,7 @@ impl Reading {
             return journal.refresh().map(drop);
         }
         let dir = self.dir.clone();
-        let disk = Arc::new(journal::RealDisk::new(dir.journal()));
+        let disk = Arc::new(check::unmapped(&dir));
         match LocalView::open(disk, move || holder(&dir).is_some()) {
             Ok((journal, _recovery)) => *slot = Some(Arc::new(journal)),
             Err(Error::NoJournal) => {}

@@ -4,6 +4,7 @@
 use crate::support::{Running, World};
 use crate::world::{Dice, prompt, request, rounds, segments, tell};
 use std::fs::OpenOptions;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,11 +23,21 @@ fn crashed() -> World {
     world
 }
 
-/// The files that readers read with calls: the active segment, and all that is not a segment.
-fn cuttable(world: &World) -> Vec<PathBuf> {
+/// Who reads the files that are cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// It reads all with calls.
+    Command,
+    /// It has maps of the segments that are sealed, which nobody may cut.
+    Server,
+}
+
+fn cuttable(world: &World, reader: Reader) -> Vec<PathBuf> {
     let data = world.data();
     let mut files = vec![data.join("journal/tail")];
-    files.extend(segments(world).last().map(|(name, _)| data.join("journal").join(name)));
+    let segments = segments(world);
+    let sealed = if reader == Reader::Server { segments.len().saturating_sub(1) } else { 0 };
+    files.extend(segments[sealed..].iter().map(|(name, _)| data.join("journal").join(name)));
     for directory in ["inbox", "snapshots"] {
         files.extend(world.names_in(directory).into_iter().map(|name| data.join(directory).join(name)));
     }
@@ -35,8 +46,8 @@ fn cuttable(world: &World) -> Vec<PathBuf> {
 }
 
 /// Cuts one of them somewhere; nothing if somebody else was quicker and took it away.
-fn cut(world: &World, dice: &mut Dice) {
-    let files = cuttable(world);
+fn cut(world: &World, reader: Reader, dice: &mut Dice) {
+    let files = cuttable(world, reader);
     let Some(file) = files.get(dice.below(files.len().max(1))) else { return };
     let Ok(open) = OpenOptions::new().write(true).open(file) else { return };
     let len = open.metadata().expect("its length").len();
@@ -63,9 +74,9 @@ fn readers_survive_files_that_shrink_under_them() {
         };
         let mut reader = Running::start(&mut world.command(command));
         cuts += 2;
-        cut(&world, &mut dice);
+        cut(&world, Reader::Command, &mut dice);
         if reader.is_alive() {
-            cut(&world, &mut dice);
+            cut(&world, Reader::Command, &mut dice);
         }
         let ran = reader.wait();
         let code = ran.code.unwrap_or_else(|| panic!("{command:?} was ended by a signal: {ran}"));
@@ -76,13 +87,40 @@ fn readers_survive_files_that_shrink_under_them() {
 }
 
 #[test]
+fn sealed_segments_that_become_shorter_in_the_middle_of_an_output_are_gaps() {
+    let world = crashed();
+    let segments = segments(&world);
+    assert!(segments.len() > 3, "{segments:?}");
+    // Nothing, half a header, one frame and a piece of the next.
+    for (trial, bytes) in [0, 64, 15_000].into_iter().enumerate() {
+        let copied = World::new();
+        copy(&world.data(), &copied.data());
+        let mut command = copied.command(["events", "--json"]);
+        let mut reader = command.spawn().expect("the program");
+        // It has begun, and cannot end: there is more to print than a pipe holds.
+        let mut first = [0; 10];
+        reader.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("the first of it");
+        for (name, _) in &segments {
+            let segment = OpenOptions::new().write(true).open(copied.data().join("journal").join(name));
+            let segment = segment.expect("a segment");
+            let length = segment.metadata().expect("its length").len();
+            segment.set_len(length.min(bytes)).expect("it can be cut");
+        }
+        let output = reader.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "cut {trial} to {bytes} bytes, {}: {said}", output.status);
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
 fn a_server_goes_on_answering_when_its_files_shrink() {
     let world = crashed();
     let mut dice = Dice::thrown("files that shrink under a server");
     let mut server = world.server();
     let all = rounds(25, 500);
     for n in 0..all as u64 {
-        cut(&world, &mut dice);
+        cut(&world, Reader::Server, &mut dice);
         let read = server.get("/events?limit=1000");
         assert!([200, 500, 503].contains(&read.status), "{}", read.text());
         server.post("/events/emit", &request(1_000 + n, 5_000).to_string());
