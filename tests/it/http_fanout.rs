@@ -1,8 +1,9 @@
-//! A thousand subscribers, a hundred of which never read: everybody else gets every event once and in order, emits go on, and
-//! what the hundred cost is bounded.
+//! A thousand subscribers, a hundred of which never read: everybody else gets every event once and in order, every emit is
+//! acknowledged, what the hundred cost is bounded, and whoever reads on after all misses nothing and is told that it fell behind.
 
 use crate::http_emit::{custom, emit};
 use crate::http_limits::{resident_bytes, stuck_stream};
+use crate::http_metrics::counters;
 use crate::support::{BOUND, Server, World, head};
 use serde_json::json;
 use std::net::TcpStream;
@@ -16,6 +17,10 @@ const STUCK_BYTES_MAX: u64 = 64 * 1024;
 /// What all share grows a little with the first of them: readers that lie ready, recent chunks, the allocator's own.
 const SHARED_BYTES_MAX: u64 = 6 * 1024 * 1024;
 const EMITS: usize = 40;
+/// Of 40 KB each, that a stream from the first seq would like to have.
+const LARGE: u64 = 60;
+/// Far more of them than the buffers of a stream hold: it is further behind than what it is told of.
+const FLOOD: usize = 8_000;
 
 /// Both ends of a thousand connections need descriptors; the server raises its own limit.
 fn raise_own_limit() {
@@ -31,35 +36,49 @@ fn raise_own_limit() {
 /// 2.4 MB in batches of twenty times 40 KB: a reader of the files holds a batch.
 fn fill(server: &Server) {
     let text = "four ".repeat(8_000);
-    for n in 0..3 {
+    for n in 0..LARGE / 20 {
         let batch: Vec<_> = (0..20).map(|at| custom("large", json!([n, at, text]))).collect();
         emit(server, &json!(batch));
     }
 }
 
-/// Reads a stream up to the event `last`, and demands each seq after `cursor` once and in order.
+/// Opens a stream and reads it as [`read_on`].
 async fn follow(addr: String, request: String, cursor: u64, last: u64, open: std::sync::mpsc::Sender<()>) {
     let mut socket = tokio::net::TcpStream::connect(&addr).await.expect("a connection");
     socket.write_all(request.as_bytes()).await.expect("the request is taken");
-    let (mut unread, mut at) = (Vec::new(), cursor);
+    let began = socket.read_u8().await.expect("an answer");
+    assert_eq!(began, b'H');
+    open.send(()).expect("the test waits for it");
+    assert_eq!(read_on(socket, cursor, last).await, Told::default());
+}
+
+/// What a stream says beside events.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    lags: usize,
+    gaps: usize,
+}
+
+/// Reads a stream up to the event `last`, and demands each seq after `cursor` once and in order.
+async fn read_on(mut socket: tokio::net::TcpStream, cursor: u64, last: u64) -> Told {
+    let (mut unread, mut at, mut told) = (Vec::new(), cursor, Told::default());
     let mut chunk = vec![0; 16 * 1024];
-    let mut told = false;
     while at < last {
         let n =
             tokio::time::timeout(BOUND, socket.read(&mut chunk)).await.expect("in time").expect("readable");
         assert!(n > 0, "the stream ended after {at}");
-        if !std::mem::replace(&mut told, true) {
-            open.send(()).expect("the test waits for it");
-        }
         unread.extend_from_slice(&chunk[..n]);
         let whole = unread.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in unread.drain(..whole).collect::<Vec<u8>>().split(|byte| *byte == b'\n') {
+            told.lags += usize::from(line == b"event: lag");
+            told.gaps += usize::from(line == b"event: gap");
             let Some(id) = line.strip_prefix(b"id: ") else { continue };
             let id: u64 = std::str::from_utf8(id).expect("digits").parse().expect("a seq");
             assert_eq!(id, at + 1, "each event once and in order");
             at = id;
         }
     }
+    told
 }
 
 /// How long each of some emits took, sorted.
@@ -89,10 +108,7 @@ fn a_thousand_subscribers_of_which_a_hundred_never_read() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let bearer = format!("Bearer {}", server.token);
-    let after = cursor.to_string();
-    let headers = [("Authorization", bearer.as_str()), ("Last-Event-ID", after.as_str())];
-    let request = head(&server.addr, "GET", "/events/stream", &headers) + "\r\n";
+    let request = request_after(&server, cursor);
     let (open, opened) = std::sync::mpsc::channel();
     let readers: Vec<_> = (0..READERS)
         .map(|_| runtime.spawn(follow(server.addr.clone(), request.clone(), cursor, last, open.clone())))
@@ -105,6 +121,8 @@ fn a_thousand_subscribers_of_which_a_hundred_never_read() {
     let before = timed_emits(&server, EMITS);
     let resident = resident_bytes(&server);
     let stuck: Vec<TcpStream> = (0..STUCK).map(|_| stuck_and_waiting(&server)).collect();
+    let at_the_end: Vec<TcpStream> =
+        (0..4).map(|_| waiting(&server, &request_after(&server, last - EMITS as u64))).collect();
     let with_stuck = timed_emits(&server, EMITS);
     for reader in readers {
         runtime.block_on(reader).expect("every event once and in order");
@@ -120,13 +138,60 @@ fn a_thousand_subscribers_of_which_a_hundred_never_read() {
         grown <= STUCK as u64 * STUCK_BYTES_MAX + SHARED_BYTES_MAX,
         "{STUCK} stuck streams cost {grown} bytes"
     );
-    drop((warm, stuck));
+    // What comes is handed to those that read; those that do not were handed what their buffers hold of the large ones before it.
+    let handed = counters(&server)["streams"]["deliveries"].as_u64().expect("a number");
+    let to_others = ((READERS * 2 + at_the_end.len()) * EMITS) as u64;
+    let to_stuck_max = (warm.len() + stuck.len()) as u64 * LARGE / 2;
+    assert!(
+        handed <= to_others + to_stuck_max,
+        "{handed} events were handed over, to those that read {to_others}"
+    );
+    // Those that had reached the end fall further behind than the server keeps at hand; all that do not read hold up nobody.
+    let mut end = last;
+    for n in 0..FLOOD / 500 {
+        let batch: Vec<_> = (0..500).map(|at| custom("flood", json!([n, at, "x".repeat(200)]))).collect();
+        let seqs = emit(&server, &json!(batch));
+        assert_eq!(seqs, (end + 1..=end + 500).collect::<Vec<u64>>(), "all of them are acknowledged");
+        end += 500;
+    }
+    let read = |socket: TcpStream, cursor| {
+        socket.set_nonblocking(true).expect("an option");
+        runtime.block_on(async {
+            let socket = tokio::net::TcpStream::from_std(socket).expect("a socket of the runtime");
+            read_on(socket, cursor, end).await
+        })
+    };
+    for socket in at_the_end {
+        assert_eq!(read(socket, last - EMITS as u64), Told { lags: 1, gaps: 0 }, "it is told once");
+    }
+    // They had never reached the end that they could have fallen behind.
+    for socket in stuck.into_iter().take(1) {
+        assert_eq!(read(socket, 0), Told::default());
+    }
+    drop(warm);
     server.stop();
+}
+
+/// What asks for the events after `cursor`.
+fn request_after(server: &Server, cursor: u64) -> String {
+    let (bearer, after) = (format!("Bearer {}", server.token), cursor.to_string());
+    let headers = [("Authorization", bearer.as_str()), ("Last-Event-ID", after.as_str())];
+    head(&server.addr, "GET", "/events/stream", &headers) + "\r\n"
+}
+
+/// A stream whose answer has begun, and of which nothing more is read.
+fn waiting(server: &Server, request: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(&server.addr).expect("a connection");
+    std::io::Write::write_all(&mut socket, request.as_bytes()).expect("the request is taken");
+    begun(socket)
 }
 
 /// A stream from the first seq whose answer has begun, and of which nothing more is read.
 fn stuck_and_waiting(server: &Server) -> TcpStream {
-    let mut socket = stuck_stream(server);
+    begun(stuck_stream(server))
+}
+
+fn begun(mut socket: TcpStream) -> TcpStream {
     let mut byte = [0];
     std::io::Read::read_exact(&mut socket, &mut byte).expect("an answer");
     socket
