@@ -4,7 +4,8 @@
 //! events, or as many as `MNEMOSYNE_BENCH_EVENTS` says, in three rounds, or
 //! `MNEMOSYNE_BENCH_ROUNDS`; with 0 only the states at random seqs are timed. Then, in one run, in turn and as medians: the limits; decoding; each projection
 //! folded from the first event on; all of them in one pass; the state at random seqs from the snapshots that such a pass leaves; and ranked
-//! search beside a plain scan of the same records. `MNEMOSYNE_BENCH_SIZE` chooses one of the two journals, `256 B` or `real`.
+//! search beside a plain scan of the same records. `MNEMOSYNE_BENCH_SIZE` chooses one of the two journals, `256 B` or `real`. A word after `--` runs the limit and the
+//! jobs whose name has it in it.
 #![allow(unreachable_pub, reason = "a bench is a program, and it reports")]
 
 #[path = "support/traffic.rs"]
@@ -95,7 +96,15 @@ impl Bench {
 
     fn folds(&self, rounds: usize, out: &mut impl Write) -> Result<(), Fault> {
         writeln!(out, "{:32} {:>12} {:>9} {:>9}", "", "events/s", "GB/s", "of limit")?;
-        let jobs = self.jobs();
+        let mut jobs = self.jobs();
+        if let Some(part) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
+            jobs = jobs
+                .into_iter()
+                .enumerate()
+                .filter(|(nth, (name, _))| *nth == 0 || name.contains(&part))
+                .map(|(_, job)| job)
+                .collect();
+        }
         let mut took = vec![Vec::new(); jobs.len()];
         for _ in 0..rounds {
             for ((_, job), took) in jobs.iter().zip(&mut took) {

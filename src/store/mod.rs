@@ -51,6 +51,7 @@ pub use inbox::drain::Drained;
 pub use lock::{Holder, Role, holder};
 pub use log::{Gap, GapReason, JournalId, Level, Log, MemoryLog, Stats, level_name};
 pub use open::{Opened, Opening, Store};
+pub(crate) use replay::Undecoded;
 pub use replay::{Item, Replay, SessionOrder, Undecodable};
 pub use subscribe::{Delivery, Subscription};
 #[cfg(shuttle)]

@@ -54,6 +54,14 @@ impl Item {
         item
     }
 
+    /// Becomes what a reader met, in the memory that it has.
+    fn become_what(&mut self, met: LogItem<'_>) {
+        match met {
+            LogItem::Gap(gap) => *self = Item::Gap(gap),
+            LogItem::Record { seq, recorded, payload } => self.decode_over(seq, recorded, payload),
+        }
+    }
+
     /// Becomes what stands in these bytes, in the memory that it has.
     fn decode_over(&mut self, seq: Seq, recorded: Timestamp, bytes: &[u8]) {
         if !matches!(self, Item::Event(_)) {
@@ -170,24 +178,7 @@ impl Replay {
     /// # Errors
     /// As [`Replay::next`].
     pub fn next_over(&mut self, item: &mut Item) -> Result<bool> {
-        while !self.ended && (self.through == Seq::MAX || self.reader.position() <= self.through) {
-            match self.reader.next()? {
-                None => return Ok(false),
-                Some(LogItem::Gap(gap)) => {
-                    *item = Item::Gap(Gap { to: gap.to.min(self.through), ..gap });
-                    return Ok(true);
-                }
-                Some(LogItem::Record { recorded, .. }) if recorded > self.until => {
-                    // `recorded` never runs backwards: nothing after this matches either.
-                    self.ended = true;
-                    return Ok(false);
-                }
-                Some(LogItem::Record { payload, .. }) if is_unwanted(payload, self.wanted) => {
-                    self.passed += 1;
-                    continue;
-                }
-                Some(LogItem::Record { seq, recorded, payload }) => item.decode_over(seq, recorded, payload),
-            }
+        while self.meet(|met| item.become_what(met))?.is_some() {
             match item {
                 Item::Event(stored) if self.filter.as_ref().is_some_and(|filter| !filter.matches(stored)) => {
                 }
@@ -197,9 +188,104 @@ impl Replay {
         Ok(false)
     }
 
+    /// Puts what comes next behind what is held in `undecoded`; false at the end. A filter looks at events, so it is not asked here.
+    ///
+    /// # Errors
+    /// As [`Replay::next`].
+    pub(crate) fn read_on(&mut self, undecoded: &mut Undecoded) -> Result<bool> {
+        Ok(self.meet(|met| undecoded.hold(met))?.is_some())
+    }
+
+    /// Whether there is a filter, which [`Replay::read_on`] does not ask.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Hands on what the reader meets next, within the range and of the kinds that are wanted.
+    fn meet<T>(&mut self, take: impl FnOnce(LogItem<'_>) -> T) -> Result<Option<T>> {
+        while !self.ended && (self.through == Seq::MAX || self.reader.position() <= self.through) {
+            match self.reader.next()? {
+                None => return Ok(None),
+                Some(LogItem::Gap(gap)) => {
+                    return Ok(Some(take(LogItem::Gap(Gap { to: gap.to.min(self.through), ..gap }))));
+                }
+                Some(LogItem::Record { recorded, .. }) if recorded > self.until => {
+                    // `recorded` never runs backwards: nothing after this matches either.
+                    self.ended = true;
+                    return Ok(None);
+                }
+                Some(LogItem::Record { payload, .. }) if is_unwanted(payload, self.wanted) => {
+                    self.passed += 1
+                }
+                Some(record) => return Ok(Some(take(record))),
+            }
+        }
+        Ok(None)
+    }
+
     /// The seq that the next item begins with, matching or not.
     pub fn position(&self) -> Seq {
         self.reader.position()
+    }
+}
+
+/// What was read and is not decoded: reading is for one at a time, and decoding is not.
+#[derive(Default)]
+pub(crate) struct Undecoded {
+    bytes: Vec<u8>,
+    held: Vec<Held>,
+}
+
+enum Held {
+    Gap(Gap),
+    /// Its bytes begin where those of the record before end.
+    Record {
+        seq: Seq,
+        recorded: Timestamp,
+        end: usize,
+    },
+}
+
+impl Undecoded {
+    fn hold(&mut self, met: LogItem<'_>) {
+        self.held.push(match met {
+            LogItem::Gap(gap) => Held::Gap(gap),
+            LogItem::Record { seq, recorded, payload } => {
+                self.bytes.extend_from_slice(payload);
+                Held::Record { seq, recorded, end: self.bytes.len() }
+            }
+        });
+    }
+
+    /// How many items are held.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many bytes their records have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Holds nothing any more, and keeps no room for more than this many bytes.
+    pub(crate) fn clear(&mut self, bytes_max: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(bytes_max);
+        self.held.clear();
+    }
+
+    /// Makes these items, of which there are at least as many, what is held.
+    pub(crate) fn decode_over(&self, items: &mut [Item]) {
+        let mut begin = 0;
+        for (item, held) in items.iter_mut().zip(&self.held) {
+            match *held {
+                Held::Gap(gap) => *item = Item::Gap(gap),
+                Held::Record { seq, recorded, end } => {
+                    item.decode_over(seq, recorded, &self.bytes[begin..end]);
+                    begin = end;
+                }
+            }
+        }
     }
 }
 

@@ -87,14 +87,41 @@ fn a_batch_has_an_end_in_bytes_and_gives_back_room_that_it_seldom_needs() {
     for way in WAYS {
         let (items, lengths, _) = seen(way, &log);
         assert_eq!(items.len(), 440);
-        assert_eq!(lengths[0], BATCH_BYTES_MAX.div_ceil(60_050), "a batch of long ones is short");
+        assert_eq!(
+            lengths[0],
+            BATCH_BYTES_MAX.div_ceil(long.encode().len()),
+            "a batch of long ones is short"
+        );
     }
     let (mut batch, mut replay) = (Batch::default(), replay(&log));
     let mut passed = 0;
     while passed < 40 + BATCH_EVENTS_MAX {
-        batch.fill(&mut replay).unwrap();
+        batch.read(&mut replay).unwrap();
+        batch.decode();
         assert!(batch.length > 0);
         passed += batch.length;
     }
     assert!(batch.items.iter().all(|item| item.room() <= ROOM_BYTES_MAX));
+}
+
+#[test]
+fn decoding_that_panics_on_the_other_core_is_a_panic_here() {
+    let log = log_of((1..=3_000).map(event));
+    let mut replay = replay(&log);
+    let shared = Shared::of(&mut replay);
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _leaving = Leaving(&shared);
+                let mut batch = shared.wait_for_empty().unwrap();
+                let mut reading = shared.reading.lock().unwrap();
+                batch.read(reading.replay).unwrap();
+                reading.batches += 1;
+                drop(reading);
+                panic!("as planned");
+            });
+            shared.take_all(&mut |_| {})
+        })
+    }));
+    assert!(ended.is_err());
 }
