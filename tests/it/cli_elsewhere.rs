@@ -1,6 +1,7 @@
 //! `--server`: two machines, which are two homes here. What a command shows of the far one is what it shows there; nothing of the near
 //! one is read or written for it.
 
+use crate::retention_gc::{POLICY, filled, first_of, segments};
 use crate::support::{Ran, Running, Server, World, http_request, wait_for};
 use mnemosyne::cli::{COMMANDS, Reach};
 use rustix::process::Signal;
@@ -242,6 +243,25 @@ fn what_a_bisection_of_a_server_elsewhere_cannot_do_is_said() {
     let ran = far.from(&near, &["bisect", ".sessions | length > 1", "--monotone"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran}");
     assert!(ran.stderr.contains("leave it out"), "{ran}");
+}
+
+/// What is folded here begins with the first event; of what has gone there the server has the states, and this side has none.
+#[test]
+fn what_retention_has_dropped_there_is_known_to_status_and_ends_a_bisection() {
+    let (world, near) = (filled(POLICY, 600), World::new());
+    world.ok(["gc"]);
+    let first = first_of(&segments(&world)[0]);
+    assert!(first > 1, "something has gone");
+    let question = ["bisect", ".sessions | length > 0", "--json"];
+    let there = world.run(question);
+    assert_eq!((there.code, &there.json()["held_before"]), (Some(0), &json!(true)), "the control: {there}");
+    let far = Far { server: world.server(), world };
+    let told = far.from(&near, &["status", "--json"]).json();
+    assert_eq!(told["journal"]["first_seq"], first, "{told}");
+    assert!(told["record"]["committed"].as_u64() > Some(first), "of all time: {told}");
+    let ran = far.from(&near, &question);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran}");
+    assert!(ran.stderr.contains(&format!("has dropped the events up to {}", first - 1)), "{ran}");
 }
 
 /// One flipped bit there: every command that reads over it says so here, and ends with 4, as it does there.

@@ -5,10 +5,10 @@ use super::retention_backup::{event, small_segments};
 use crate::support::{Running, Server, World, kinds, wait_for};
 use serde_json::{Value, json};
 
-const POLICY: &str = "[retention]\nmax_bytes = 200000\nmin_bytes = 0\n";
+pub(crate) const POLICY: &str = "[retention]\nmax_bytes = 200000\nmin_bytes = 0\n";
 
 /// A session in the oldest segment, and many events after it.
-fn filled(policy: &str, events: usize) -> World {
+pub(crate) fn filled(policy: &str, events: usize) -> World {
     let world = World::new();
     // The policy comes later: a server that knows it obeys it.
     small_segments(&world, "");
@@ -28,11 +28,11 @@ fn fill(server: &Server, events: usize) {
     }
 }
 
-fn segments(world: &World) -> Vec<String> {
+pub(crate) fn segments(world: &World) -> Vec<String> {
     world.names_in("journal").into_iter().filter(|name| name.strip_suffix(".seg").is_some()).collect()
 }
 
-fn first_of(segment: &str) -> u64 {
+pub(crate) fn first_of(segment: &str) -> u64 {
     segment.trim_end_matches(".seg").parse().expect("a base")
 }
 
