@@ -7,12 +7,18 @@
 //!   once and in order (all, or it fails), and how long a durable emit takes alone and beside them.
 //! - `stuck`: how long a durable emit takes with 1,000 clients of which 100 never read, beside the same with 1,000 that all read.
 //!
-//! The first two beside a naive axum stream of the same frames, ready as bytes, a loop that writes them to bare sockets, and, where it
-//! is installed, pub/sub of Redis, which keeps nothing. They take turns, so that whatever else the machine does falls on all; of
-//! each figure the median of the rounds is told, of each ratio the median of the ratios within a round. Words on the
-//! command line choose parts: `cargo bench --bench fanout -- live`.
+//! The first two beside a naive axum stream of the same frames, ready as bytes, a loop that writes them to bare sockets, and, where they
+//! are installed, pub/sub of Redis and core NATS, which keep nothing. One more server of ours is a process of its own, to which events
+//! are posted: of it, and of the others that are, the processor time a delivery is told without the clients', and what memory a
+//! client adds. They take turns, so that whatever else the machine does falls on all; of each figure the median of the rounds is
+//! told, of each ratio the median of the ratios within a round. Words on the command line choose parts: `cargo bench --bench
+//! fanout -- live`.
 #![allow(unreachable_pub, dead_code, clippy::print_stderr, reason = "a bench is a program, and it reports")]
 
+#[path = "support/apart.rs"]
+mod apart;
+#[path = "support/nats.rs"]
+mod nats;
 #[path = "support/net.rs"]
 mod net;
 #[path = "support/redis.rs"]
@@ -23,11 +29,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use apart::{Apart, has_served, resident};
 use bytes::Bytes;
 use mnemosyne::clock::SystemClock;
 use mnemosyne::event::{Event, Source, Timestamp, payload};
 use mnemosyne::store::Level;
-use net::{Served, cpu, in_earnest, is_asked_for, median, percentile, raise_descriptors, request, runtime};
+use nats::Nats;
+use net::{
+    Served, cpu, cpu_of, in_earnest, is_asked_for, is_whole, median, percentile, raise_descriptors, request,
+    runtime,
+};
 use redis::{Redis, command};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -47,6 +58,8 @@ enum Sender {
     Naive { addr: SocketAddr, frames: broadcast::Sender<Bytes> },
     Bare { addr: SocketAddr, sockets: Vec<TcpStream>, listener: TcpListener },
     Redis { redis: Redis, publisher: TcpStream },
+    Nats { nats: Nats, publisher: TcpStream },
+    Apart(Apart),
 }
 
 impl Sender {
@@ -55,19 +68,28 @@ impl Sender {
             Sender::Ours(served) => served.addr,
             Sender::Naive { addr, .. } | Sender::Bare { addr, .. } => *addr,
             Sender::Redis { redis, .. } => redis.addr,
+            Sender::Nats { nats, .. } => nats.addr,
+            Sender::Apart(apart) => apart.addr,
         }
     }
 
     /// Its own process, if it has one.
     fn pid(&self) -> Option<u32> {
-        if let Sender::Redis { redis, .. } = self { Some(redis.pid()) } else { None }
+        match self {
+            Sender::Redis { redis, .. } => Some(redis.pid()),
+            Sender::Nats { nats, .. } => Some(nats.pid()),
+            Sender::Apart(apart) => Some(apart.pid()),
+            Sender::Ours(_) | Sender::Naive { .. } | Sender::Bare { .. } => None,
+        }
     }
 
     /// How a client asks for the events.
     fn request(&self) -> Vec<u8> {
         match self {
             Sender::Ours(served) => request(served.addr, &served.token, "GET /events/stream", ""),
+            Sender::Apart(apart) => request(apart.addr, &apart.token, "GET /events/stream", ""),
             Sender::Redis { .. } => command(&["SUBSCRIBE", "bench"]),
+            Sender::Nats { .. } => format!("{}SUB bench 1\r\n", nats::CONNECT).into_bytes(),
             Sender::Naive { addr, .. } | Sender::Bare { addr, .. } => {
                 request(*addr, "", "GET /events/stream", "")
             }
@@ -109,16 +131,54 @@ impl Sender {
                     lines += memchr::memchr_iter(b'\n', &answers[..have]).count() as u64;
                 }
             }
+            Sender::Nats { publisher, .. } => {
+                support::sleeping_flush();
+                let frames = (0..count).map(|n| nats::publish("bench", &frame(&text(n))));
+                // It says nothing of what it takes, but it answers in turn.
+                let commands = frames.chain(["PING\r\n".to_owned()]).collect::<String>();
+                publisher.write_all(commands.as_bytes()).expect("taken");
+                answer(publisher, |answer| answer.ends_with(b"PONG\r\n"));
+            }
+            Sender::Apart(apart) => {
+                let events: Vec<String> = (0..count).map(|n| posted(&text(n))).collect();
+                let body = format!("[{}]", events.join(","));
+                let request = request(apart.addr, &apart.token, "POST /events/emit", &body);
+                // Anew each time: it hangs up on one that asks for nothing for as long as the others take.
+                let mut emitter = TcpStream::connect(apart.addr).expect("a connection");
+                emitter.set_nodelay(true).expect("an option");
+                emitter.write_all(&request).expect("taken");
+                answer(&mut emitter, is_whole);
+            }
         }
     }
 }
 
-fn event(text: &str) -> Event {
-    let payload = payload::NotificationRaised {
+/// Reads on until `is_whole` says so of all that came.
+fn answer(socket: &mut TcpStream, is_whole: fn(&[u8]) -> bool) {
+    let (mut have, mut piece) = (Vec::new(), [0; 4096]);
+    while !is_whole(&have) {
+        let more = socket.read(&mut piece).expect("readable");
+        assert!(more > 0, "it hung up after {}", String::from_utf8_lossy(&have));
+        have.extend_from_slice(&piece[..more]);
+    }
+}
+
+fn notification(text: &str) -> payload::NotificationRaised {
+    payload::NotificationRaised {
         message: format!("{text} {}", "x".repeat(100)),
         notification_type: "bench".into(),
         title: None,
-    };
+    }
+}
+
+/// The same as [`event`], as it is posted.
+fn posted(text: &str) -> String {
+    let payload = serde_json::to_string(&notification(text)).expect("JSON");
+    format!(r#"{{"kind":"notification_raised","payload":{payload}}}"#)
+}
+
+fn event(text: &str) -> Event {
+    let payload = notification(text);
     let id = mnemosyne::clock::new_id(&SystemClock);
     Event::new(id, Timestamp::from_micros(1_770_000_000_000_000), "bench", Source::default(), payload)
 }
@@ -187,6 +247,18 @@ fn redis(_runtime: &Runtime) -> Option<Sender> {
     let publisher = TcpStream::connect(redis.addr).expect("a connection");
     publisher.set_nodelay(true).expect("an option");
     Some(Sender::Redis { redis, publisher })
+}
+
+fn nats(_runtime: &Runtime) -> Option<Sender> {
+    let nats = Nats::start()?;
+    let mut publisher = TcpStream::connect(nats.addr).expect("a connection");
+    publisher.set_nodelay(true).expect("an option");
+    publisher.write_all(nats::CONNECT.as_bytes()).expect("taken");
+    Some(Sender::Nats { nats, publisher })
+}
+
+fn ours_apart(_runtime: &Runtime) -> Sender {
+    Sender::Apart(Apart::start())
 }
 
 /// Clients that look for a mark, and say when they have seen it.
@@ -275,11 +347,13 @@ async fn follow(mut socket: tokio::net::TcpStream, tell: &mpsc::UnboundedSender<
 
 type Make = fn(&Runtime) -> Option<Sender>;
 
-const SENDERS: [(&str, Make); 4] = [
+const SENDERS: [(&str, Make); 6] = [
     ("ours", |runtime| Some(ours(runtime))),
     ("limit: write to bare sockets", |runtime| Some(bare(runtime))),
     ("naive axum stream of ready bytes", |runtime| Some(naive(runtime))),
     ("Redis pub/sub", redis),
+    ("NATS core", nats),
+    ("ours, a process of its own", |runtime| Some(ours_apart(runtime))),
 ];
 
 /// One of those that are compared, with its clients.
@@ -289,6 +363,8 @@ struct Contender {
     sender: Sender,
     clients: Clients,
     rounds: Vec<Round>,
+    /// What its own process held before the clients came.
+    held: Option<u64>,
 }
 
 /// What a turn gave.
@@ -298,6 +374,8 @@ struct Round {
     p99: Duration,
     /// Microseconds of processor a delivery.
     cpu: f64,
+    /// Those of its own process, if it has one.
+    cpu_apart: Option<f64>,
 }
 
 impl Contender {
@@ -305,15 +383,22 @@ impl Contender {
         let contender = |(name, make): (&'static str, Make)| {
             let runtime = runtime();
             let mut sender = make(&runtime)?;
+            let held = sender.pid().map(|pid| {
+                // What a first event makes it hold, it holds without clients.
+                sender.send(BURST, "nobody listens");
+                resident(pid)
+            });
             let clients = Clients::connect(&runtime, &mut sender);
-            Some(Contender { name, runtime, sender, clients, rounds: Vec::new() })
+            Some(Contender { name, runtime, sender, clients, rounds: Vec::new(), held })
         };
         SENDERS.into_iter().filter_map(contender).collect()
     }
 
     /// `sends` times `count` events, at most one such in `pause`.
     fn turn(&mut self, sends: u32, count: u64, pause: Duration) {
-        let (before, mut took, mut each) = (cpu(self.sender.pid()), Duration::ZERO, Vec::new());
+        let pid = self.sender.pid();
+        let (before, apart_before) = (cpu(pid), pid.map(cpu_of));
+        let (mut took, mut each) = (Duration::ZERO, Vec::new());
         for _ in 0..sends {
             let began = Instant::now();
             each.extend(self.clients.round(&self.runtime, &mut self.sender, count));
@@ -322,13 +407,30 @@ impl Contender {
         }
         each.sort_unstable();
         let deliveries = (u64::from(sends) * count * CLIENTS as u64) as f64;
-        let used = cpu(self.sender.pid()).saturating_sub(before);
+        let micros = |used: Duration| used.as_secs_f64() * 1e6 / deliveries;
+        let used = cpu(pid).saturating_sub(before);
+        let apart = pid.map(cpu_of).zip(apart_before).map(|(now, before)| now.saturating_sub(before));
         self.rounds.push(Round {
             per_second: deliveries / took.as_secs_f64(),
             p50: percentile(&each, 50),
             p99: percentile(&each, 99),
-            cpu: used.as_secs_f64() * 1e6 / deliveries,
+            cpu: micros(used),
+            cpu_apart: apart.map(micros),
         });
+    }
+
+    /// What its own process took and holds, if it has one.
+    fn tell_apart(&self) {
+        let (Some(pid), Some(held)) = (self.sender.pid(), self.held) else { return };
+        let cpu = median(self.rounds.iter().filter_map(|round| round.cpu_apart).collect());
+        let now = resident(pid);
+        eprintln!(
+            "  {:34} its own process: {cpu:.1} us of processor a delivery; {} KiB held without clients, {} with, {:.1} a client",
+            "",
+            held / 1024,
+            now / 1024,
+            (now as f64 - held as f64) / 1024.0 / CLIENTS as f64,
+        );
     }
 
     fn figure(&self, of: impl Fn(&Round) -> f64) -> f64 {
@@ -361,6 +463,7 @@ fn compare(contenders: &mut [Contender], sends: u32, count: u64, pause: Duration
             ratio(|round| round.p99.as_secs_f64()),
             contender.figure(|round| round.cpu),
         );
+        contender.tell_apart();
     }
 }
 
@@ -496,6 +599,9 @@ async fn read_all(addr: SocketAddr, request: Vec<u8>, end: String) -> Vec<u64> {
 }
 
 fn main() {
+    if has_served() {
+        return;
+    }
     raise_descriptors();
     if is_asked_for("burst") || is_asked_for("live") {
         let mut contenders = Contender::all();

@@ -6,11 +6,16 @@
 //!   `PostgreSQL`, where it is installed: INSERT of the same text, each a transaction of its own;
 //! - over journals of ten thousand, a million and `GROWN_EVENTS` (ten million) events, a flush of fixed 200 us: `grown`.
 //!
+//! Another server of ours is a process of its own: of that, as of Redis and `PostgreSQL`, the processor time a request is told without
+//! that of the clients.
+//!
 //! What is compared takes turns, so that whatever else the machine does falls on all. Of each figure the median of the rounds is told, of
 //! each ratio the median of the ratios within a round. The processor time is that of servers and clients together. Words
 //! on the command line choose parts: `cargo bench --bench http -- fixed`.
 #![allow(unreachable_pub, dead_code, clippy::print_stderr, reason = "a bench is a program, and it reports")]
 
+#[path = "support/apart.rs"]
+mod apart;
 #[path = "support/net.rs"]
 mod net;
 #[path = "support/postgres.rs"]
@@ -22,9 +27,10 @@ mod support;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use apart::{Apart, has_served};
 use net::{
-    Asked, Served, ask_again_and_again, cpu, in_earnest, is_asked_for, is_whole, median, percentile, request,
-    runtime,
+    Asked, Served, ask_again_and_again, cpu, cpu_of, in_earnest, is_asked_for, is_whole, median, percentile,
+    request, runtime,
 };
 use postgres::Postgres;
 use redis::{Redis, command, is_string};
@@ -84,6 +90,8 @@ struct Round {
     p99: Duration,
     /// Microseconds of processor a request.
     cpu: f64,
+    /// Those of its own process, if it has one.
+    cpu_apart: Option<f64>,
 }
 
 impl Contender {
@@ -94,19 +102,22 @@ impl Contender {
     }
 
     fn turn(&mut self, runtime: &Runtime, connections: usize, length: Duration) {
-        let (before, began) = (cpu(self.pid), Instant::now());
+        let (before, apart_before, began) = (cpu(self.pid), self.pid.map(cpu_of), Instant::now());
         let ask =
             |_| ask_again_and_again(self.addr, self.opening.clone(), self.asked.clone(), began + length);
         let asking: Vec<_> = (0..connections).map(ask).map(|asking| runtime.spawn(asking)).collect();
         let answers = asking.into_iter().flat_map(|asked| runtime.block_on(asked).expect("answers"));
         let mut each: Vec<Duration> = answers.collect();
         let (took, used) = (began.elapsed(), cpu(self.pid).saturating_sub(before));
+        let apart = self.pid.map(cpu_of).zip(apart_before).map(|(now, before)| now.saturating_sub(before));
         each.sort_unstable();
+        let micros = |used: Duration| used.as_secs_f64() * 1e6 / each.len() as f64;
         self.rounds.push(Round {
             per_second: each.len() as f64 / took.as_secs_f64(),
             p50: percentile(&each, 50),
             p99: percentile(&each, 99),
-            cpu: used.as_secs_f64() * 1e6 / each.len() as f64,
+            cpu: micros(used),
+            cpu_apart: apart.map(micros),
         });
     }
 
@@ -154,6 +165,10 @@ fn compare_over(
                 micros(|round| round.p99),
                 contender.figure(|round| round.cpu),
             );
+            let apart: Vec<f64> = contender.rounds.iter().filter_map(|round| round.cpu_apart).collect();
+            if !apart.is_empty() {
+                eprintln!("  {:34} {:.1} us of processor in its own process", "", median(apart));
+            }
             for other in contenders.iter().skip(1).filter(|other| other.name != contender.name) {
                 let ratio = contender.ratio(other, |own, other| own.per_second / other.per_second);
                 eprintln!("  {:34} {ratio:.2} of {}", "", other.name);
@@ -180,12 +195,19 @@ fn flush() -> Duration {
 }
 
 fn main() {
+    if has_served() {
+        return;
+    }
     let runtime = runtime();
     if is_asked_for("fixed") {
-        let served = Served::start(&runtime);
+        let (served, apart) = (Served::start(&runtime), Apart::start());
         let mut contenders = vec![
             Contender::http("limit: axum hello", hello(&runtime), ""),
             Contender::http("emit", served.addr, &served.token),
+            Contender {
+                pid: Some(apart.pid()),
+                ..Contender::http("emit, a process of its own", apart.addr, &apart.token)
+            },
         ];
         let title = "POST durable, flush of fixed 200 us";
         compare_over(&runtime, title, &[64], &mut contenders, flush);

@@ -183,15 +183,17 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
 /// User and system time so far of this process, of `beside`, and of the children of `beside`: those that ended, and those that live.
 pub fn cpu(beside: Option<u32>) -> Duration {
     let own: u64 = used("self").expect("Linux")[1..=2].iter().sum();
-    let others = beside.map_or(0, |pid| {
-        let itself: u64 = used(&pid.to_string()).expect("it runs")[1..].iter().sum();
-        let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
-        let numbered = processes.filter_map(|process| process.file_name().into_string().ok());
-        let children =
-            numbered.filter_map(|name| used(&name)).filter(|[parent, ..]| *parent == u64::from(pid));
-        itself + children.map(|[_, user, system, ..]| user + system).sum::<u64>()
-    });
-    Duration::from_millis((own + others) * 10)
+    Duration::from_millis(own * 10) + beside.map_or(Duration::ZERO, cpu_of)
+}
+
+/// The same of another process and its children alone.
+pub fn cpu_of(pid: u32) -> Duration {
+    let itself: u64 = used(&pid.to_string()).expect("it runs")[1..].iter().sum();
+    let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let numbered = processes.filter_map(|process| process.file_name().into_string().ok());
+    let children = numbered.filter_map(|name| used(&name)).filter(|[parent, ..]| *parent == u64::from(pid));
+    let ticks = itself + children.map(|[_, user, system, ..]| user + system).sum::<u64>();
+    Duration::from_millis(ticks * 10)
 }
 
 /// The parent of a process, and its ticks of user and of system time: its own, and those of its children that ended.
@@ -217,6 +219,6 @@ pub fn is_asked_for(name: &str) -> bool {
 pub fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let current = Some(limit.maximum.map_or(8_192, |maximum| maximum.min(8_192)));
+    let current = Some(limit.maximum.map_or(16_384, |maximum| maximum.min(16_384)));
     setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }).expect("below the maximum");
 }

@@ -48,8 +48,8 @@ pub trait Engine: Send + Sync {
     /// Whatever the engine says.
     fn get(&self, number: u64) -> Result<usize>;
 
-    /// Appends durably from so many asynchronous tasks for so long; returns the records. `None`: the engine has none.
-    fn tasks(&self, _tasks: usize, _record: &[u8], _long: Duration) -> Option<Result<u64>> {
+    /// Appends durably from so many asynchronous tasks for so long; returns how long each record took. `None`: the engine has none.
+    fn tasks(&self, _tasks: usize, _record: &[u8], _long: Duration) -> Option<Result<Vec<Duration>>> {
         None
     }
 }

@@ -6,7 +6,7 @@
 //! record cost and which peer acknowledges without any.
 //!
 //! The journal makes its system calls without the C library; it is opened on a disk that waits and counts through
-//! [`fixed`] and [`count`] instead (`engines/journal.rs`). `sync_file_range`, which flushes no disk's cache, is
+//! [`flush`] instead (`engines/journal.rs`). `sync_file_range`, which flushes no disk's cache, is
 //! counted apart and never replaced.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,7 @@ pub const FIXED: Duration = Duration::from_micros(200);
 static IS_FIXED: AtomicBool = AtomicBool::new(false);
 static FLUSHES: AtomicU64 = AtomicU64::new(0);
 static RANGES: AtomicU64 = AtomicU64::new(0);
+static NANOS: AtomicU64 = AtomicU64::new(0);
 
 /// What a flush is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +39,28 @@ pub fn so_far() -> (u64, u64) {
     (FLUSHES.load(Ordering::SeqCst), RANGES.load(Ordering::SeqCst))
 }
 
-/// Counts one; says whether it is to be replaced.
-pub fn count() -> bool {
+/// How long flushes took so far, all together.
+pub fn spent() -> Duration {
+    Duration::from_nanos(NANOS.load(Ordering::SeqCst))
+}
+
+/// Counts one, and does it: by waiting where it is fixed, else by `real`.
+pub fn flush<T>(real: impl FnOnce() -> T, done: T) -> T {
     FLUSHES.fetch_add(1, Ordering::Relaxed);
-    IS_FIXED.load(Ordering::Relaxed)
+    let began = Instant::now();
+    let result = if IS_FIXED.load(Ordering::Relaxed) {
+        fixed();
+        done
+    } else {
+        real()
+    };
+    let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    NANOS.fetch_add(nanos, Ordering::Relaxed);
+    result
 }
 
 /// Waits without sleeping: a sleep of 200 us takes 250 us and more.
-pub fn fixed() {
+fn fixed() {
     let began = Instant::now();
     while began.elapsed() < FIXED {
         std::thread::yield_now();
@@ -56,14 +71,14 @@ pub fn fixed() {
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fdatasync(fd: libc::c_int) -> libc::c_int {
-    flush(libc::SYS_fdatasync, fd)
+    call(libc::SYS_fdatasync, fd)
 }
 
 /// # Safety
 /// As the C library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fsync(fd: libc::c_int) -> libc::c_int {
-    flush(libc::SYS_fsync, fd)
+    call(libc::SYS_fsync, fd)
 }
 
 /// # Safety
@@ -81,12 +96,8 @@ pub unsafe extern "C" fn sync_file_range(
     libc::c_int::from(result != 0) * -1
 }
 
-fn flush(call: libc::c_long, fd: libc::c_int) -> libc::c_int {
-    if count() {
-        fixed();
-        return 0;
-    }
+fn call(number: libc::c_long, fd: libc::c_int) -> libc::c_int {
     // SAFETY: one argument, a descriptor, which the kernel checks; `errno` is set as the caller expects.
-    let result = unsafe { libc::syscall(call, fd) };
-    if result == 0 { 0 } else { -1 }
+    let real = || if unsafe { libc::syscall(number, fd) } == 0 { 0 } else { -1 };
+    flush(real, 0)
 }

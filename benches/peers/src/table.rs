@@ -11,14 +11,19 @@ pub fn print(work: &Work, rows: &[Row]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let unit = work.unit();
     writeln!(out, "### {}\n", work.name)?;
-    writeln!(out, "| | {unit}, median (least to most) | the first row is better by | flushes a record | |")?;
-    writeln!(out, "|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "| | {unit}, median (least to most) | the first row is better by | flushes a record | us in flushes a record | p99, us | |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|")?;
     for row in rows {
         let flushes = row.flushes.map(|flushes| format!("{flushes:.4}")).unwrap_or_default();
+        let flushing = row.flushing.map(|micros| format!("{micros:.1}")).unwrap_or_default();
+        let p99 = middle(&row.p99).map(|p99| format!("{p99:.0}")).unwrap_or_default();
         let note = if row.honest { row.note.to_owned() } else { format!("not honest: {}", row.note) };
         writeln!(
             out,
-            "| {} | {} | {} | {flushes} | {note} |",
+            "| {} | {} | {} | {flushes} | {flushing} | {p99} | {note} |",
             row.name,
             figures(row),
             ratios(work, rows, row)
@@ -26,6 +31,12 @@ pub fn print(work: &Work, rows: &[Row]) -> Result<()> {
     }
     writeln!(out)?;
     Ok(out.flush()?)
+}
+
+fn middle(figures: &[f64]) -> Option<f64> {
+    let mut all = figures.to_vec();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied()
 }
 
 fn figures(row: &Row) -> String {

@@ -127,6 +127,10 @@ pub struct Row {
     pub is_limit: bool,
     pub figures: Vec<std::result::Result<f64, String>>,
     pub flushes: Option<f64>,
+    /// Microseconds of flushes for a record.
+    pub flushing: Option<f64>,
+    /// Of each round the time within which 99 of 100 durable records were acknowledged, in microseconds.
+    pub p99: Vec<f64>,
 }
 
 /// Runs each engine and each limit once a round.
@@ -143,6 +147,8 @@ pub fn measure(work: &Work, plan: &Plan) -> Vec<Row> {
             is_limit: false,
             figures: Vec::new(),
             flushes: None,
+            flushing: None,
+            p99: Vec::new(),
         })
         .collect();
     rows.extend(limit_of(work).map(|name| Row {
@@ -152,8 +158,10 @@ pub fn measure(work: &Work, plan: &Plan) -> Vec<Row> {
         is_limit: true,
         figures: Vec::new(),
         flushes: None,
+        flushing: None,
+        p99: Vec::new(),
     }));
-    let mut flushed = vec![(0_u64, 0_u64); rows.len()];
+    let mut flushed = vec![(0_u64, 0_u64, Duration::ZERO); rows.len()];
     let filled: Vec<_> = if work.reads() {
         kinds
             .iter()
@@ -173,6 +181,8 @@ pub fn measure(work: &Work, plan: &Plan) -> Vec<Row> {
                 Some(kind) => write(kind, work, plan, dir).map(|written| {
                     flushed[at].0 += written.flushes;
                     flushed[at].1 += written.records;
+                    flushed[at].2 += written.flushing;
+                    row.p99.extend(written.p99.map(|p99| p99.as_secs_f64() * 1e6));
                     written.rate
                 }),
             };
@@ -180,8 +190,9 @@ pub fn measure(work: &Work, plan: &Plan) -> Vec<Row> {
         }
     }
     if matches!(work.what, What::Durable { .. }) {
-        for (row, (flushes, records)) in rows.iter_mut().zip(flushed) {
+        for (row, (flushes, records, flushing)) in rows.iter_mut().zip(flushed) {
             row.flushes = (records > 0).then(|| flushes as f64 / records as f64);
+            row.flushing = (records > 0).then(|| flushing.as_secs_f64() * 1e6 / records as f64);
         }
     }
     flush::set(Mode::Real);
@@ -240,6 +251,8 @@ struct Written {
     rate: f64,
     records: u64,
     flushes: u64,
+    flushing: Duration,
+    p99: Option<Duration>,
 }
 
 fn write(kind: &Kind, work: &Work, plan: &Plan, dir: &Path) -> Result<Written> {
@@ -251,7 +264,7 @@ fn write(kind: &Kind, work: &Work, plan: &Plan, dir: &Path) -> Result<Written> {
         // What an opening sets going is not what is measured.
         threads(&*engine, 1, one, plan.long / 4)?;
     }
-    let flushed = flush::so_far().0;
+    let (flushed, spent) = (flush::so_far().0, flush::spent());
     let began = Instant::now();
     let records = match work.what {
         What::Unflushed { batch } => {
@@ -271,37 +284,52 @@ fn write(kind: &Kind, work: &Work, plan: &Plan, dir: &Path) -> Result<Written> {
             records
         }
         What::Durable { writers, tasks } => {
-            match tasks.then(|| engine.tasks(writers, one, plan.long)).flatten() {
-                Some(records) => records?,
+            let mut each = match tasks.then(|| engine.tasks(writers, one, plan.long)).flatten() {
+                Some(each) => each?,
                 None => threads(&*engine, writers, one, plan.long)?,
-            }
+            };
+            let took = began.elapsed();
+            each.sort_unstable();
+            let p99 = each.get(each.len() * 99 / 100).copied();
+            let (records, flushes) = (each.len() as u64, flush::so_far().0 - flushed);
+            let (rate, flushing) = (records as f64 / took.as_secs_f64(), flush::spent() - spent);
+            return Ok(Written { rate, records, flushes, flushing, p99 });
         }
         _ => return Err("not a writing work".into()),
     };
     let took = began.elapsed();
-    Ok(Written { rate: records as f64 / took.as_secs_f64(), records, flushes: flush::so_far().0 - flushed })
+    Ok(Written {
+        rate: records as f64 / took.as_secs_f64(),
+        records,
+        flushes: flush::so_far().0 - flushed,
+        flushing: flush::spent() - spent,
+        p99: None,
+    })
 }
 
-fn threads(engine: &dyn Engine, writers: usize, record: &[u8], long: Duration) -> Result<u64> {
+/// How long each record took.
+fn threads(engine: &dyn Engine, writers: usize, record: &[u8], long: Duration) -> Result<Vec<Duration>> {
     let until = Instant::now() + long;
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..writers)
             .map(|_| {
                 scope.spawn(move || {
-                    let mut records = 0_u64;
-                    while Instant::now() < until {
+                    let (mut took, mut began) = (Vec::new(), Instant::now());
+                    while began < until {
                         engine.append(&[record], true)?;
-                        records += 1;
+                        let ended = Instant::now();
+                        took.push(ended - began);
+                        began = ended;
                     }
-                    Ok::<u64, crate::engine::Fault>(records)
+                    Ok::<_, crate::engine::Fault>(took)
                 })
             })
             .collect();
-        let mut records = 0;
+        let mut took = Vec::new();
         for writer in running {
-            records += writer.join().map_err(|_| "a writer panicked")??;
+            took.extend(writer.join().map_err(|_| "a writer panicked")??);
         }
-        Ok(records)
+        Ok(took)
     })
 }
 

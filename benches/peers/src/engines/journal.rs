@@ -87,12 +87,12 @@ impl Engine for Ours {
         }
     }
 
-    fn tasks(&self, tasks: usize, record: &[u8], long: Duration) -> Option<Result<u64>> {
+    fn tasks(&self, tasks: usize, record: &[u8], long: Duration) -> Option<Result<Vec<Duration>>> {
         Some(tasks_of(&self.journal, tasks, record, long))
     }
 }
 
-fn tasks_of(journal: &Journal, tasks: usize, record: &[u8], long: Duration) -> Result<u64> {
+fn tasks_of(journal: &Journal, tasks: usize, record: &[u8], long: Duration) -> Result<Vec<Duration>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
         let until = Instant::now() + long;
@@ -100,30 +100,26 @@ fn tasks_of(journal: &Journal, tasks: usize, record: &[u8], long: Duration) -> R
             .map(|_| {
                 let (journal, record) = (journal.clone(), record.to_vec());
                 tokio::spawn(async move {
-                    let mut records = 0_u64;
-                    while Instant::now() < until {
+                    let (mut took, mut began) = (Vec::new(), Instant::now());
+                    while began < until {
                         journal.submit(&[&record], NOW, Level::Disk, None)?.await?;
-                        records += 1;
+                        let ended = Instant::now();
+                        took.push(ended - began);
+                        began = ended;
                     }
-                    Ok::<u64, mnemosyne_journal::Error>(records)
+                    Ok::<_, mnemosyne_journal::Error>(took)
                 })
             })
             .collect();
-        let mut records = 0;
+        let mut took = Vec::new();
         for task in running {
-            records += task.await??;
+            took.extend(task.await??);
         }
-        Ok(records)
+        Ok(took)
     })
 }
 
 /// The flush of this program: counted, and on request replaced.
 fn counting(dir: &Path) -> OtherFlush<RealDisk> {
-    OtherFlush::new(dir, |_, real| {
-        if flush::count() {
-            flush::fixed();
-            return Ok(());
-        }
-        real()
-    })
+    OtherFlush::new(dir, |_, real| flush::flush(real, Ok(())))
 }
