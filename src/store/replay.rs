@@ -215,7 +215,7 @@ impl Replay {
                     return Ok(None);
                 }
                 Some(LogItem::Record { payload, .. }) if is_unwanted(payload, self.wanted) => {
-                    self.passed += 1
+                    self.passed += 1;
                 }
                 Some(record) => return Ok(Some(take(record))),
             }
