@@ -2,7 +2,7 @@
 //! session.
 //!
 //! Constraints first. A project may be anybody's, so nothing is run here: a script is read, and known as ours by what it calls. Which
-//! program it would call is looked for as it looks ([`Script::programs`]); a build of the project is asked for its version by
+//! program it would call is looked for as it looks ([`Script::program`]); a build of the project is asked for its version by
 //! reading it ([`super::version::written_in`]).
 
 use std::collections::BTreeSet;
