@@ -155,11 +155,11 @@ const JSON: &str = "\
   - `bisect`: `{\"version\":1,\"projection\":\"sessions\",\"expression\":\"...\",\"mode\":\"scan\",\"from_seq\":1,\"until_seq\":412,\"seq\":18,\"event\":{..},
     \"held_before\":false,\"folds\":1,\"events\":18,\"asked\":9,\"stumbled\":null,\"unknown_fields\":[]}`; `docs/bisect.md` explains them.
   - `annotate`: `{\"version\":1,\"seq\":413,\"about\":18,\"id\":\"...\",\"way\":\"server\"}`; `way` as for `import`, `seq` null where it is `inbox`.
-  - `status`: `server` (null where none runs; `trouble` where it does not answer), `starts_unasked`, `journal`, `sessions`
+  - `status`: `server` (null where none runs; `trouble` where it does not answer or takes no events), `starts_unasked`, `journal`, `sessions`
     (`working`, `waiting`, `idle`), `inbox`, `disk` (`days_left` null while too little is on record to tell), `events`
     (null where no server runs; what became of every event that came to the server: `offered` = `committed` + `duplicates` + `refused` + `pending`),
-    `record` (of all time, with a server or without: `known` = `committed` + `waiting` + `not_kept` + `quarantined`; `not_known` says in words what is
-    counted nowhere),
+    `record` (of all time, with a server or without: `known` = `committed` + `waiting` + `not_kept` + `quarantined`; `not_known` says in words what no
+    file says: an event of which a hook could keep a part, for one, is on record and counts as not kept),
     `recovered` and `corruption` (`count`, `last`, `seq`, or null). Of a server elsewhere `data_dir`, `starts_unasked`, `disk` and all that only files
     say is null.
   - `doctor`: `passed`, `warned`, `failed`, `duration_ms`, `fixed` (a sentence for each repair) and `checks`, of `name`, `status` (pass,

@@ -29,7 +29,7 @@ use crate::projection::{seq_at, state_at};
 use crate::store::inbox::failed;
 use crate::store::space::Space;
 use crate::store::{Item, View};
-use crate::wire::Counters;
+use crate::wire::{Counters, Health, path};
 
 /// The version of the JSON form.
 pub(super) const VERSION: u32 = 1;
@@ -105,7 +105,7 @@ pub(super) struct ServerStatus {
     pub(super) pid: Option<u32>,
     pub(super) version: String,
     pub(super) uptime_ms: Option<u64>,
-    /// Why it did not answer.
+    /// Why it did not answer, or, where it did, why it takes no events.
     pub(super) trouble: Option<String>,
 }
 
@@ -153,7 +153,7 @@ pub(super) struct DiskStatus {
     pub(super) days_left: Option<u64>,
 }
 
-/// `known = committed + waiting + not_kept + quarantined`: what is counted nowhere is not in it.
+/// `known = committed + waiting + not_kept + quarantined`: what is counted nowhere is not in it, and what was kept in part is in it twice.
 #[derive(Debug, Serialize)]
 pub(super) struct RecordStatus {
     pub(super) known: u64,
@@ -161,12 +161,12 @@ pub(super) struct RecordStatus {
     pub(super) committed: u64,
     /// In the inbox.
     pub(super) waiting: u64,
-    /// Could not even be put into the inbox.
+    /// Counted by hooks as not kept, or not kept whole: some of these are on record, too, as far as they could be kept.
     pub(super) not_kept: u64,
     /// Files of the inbox that are no events and lie in `quarantine/`; null of a server elsewhere.
     pub(super) quarantined: Option<u64>,
-    /// What is counted nowhere that this could look, in words.
-    pub(super) not_known: &'static [&'static str],
+    /// What no file says, in words.
+    pub(super) not_known: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -242,6 +242,7 @@ impl Status {
     fn summary(&self) -> String {
         let server = match &self.server {
             Some(ServerStatus { trouble: None, .. }) => "server up",
+            Some(ServerStatus { uptime_ms: Some(_), .. }) => "server takes no events",
             Some(_) => "server does not answer",
             None => "no server",
         };
@@ -350,13 +351,17 @@ impl RecordStatus {
         has_books: bool,
     ) -> RecordStatus {
         let committed = last.get();
-        let not_known: &[&str] = match (has_books, quarantined) {
-            (true, Some(_)) => &["what servers before this one refused over HTTP"],
-            (true, None) => {
-                &["what servers before this one refused over HTTP", "what lies in its quarantine/"]
-            }
-            (false, _) => &["what servers refused over HTTP"],
+        let refused = if has_books {
+            "what servers before this one refused over HTTP"
+        } else {
+            "what servers refused over HTTP"
         };
+        let aside = match quarantined {
+            Some(_) => "what somebody removed from quarantine/",
+            None => "what lies in its quarantine/",
+        };
+        let twice = (not_kept > 0).then_some("how many of those not kept whole are on record, too");
+        let not_known = [refused, aside].into_iter().chain(twice).collect();
         let known = committed + waiting + not_kept + quarantined.unwrap_or(0);
         RecordStatus { known, committed, waiting, not_kept, quarantined, not_known }
     }
@@ -366,7 +371,7 @@ impl RecordStatus {
         let quarantined =
             self.quarantined.map_or_else(String::new, |files| format!(" + {} quarantined", n(files)));
         format!(
-            "{} known = {} on record + {} in the inbox + {} not kept{quarantined}; counted nowhere: {}",
+            "{} known = {} on record + {} in the inbox + {} not kept whole{quarantined}; not known: {}",
             n(self.known),
             n(self.committed),
             n(self.waiting),
@@ -465,9 +470,11 @@ fn server(dir: &DataDir) -> Result<(Option<ServerStatus>, Option<EventsStatus>),
         uptime_ms: None,
         trouble: None,
     };
-    let events = match server.check_answers().and_then(|()| server.counters()) {
-        Ok(counters) => {
+    let asked = server.check_answers().and_then(|()| Ok((server.get(path::HEALTH)?, server.counters()?)));
+    let events = match asked {
+        Ok((up, counters)) => {
             status.uptime_ms = Some(counters.uptime_ms);
+            status.trouble = takes_no_events(&up);
             Some(EventsStatus::of(&counters))
         }
         Err(error) => {
@@ -478,12 +485,20 @@ fn server(dir: &DataDir) -> Result<(Option<ServerStatus>, Option<EventsStatus>),
     Ok((Some(status), events))
 }
 
+/// Why a server that answers takes no events.
+pub(super) fn takes_no_events(up: &Health) -> Option<String> {
+    (up.status != "ok").then(|| format!("its status is {}: it takes no events", up.status))
+}
+
 /// The files that lie in `quarantine/`.
 fn quarantined(dir: &DataDir) -> Result<u64, Error> {
     let path = dir.quarantine();
     match std::fs::read_dir(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        listing => Ok(listing.map_err(Error::io("list", path))?.count() as u64),
+        listing => {
+            let entries: Result<Vec<_>, _> = listing.map_err(Error::io("list", &path))?.collect();
+            Ok(entries.map_err(Error::io("list", &path))?.len() as u64)
+        }
     }
 }
 

@@ -218,7 +218,8 @@ impl<'a> Shared<'a> {
     /// Reads the next batch and decodes it; false once there is none.
     fn decode_next(&self, mut batch: Batch) -> bool {
         let number = {
-            let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever panicked while he read has records that nobody else will see: nothing may follow them.
+            let Ok(mut reading) = self.reading.lock() else { return false };
             if reading.is_over {
                 return false;
             }

@@ -151,8 +151,9 @@ fn a_thousand_subscribers_of_which_a_hundred_never_read() {
     for n in 0..FLOOD / 500 {
         let batch: Vec<_> = (0..500).map(|at| custom("flood", json!([n, at, "x".repeat(200)]))).collect();
         let seqs = emit(&server, &json!(batch));
-        assert_eq!(seqs, (end + 1..=end + 500).collect::<Vec<u64>>(), "all of them are acknowledged");
-        end += 500;
+        // The server may say something of its own between two of these.
+        assert!(seqs.len() == 500 && seqs.is_sorted() && end < seqs[0], "all of them are acknowledged");
+        end = seqs[499];
     }
     let read = |socket: TcpStream, cursor| {
         socket.set_nonblocking(true).expect("an option");

@@ -4,7 +4,7 @@
 use crate::cli_basics::prompt;
 use crate::real_hooks::transcripts;
 use crate::sessions_traffic::shape;
-use crate::support::World;
+use crate::support::{World, wait_for};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -286,8 +286,12 @@ fn every_figure_is_that_of_a_recount_with_a_server_and_without() {
     assert_eq!(haiku["tokens"], Value::Null, "unknown is not 0");
 
     let server = world.server();
-    let events = world.events([]);
-    let from_server = server.get("/stats").json();
+    // What the server says of its own start comes by and by.
+    let (events, from_server) = wait_for("a moment in which nothing comes", || {
+        let (events, shown) = (world.events([]), server.get("/stats").json());
+        (number(&shown["total"]["to_seq"]) == number(&events[events.len() - 1]["seq"]))
+            .then_some((events, shown))
+    });
     assert_all(&from_server["total"], &events);
     assert_eq!(from_server, world.ok(["stats", "--json"]).json(), "one answer, whoever gives it");
     assert_eq!(server.get("/stats?by=day").json(), world.ok(["stats", "--by", "day", "--json"]).json());

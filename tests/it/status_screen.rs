@@ -40,7 +40,12 @@ fn without_a_server_the_files_say_it_all() {
         (&json!(last), &json!(0), &json!(1), &json!(0))
     );
     assert_eq!((&record["known"], balanced(record)), (&json!(last + 1), true), "{record}");
-    assert_eq!(record["not_known"], json!(["what servers refused over HTTP"]));
+    let not_known = json!([
+        "what servers refused over HTTP",
+        "what somebody removed from quarantine/",
+        "how many of those not kept whole are on record, too"
+    ]);
+    assert_eq!(record["not_known"], not_known);
     assert!(told["disk"]["journal_bytes"].as_u64().expect("bytes") > 0);
     assert_eq!(told["disk"]["bytes_per_day"], Value::Null, "a moment says nothing about a day");
     let text = world.ok(["status"]).stdout;
@@ -71,7 +76,7 @@ fn what_waits_and_what_was_set_aside_is_in_the_balance_with_a_server_and_without
     let text = world.ok(["status"]).stdout;
     assert!(
         text.contains(
-            " on record + 0 in the inbox + 0 not kept + 1 quarantined; counted nowhere: what servers refused"
+            " on record + 0 in the inbox + 0 not kept whole + 1 quarantined; not known: what servers refused"
         ),
         "{text}"
     );
@@ -90,8 +95,24 @@ fn what_waits_and_what_was_set_aside_is_in_the_balance_with_a_server_and_without
         (told["record"]["waiting"] == 0 && told["events"]["pending"] == 0).then_some(told)
     });
     assert!(balanced(&told["record"]), "{told}");
-    assert_eq!(told["record"]["not_known"], json!(["what servers before this one refused over HTTP"]));
+    assert_eq!(told["record"]["not_known"][0], "what servers before this one refused over HTTP");
     assert_eq!(told["record"]["quarantined"], 1, "of all time, not of this server");
+}
+
+/// The counter of failures says "not whole", and what was kept in part is on record as well.
+#[test]
+fn an_event_that_was_kept_in_part_is_said_to_be_in_the_balance_twice() {
+    let world = World::new();
+    world.hook(&payload("SessionStart"));
+    let before = status(&world);
+    let ran = world.run_with_stdin(["hook", "--bogus"], payload("UserPromptSubmit").to_string().as_bytes());
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let told = status(&world);
+    let n = |told: &Value, name: &str| told["record"][name].as_u64().expect("a count");
+    assert_eq!((n(&before, "not_kept"), n(&told, "not_kept")), (0, 1), "{told}");
+    assert!(world.events(["--kind", "prompt_submitted"]).len() == 1, "it is on record");
+    let not_known = told["record"]["not_known"].to_string();
+    assert!(not_known.contains("how many of those not kept whole are on record, too"), "{told}");
 }
 
 #[test]

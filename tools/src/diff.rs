@@ -117,14 +117,18 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
     if differ { Err(Failure::Different) } else { Ok(()) }
 }
 
-/// `beyond`: how many seqs behind the end of the shorter one are known to be lost in the longer one.
+/// `beyond`: how many seqs behind the end of the shorter one are lost in the segments of the longer one that were read.
 fn words(verdict: &Verdict, (a, b): (Seq, Seq), beyond: u64) -> String {
     match verdict {
         Verdict::Differ(seq, what) => format!("they differ from seq {seq} on: {what}"),
         Verdict::Same(last, _) if a == b => format!("the same, both up to seq {last}"),
         Verdict::Same(last, _) => {
             let (longer, more) = if a > b { ("first", a.since(b)) } else { ("second", b.since(a)) };
-            let lost = if beyond > 0 { format!(", known to be lost: {beyond}") } else { String::new() };
+            let lost = if beyond > 0 {
+                format!(", lost in the segments that were read: {beyond}")
+            } else {
+                String::new()
+            };
             format!(
                 "the same up to seq {last}; the {longer} goes on for {}{lost}",
                 text::counted(more, "seq")

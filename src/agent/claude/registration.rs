@@ -7,6 +7,8 @@
 //! [`registrations`] lists what is registered and whether it can work: the program must be there and be of our version.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -162,13 +164,21 @@ pub(super) fn read(file: &Path) -> Option<Value> {
 }
 
 fn read_at_most(file: &Path, bytes_max: u64) -> Option<Value> {
+    let text = text_at_most(file, bytes_max)?;
+    // Nearly all settings are plain JSON, and this is on the way of a hook.
+    serde_json::from_str(&text).ok().or_else(|| settings::parse(&text))
+}
+
+/// The text of a file of no more than so many bytes. They are counted as they are read: what calls itself empty may have no end.
+pub(super) fn text_at_most(file: &Path, bytes_max: u64) -> Option<String> {
+    // Something else than a file may wait for ever when it is opened.
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.len() > bytes_max {
         return None;
     }
-    let text = std::fs::read_to_string(file).ok()?;
-    // Nearly all settings are plain JSON, and this is on the way of a hook.
-    serde_json::from_str(&text).ok().or_else(|| settings::parse(&text))
+    let mut text = String::with_capacity(usize::try_from(metadata.len()).ok()? + 1);
+    File::open(file).ok()?.take(bytes_max + 1).read_to_string(&mut text).ok()?;
+    (text.len() as u64 <= bytes_max).then_some(text)
 }
 
 fn registers(settings: &Value, hook: &str) -> bool {
@@ -186,6 +196,18 @@ mod tests {
 
     fn settings(matcher: &Value, handler: &Value) -> Value {
         json!({"hooks": {"Stop": [{"matcher": matcher, "hooks": [handler]}]}})
+    }
+
+    #[test]
+    fn a_file_that_calls_itself_empty_and_has_no_end_is_not_read_to_it() {
+        let pages = Path::new("/proc/self/pagemap");
+        assert!(!pages.exists() || pages.metadata().unwrap().len() == 0);
+        assert_eq!(text_at_most(pages, 4_096), None);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "four").unwrap();
+        assert_eq!(text_at_most(&file, 4).as_deref(), Some("four"));
+        assert_eq!(text_at_most(&file, 3), None);
     }
 
     #[test]

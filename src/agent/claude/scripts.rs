@@ -5,10 +5,10 @@
 //! program it would call is looked for as it looks ([`Script::program`]); a build of the project is asked for its version by
 //! reading it ([`super::version::written_in`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -17,6 +17,8 @@ use super::settings::words_of;
 
 /// No script of ours is longer.
 const SCRIPT_BYTES_MAX: u64 = 64 * 1024;
+/// Of the scripts beside one to which it may hand on, so many are read: ours hands on to one.
+const BESIDE_MAX: usize = 8;
 /// What Claude Code knows of the plugins that are installed, in its directory.
 const INSTALLED: &str = "plugins/installed_plugins.json";
 /// Where Claude Code looks for a plugin's hooks beside what the manifest names.
@@ -47,22 +49,21 @@ impl Script {
 /// The scripts of `project` that its settings register and that tell this program of a session's start or end.
 pub fn of_project(files: &[PathBuf], project: &Path) -> Vec<Script> {
     let mut found: Vec<Script> = Vec::new();
+    // Each is read once, however many handlers name it.
+    let mut read_before: BTreeMap<PathBuf, Option<bool>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.starts_with(project)) {
         let Some(settings) = read(file) else { continue };
         for (hook, handler) in handlers_in(&settings) {
             let Some(path) = script_of(handler, "CLAUDE_PROJECT_DIR", project) else { continue };
-            let Some(text) = text_with_what_it_runs(&path) else { continue };
-            let tells = text.contains("session-started") || text.contains("session-ended");
-            if !(tells && has_word(&text, "mnemosyne") && has_word(&text, "internal")) {
-                continue;
-            }
+            let tells = *read_before.entry(path.clone()).or_insert_with_key(|path| tells_of_a_session(path));
+            let Some(has_builds) = tells else { continue };
             match found.iter_mut().find(|known| known.path == path && known.file == *file) {
                 Some(known) => drop(known.hooks.insert(hook.clone())),
                 None => found.push(Script {
                     file: file.clone(),
                     path,
                     hooks: BTreeSet::from([hook.clone()]),
-                    builds: text.contains("target/").then(|| project.to_owned()),
+                    builds: has_builds.then(|| project.to_owned()),
                 }),
             }
         }
@@ -189,29 +190,36 @@ fn script_of(handler: &Value, variable: &str, directory: &Path) -> Option<PathBu
     words_of(handler).iter().find_map(|word| {
         let word = word.trim_matches(['"', '\'']).replace('"', "");
         let rest = word.strip_prefix(&format!("${{{variable}}}/"));
-        let rest = rest.or_else(|| word.strip_prefix(&format!("${variable}/")))?;
-        Some(directory.join(rest))
+        let rest = Path::new(rest.or_else(|| word.strip_prefix(&format!("${variable}/")))?);
+        // What leads out of the directory is no script of it.
+        rest.components().all(|part| matches!(part, Component::Normal(_))).then(|| directory.join(rest))
     })
 }
 
 fn text_of(script: &Path) -> Option<String> {
-    let metadata = script.metadata().ok()?;
-    if !metadata.is_file() || metadata.len() > SCRIPT_BYTES_MAX {
-        return None;
-    }
-    std::fs::read_to_string(script).ok()
+    registration::text_at_most(script, SCRIPT_BYTES_MAX)
 }
 
-/// The text of a script, with that of a script beside it to which it hands on.
+/// Whether a script that tells this program of a session's start or end looks for builds of the project; none is a script that does not tell.
+fn tells_of_a_session(script: &Path) -> Option<bool> {
+    let text = text_with_what_it_runs(script)?;
+    let tells = text.contains("session-started") || text.contains("session-ended");
+    let is_ours = tells && has_word(&text, "mnemosyne") && has_word(&text, "internal");
+    is_ours.then(|| text.contains("target/"))
+}
+
+/// The text of a script, with that of the scripts beside it to which it hands on, of which there are few.
 fn text_with_what_it_runs(script: &Path) -> Option<String> {
     const BESIDE: &str = "$(dirname \"$0\")/";
-    let text = text_of(script)?;
+    let mut text = text_of(script)?;
     let named = text.split(BESIDE).skip(1).filter_map(|rest| rest.split(['"', ' ', '\n']).next());
-    let beside: Vec<String> = named
-        .filter(|name| !name.contains('/'))
-        .filter_map(|name| text_of(&script.with_file_name(name)))
-        .collect();
-    Some([vec![text], beside].concat().join("\n"))
+    let named: BTreeSet<PathBuf> =
+        named.filter(|name| !name.contains('/')).map(|name| script.with_file_name(name)).collect();
+    for beside in named.iter().take(BESIDE_MAX).filter_map(|path| text_of(path)) {
+        text.push('\n');
+        text.push_str(&beside);
+    }
+    Some(text)
 }
 
 fn has_word(text: &str, word: &str) -> bool {
@@ -220,7 +228,11 @@ fn has_word(text: &str, word: &str) -> bool {
 
 /// What a shell would run by this name.
 fn on_path(name: &str, search_path: Option<&OsStr>) -> Option<PathBuf> {
-    std::env::split_paths(search_path?).map(|directory| directory.join(name)).find(|path| is_program(path))
+    // An empty name of a directory is the one where the shell is, and what is found there has to be known as lying there.
+    let place = |directory: PathBuf| if directory.as_os_str().is_empty() { ".".into() } else { directory };
+    std::env::split_paths(search_path?)
+        .map(|directory| place(directory).join(name))
+        .find(|path| is_program(path))
 }
 
 /// The first build of a project, in the order in which our scripts look.
@@ -280,6 +292,8 @@ mod tests {
             program(&place);
             assert_eq!(found(), Some(place));
         }
+        let here = on_path("tools/schedules.sh", Some(OsStr::new("/nowhere:")));
+        assert_eq!(here, Some("./tools/schedules.sh".into()), "as a path from here, and not as a name");
         let mode = std::fs::Permissions::from_mode(0o644);
         std::fs::set_permissions(path.join("mnemosyne"), mode).unwrap();
         assert_eq!(found(), Some(dir.path().join("target/release/mnemosyne")), "that one cannot be run");
@@ -306,6 +320,19 @@ mod tests {
         }
         std::fs::write(hooks.join("beside.sh"), "mnemosyne internal \"$@\"\n").unwrap();
         assert_eq!(count(), 1, "it hands on to the one beside it");
+        // Out of the project, by a root and by steps up.
+        let name = dir.path().file_name().unwrap().to_str().unwrap();
+        for (way, ours) in [
+            (".claude/hooks".to_owned(), 1),
+            (format!("../{name}/.claude/hooks"), 0),
+            (hooks.display().to_string(), 0),
+        ] {
+            let handler =
+                serde_json::json!({"command": format!("sh \"$CLAUDE_PROJECT_DIR\"/{way}/start.sh")});
+            let settings = serde_json::json!({"hooks": {"SessionStart": [{"hooks": [handler]}]}});
+            std::fs::write(&file, settings.to_string()).unwrap();
+            assert_eq!(count(), ours, "{way}");
+        }
         assert_eq!(of_project(&[file], Path::new("/elsewhere")), []);
     }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::event::{Place, Seq, Timestamp};
 use crate::projection::bisect::{self, Bisection, Range, Watch};
 use crate::projection::{Definition, Progress, StateView};
-use crate::store::{Gap, GapReason, Item};
+use crate::store::{Gap, GapReason, Item, Undecodable};
 
 pub(in crate::cli) fn bisect(
     server: Server,
@@ -41,6 +41,12 @@ fn item(met: Met) -> Result<Item, Error> {
         Met::Gap(gap) => gap,
     };
     let reason = match gap.reason.as_str() {
+        // Whole bytes that are no event to the server's version; they are not sent.
+        "undecodable" => {
+            let (seq, reason) = (Seq::new(gap.from_seq), "the server cannot read it".to_owned());
+            let (recorded, bytes) = (Timestamp::EPOCH, Vec::new());
+            return Ok(Item::Undecodable(Undecodable { seq, recorded, bytes, reason }));
+        }
         "retention" => {
             return Err(Error::failed(format!(
                 "the server has dropped the events up to {}, and the states after them are folded over theirs: run it where the server runs",

@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 
 use super::super::status::{
     EventsStatus, InboxStatus, JournalStatus, RecordStatus, ServerStatus, SessionsStatus, Status, Told,
-    VERSION,
+    VERSION, takes_no_events,
 };
 use super::{Pairs, given, of_pairs, told};
 use crate::client::Server;
@@ -41,9 +41,9 @@ pub(in crate::cli) fn status(server: &Server) -> Result<Status, Error> {
         server: Some(ServerStatus {
             addr: server.addr().to_string(),
             pid: None,
+            trouble: takes_no_events(&up),
             version: up.version,
             uptime_ms: Some(up.uptime_ms),
-            trouble: (up.status != "ok").then(|| format!("its status is {}: it takes no events", up.status)),
         }),
         starts_unasked: None,
         journal: JournalStatus {

@@ -125,3 +125,27 @@ fn decoding_that_panics_on_the_other_core_is_a_panic_here() {
     }));
     assert!(ended.is_err());
 }
+
+#[test]
+fn what_follows_records_that_were_read_and_lost_in_a_panic_is_not_taken() {
+    let log = log_of((1..=3_000).map(event));
+    let mut replay = replay(&log);
+    let shared = Shared::of(&mut replay);
+    let mut taken = 0;
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let _leaving = Leaving(&shared);
+                let mut reading = shared.reading.lock().unwrap();
+                Batch::default().read(reading.replay).unwrap();
+                panic!("as planned");
+            });
+            while !reading.is_finished() {
+                thread::yield_now();
+            }
+            shared.take_all(&mut |batch| taken += batch.len())
+        })
+    }));
+    assert!(ended.is_err());
+    assert_eq!(taken, 0);
+}

@@ -166,7 +166,7 @@ fn what_one_goes_on_for_is_told_with_what_was_found_lost_of_it() {
         let at = find(bytes, b"make step-29");
         bytes[at] ^= 1;
     });
-    let words = "goes on for 10 seqs, known to be lost: 1";
+    let words = "goes on for 10 seqs, lost in the segments that were read: 1";
     for (dirs, side) in [([&world.data(), &old], "first"), ([&old, &world.data()], "second")] {
         let run = diff(dirs[0], dirs[1]);
         assert_eq!((run.code, first_line(&run)), (4, &*format!("the same up to seq 20; the {side} {words}")));
