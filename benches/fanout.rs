@@ -17,6 +17,8 @@
 
 #[path = "support/apart.rs"]
 mod apart;
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "support/nats.rs"]
 mod nats;
 #[path = "support/net.rs"]

@@ -16,6 +16,8 @@
 
 #[path = "support/apart.rs"]
 mod apart;
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "support/net.rs"]
 mod net;
 #[path = "support/postgres.rs"]
