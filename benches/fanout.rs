@@ -4,7 +4,8 @@
 //! - `live`: 30 events a second, one by one: p50 and p99 from the emit to each client, and the processor time a delivery (servers
 //!   and clients together).
 //! - `replaying`: 1,000 clients read a journal from its first event while it is written to: how many got every event
-//!   once and in order (all, or it fails), and how long a durable emit takes alone and beside them.
+//!   once and in order (all, or it fails), how long a durable emit takes alone and beside them, and for how much of that a thread of the
+//!   writer's was ready and had no core.
 //! - `stuck`: how long a durable emit takes with 1,000 clients of which 100 never read, beside the same with 1,000 that all read.
 //!
 //! The first two beside a naive axum stream of the same frames, ready as bytes, a loop that writes them to bare sockets, and, where they
@@ -27,8 +28,11 @@ mod net;
 mod redis;
 mod support;
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use apart::{Apart, has_served, resident};
@@ -474,20 +478,56 @@ const HISTORY: u64 = 2_000;
 /// Events that are emitted while they read.
 const WRITTEN: u64 = 200;
 
-/// Durable emits one after the other; how long each took, sorted.
-fn write(store: &mnemosyne::store::Store, last: &str) -> Vec<Duration> {
-    let mut each: Vec<Duration> = (0..WRITTEN)
+/// An emit: how long it took, and for how much of that its threads were ready and had no core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Written {
+    took: Duration,
+    no_core: Duration,
+}
+
+/// Durable emits one after the other, the quickest first.
+fn write(store: &mnemosyne::store::Store, last: &str) -> Vec<Written> {
+    let threads = writing_threads();
+    let mut each: Vec<Written> = (0..WRITTEN)
         .map(|n| {
             let text = if n + 1 == WRITTEN { last.to_owned() } else { format!("written {n:0>10}") };
-            let began = Instant::now();
+            let (waited, began) = (without_core(&threads), Instant::now());
             store.emit(vec![event(&text)], Level::Disk, None).expect("taken").wait().expect("durable");
             let took = began.elapsed();
+            let no_core = without_core(&threads).saturating_sub(waited);
             std::thread::sleep(Duration::from_millis(5));
-            took
+            Written { took, no_core }
         })
         .collect();
     each.sort_unstable();
     each
+}
+
+/// The times of emits.
+fn times(written: &[Written]) -> Vec<Duration> {
+    written.iter().map(|written| written.took).collect()
+}
+
+/// What the kernel tells of the threads that an emit goes through: of this one, and of those that commit.
+fn writing_threads() -> Vec<File> {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").map(|task| task.expect("a task").path());
+    let commits =
+        |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.contains("commit"));
+    let committers = tasks.filter(commits).map(|task| task.join("schedstat"));
+    let own = [PathBuf::from("/proc/thread-self/schedstat")];
+    own.into_iter().chain(committers).map(|path| File::open(path).expect("Linux")).collect()
+}
+
+/// For how long they have been ready and had no core, since they began.
+fn without_core(threads: &[File]) -> Duration {
+    let of = |file: &File| -> u64 {
+        let mut text = [0; 128];
+        let length = file.read_at(&mut text, 0).unwrap_or(0);
+        // Nanoseconds on a core, nanoseconds waiting for one, turns.
+        let text = std::str::from_utf8(&text[..length]).unwrap_or_default();
+        text.split_whitespace().nth(1).and_then(|waited| waited.parse().ok()).unwrap_or(0)
+    };
+    Duration::from_nanos(threads.iter().map(of).sum())
 }
 
 /// 1,000 clients read the journal from its first event while it is written to: each gets every event, once and in order.
@@ -512,13 +552,20 @@ fn replaying() {
         assert_eq!(seqs.first(), Some(&1));
         whole += usize::from(seqs.len() as u64 >= first_of_readers + WRITTEN);
     }
-    let (p50, p99) = (percentile(&alone, 50), percentile(&alone, 99));
+    let (p50, p99) = (percentile(&times(&alone), 50), percentile(&times(&alone), 99));
     eprintln!(
         "1,000 clients replaying from seq 1 while writing: {whole} of {CLIENTS} got every event once and in order"
     );
     eprintln!("durable emit alone: p50 {p50:?}, p99 {p99:?}");
+    let waits: Vec<Duration> = beside.iter().map(|written| written.no_core).collect();
+    let slowest = &beside[beside.len() - beside.len() / 50..];
+    let sum = |of: fn(&Written) -> Duration| slowest.iter().map(of).sum::<Duration>().as_secs_f64();
+    let share = 100.0 * sum(|written| written.no_core) / sum(|written| written.took);
+    let beside = times(&beside);
     let (p50, p99) = (percentile(&beside, 50), percentile(&beside, 99));
     eprintln!("durable emit beside them: p50 {p50:?}, p99 {p99:?}");
+    let no_core = percentile(&waits, 50);
+    eprintln!("of it ready and without a core: p50 of all {no_core:?}; of the slowest 2 % {share:.0} %");
     runtime.shutdown_background();
 }
 
@@ -558,7 +605,7 @@ fn stuck() {
     let rounds = if in_earnest() { ROUNDS } else { 1 };
     let mut ratios = [Vec::new(), Vec::new()];
     for round in 0..rounds {
-        let [all, some] = [&all_read, &some_stuck].map(|served| write(&served.store, "written"));
+        let [all, some] = [&all_read, &some_stuck].map(|served| times(&write(&served.store, "written")));
         for (percent, ratios) in [50, 99].into_iter().zip(&mut ratios) {
             let (all, some) = (percentile(&all, percent), percentile(&some, percent));
             eprintln!(
@@ -577,11 +624,21 @@ fn stuck() {
 /// The ids of the frames up to the one that holds `end`.
 async fn read_all(addr: SocketAddr, request: Vec<u8>, end: String) -> Vec<u64> {
     let mut socket = net::connect(addr).await;
+    let connected = Instant::now();
     socket.write_all(&request).await.expect("taken");
+    let asked = connected.elapsed();
     let (mut seqs, mut text, mut buffer) = (Vec::new(), Vec::new(), vec![0; 64 * 1024]);
     loop {
-        let n = socket.read(&mut buffer).await.unwrap_or(0);
-        assert!(n > 0, "the stream ended before the last event");
+        let n = match socket.read(&mut buffer).await {
+            Ok(n) if n > 0 => n,
+            ended => {
+                let (events, last) = (seqs.len(), String::from_utf8_lossy(&text));
+                panic!(
+                    "the stream ended before the last event: {ended:?} after {events} in {:?}, asked for after {asked:?}, at last {last:?}",
+                    connected.elapsed()
+                );
+            }
+        };
         text.extend_from_slice(&buffer[..n]);
         // Whole lines only; what a chunk's frame puts between them is no line that begins so.
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);

@@ -24,6 +24,7 @@ use self::figures::{CommandTable, SessionFigures};
 use self::runs::{Change, Run, Runs};
 use self::spans::Spans;
 use super::calendar::{Merge, Period, Periods, UtcDay};
+use super::snapshot::Part;
 use super::{Fold, Projection};
 use crate::event::{Json, Seq, StoredEvent, Timestamp};
 
@@ -72,8 +73,16 @@ impl Merge for Day {
 
 impl Projection for CommandsProjection {
     const NAME: &'static str = "commands";
-    const SCHEMA: u32 = 2;
+    const SCHEMA: u32 = 3;
     type State = Commands;
+
+    fn parts(state: &Commands) -> Vec<Part> {
+        state.spans.parts().cloned().collect()
+    }
+
+    fn fill_parts(state: &mut Commands, fill: &mut dyn FnMut(&mut Part) -> bool) -> bool {
+        state.spans.fill_parts(fill)
+    }
 
     fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
         Some(Ok(view::shown(fold)))

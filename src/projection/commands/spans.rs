@@ -3,27 +3,33 @@
 //! As for runs, each event gives the [`Change`] that it made, if it made one that figures can see. A session is over
 //! while nothing of its agent happened after its latest end; a later sign opens it again.
 
+//!
+//! The sessions seen most recently are kept as they are; the others lie as bytes in pages that snapshots share
+//! (`projection::archive`), so that what is saved and what has to be decoded of them does not grow with their number.
+
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::runs::Change;
 use crate::event::{Kind, StoredEvent, payload};
+use crate::projection::archive::Archive;
 use crate::projection::mark::keep_later;
 use crate::projection::sessions::is_of_agent;
-use crate::projection::sessions::text::{bounded_id, clip};
+use crate::projection::sessions::text::{bounded_id, clip, fingerprint};
+use crate::projection::snapshot::Part;
 use crate::projection::{Latest, Mark};
 
-/// Sessions remembered; beyond them those seen least recently leave, [`SPANS_LEAVING`] at a time so that this is rare. One that comes
-/// back later counts once more.
+/// Sessions remembered; beyond them the one seen least recently leaves. One that comes back later counts once more.
 pub const SPANS_KEPT_MAX: usize = 16_384;
-const SPANS_LEAVING: usize = SPANS_KEPT_MAX / 16;
+/// Of them, those that are kept as they are; beyond, the ones seen least recently go into the archive, [`SPANS_LEAVING`] at a time, so that
+/// looking for them is rare.
+pub const SPANS_RECENT_MAX: usize = 512;
+const SPANS_LEAVING: usize = SPANS_RECENT_MAX / 8;
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// The agent's own id.
-    pub session: String,
     /// The earliest event of its agent.
     pub first: Mark,
     /// The latest sign of its agent that is not its end.
@@ -58,9 +64,11 @@ impl Span {
 }
 
 /// The sessions that may still change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spans {
-    by_session: BTreeMap<String, Span>,
+    /// Those seen most recently, by the agent's own id.
+    recent: BTreeMap<String, Span>,
+    archive: Archive,
     /// Sessions that had to leave: they stay counted as they were.
     pub forgotten: u64,
 }
@@ -83,36 +91,105 @@ impl Spans {
             _ => None,
         };
         let id = bounded_id(id);
-        if let Some(span) = self.by_session.get_mut(&*id) {
-            return Ok(span.take(mark, end, event.project.as_deref()));
+        let project = event.project.as_deref();
+        if let Some(span) = self.recent.get_mut(&*id) {
+            return Ok(span.take(mark, end, project));
         }
-        let mut span = Span {
-            session: id.clone().into_owned(),
-            first: mark,
-            sign: None,
-            end: None,
-            project: None,
-            seq_last: stored.seq.get(),
+        let change = match self.archive.take::<Span>(fingerprint(&id), &id) {
+            Some(mut span) => {
+                let change = span.take(mark, end, project);
+                self.recent.insert(id.into_owned(), span);
+                change
+            }
+            None => {
+                let mut span = Span::new(mark);
+                span.take(mark, end, project);
+                self.recent.insert(id.into_owned(), span.clone());
+                Some(Change { before: None, after: span })
+            }
         };
-        span.take(mark, end, event.project.as_deref());
-        self.by_session.insert(id.into_owned(), span.clone());
         self.bound();
-        Ok(Some(Change { before: None, after: span }))
+        Ok(change)
     }
 
+    /// Lets sessions beyond the bounds leave, those seen least recently first. Asked only when a session came.
     fn bound(&mut self) {
-        if self.by_session.len() <= SPANS_KEPT_MAX {
-            return;
+        if self.recent.len() > SPANS_RECENT_MAX {
+            let mut seqs: Vec<u64> = self.recent.values().map(|span| span.seq_last).collect();
+            let (_, until, _) = seqs.select_nth_unstable(SPANS_LEAVING - 1);
+            let until = *until;
+            let mut leaving: Vec<(String, Span)> =
+                self.recent.extract_if(.., |_, span| span.seq_last <= until).collect();
+            leaving.sort_unstable_by_key(|(_, span)| span.seq_last);
+            for (id, span) in leaving {
+                self.archive.put(fingerprint(&id), 0, &id, &span);
+            }
         }
-        let mut seqs: Vec<u64> = self.by_session.values().map(|span| span.seq_last).collect();
-        let (_, until, _) = seqs.select_nth_unstable(SPANS_LEAVING - 1);
-        let until = *until;
-        self.by_session.retain(|_, span| span.seq_last > until);
-        self.forgotten += SPANS_LEAVING as u64;
+        while self.len() > SPANS_KEPT_MAX && self.archive.forget_oldest().is_some() {
+            self.forgotten += 1;
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.recent.len() + self.archive.len()
+    }
+
+    /// What never changes.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.archive.parts()
+    }
+
+    /// Gives each part that was read its bytes.
+    pub(super) fn fill_parts(&mut self, fill: &mut dyn FnMut(&mut Part) -> bool) -> bool {
+        self.archive.parts_mut().all(fill) && self.archive.filled()
+    }
+}
+
+/// The bytes.
+#[derive(Serialize, Deserialize)]
+struct Bytes<R, A> {
+    recent: R,
+    archive: A,
+    forgotten: u64,
+}
+
+/// The JSON: each session under its id, wherever it lies.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    by_session: BTreeMap<String, Span>,
+    forgotten: u64,
+}
+
+impl Serialize for Spans {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Spans { recent, archive, forgotten } = self;
+        if serializer.is_human_readable() {
+            let archived = archive.entries().filter_map(|entry| entry.value());
+            let recent = recent.iter().map(|(id, span)| (id.clone(), span.clone()));
+            let by_session = archived.chain(recent).collect();
+            return Shown { by_session, forgotten: *forgotten }.serialize(serializer);
+        }
+        Bytes { recent, archive, forgotten: *forgotten }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Spans {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Spans, D::Error> {
+        if deserializer.is_human_readable() {
+            let Shown { by_session, forgotten } = Shown::deserialize(deserializer)?;
+            return Ok(Spans { recent: by_session, forgotten, ..Spans::default() });
+        }
+        let Bytes { recent, archive, forgotten } =
+            Bytes::<BTreeMap<String, Span>, Archive>::deserialize(deserializer)?;
+        Ok(Spans { recent, archive, forgotten })
     }
 }
 
 impl Span {
+    fn new(first: Mark) -> Span {
+        Span { first, sign: None, end: None, project: None, seq_last: first.seq().get() }
+    }
+
     fn take(&mut self, mark: Mark, end: Option<SpanEnd>, project: Option<&str>) -> Option<Change<Span>> {
         self.seq_last = mark.seq().get();
         let shows = mark < self.first

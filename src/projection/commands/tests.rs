@@ -4,9 +4,11 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::figures::{COMMANDS_KEPT_MAX, OTHER_COMMANDS};
+use super::spans::{SPANS_KEPT_MAX, SPANS_RECENT_MAX};
 use super::view::{CommandView, SessionsView, commands};
 use super::*;
 use crate::event::{Event, Payload, payload};
+use crate::projection::snapshot;
 use crate::projection::testing::{DAY, MINUTE, Stream};
 
 fn started(command: &str) -> Payload {
@@ -153,6 +155,54 @@ fn open_runs_beyond_the_bound_are_given_up_and_stay_counted() {
     (0..n).for_each(|n| _ = run(stream.push(0, started("serve")), n));
     let state = state(&stream);
     assert_eq!((state.runs.given_up, u128::from(state.commands.0["serve"].runs)), (3, n));
+}
+
+/// Each session is seen, left behind by others, seen again and ended: wherever it lay meanwhile, it is one session with its whole duration.
+#[test]
+fn a_session_is_the_same_one_whether_it_was_among_the_recent_or_in_the_archive() {
+    let sessions = i64::try_from(3 * SPANS_RECENT_MAX).unwrap();
+    let name = |n: i64| format!("session-{n}");
+    let mut stream = Stream::default();
+    (0..sessions).for_each(|n| _ = stream.of(n, &name(n), None, prompt()));
+    (0..sessions).for_each(|n| _ = stream.of(n + MINUTE, &name(n), None, ended("other", false)));
+    let fold = stream.fold::<CommandsProjection>();
+    let told = SessionsView::of(&fold.state().sessions);
+    let durations = told.durations.unwrap();
+    assert_eq!(
+        (told.sessions, told.ended, told.open),
+        (sessions.cast_unsigned(), sessions.cast_unsigned(), 0)
+    );
+    assert_eq!((durations.count, durations.mean_ms), (sessions.cast_unsigned(), 60_000));
+    assert_eq!(fold.state().spans.forgotten, 0);
+
+    // In a snapshot, or with a fold that goes on from it, nothing differs.
+    let mut going = crate::projection::Fold::<CommandsProjection>::default();
+    for event in &stream.events {
+        going.apply(event);
+        if event.seq.get().is_multiple_of(499) {
+            let bytes = snapshot::encode(&going, [7; 16]).unwrap();
+            going = snapshot::decode(&bytes, [7; 16], event.seq).unwrap();
+        }
+    }
+    assert_eq!(going.state(), fold.state());
+    assert_eq!(going.hash().unwrap(), fold.hash().unwrap());
+    let json = serde_json::to_value(&fold.state().spans).unwrap();
+    assert_eq!(json["by_session"].as_object().unwrap().len(), 3 * SPANS_RECENT_MAX, "wherever they lie");
+    let told: spans::Spans = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&told).unwrap(), json);
+}
+
+#[test]
+fn sessions_beyond_the_bound_are_forgotten_one_by_one_and_stay_counted() {
+    let mut stream = Stream::default();
+    let sessions = i64::try_from(SPANS_KEPT_MAX).unwrap() + 3;
+    (0..sessions).for_each(|n| _ = stream.of(n, &format!("session-{n}"), None, prompt()));
+    assert_eq!(state(&stream).spans.forgotten, 3);
+    // The first three are away and count once more; the fourth is still known until they push it out.
+    stream.of(sessions, "session-3", None, prompt());
+    assert_eq!(state(&stream).sessions.sessions, sessions.cast_unsigned());
+    stream.of(sessions + 1, "session-0", None, prompt());
+    assert_eq!(state(&stream).sessions.sessions, sessions.cast_unsigned() + 1);
 }
 
 #[test]

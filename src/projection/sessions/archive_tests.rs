@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use super::archive::Archive;
+use super::archive::Archived;
 use super::state::*;
 use super::tests::*;
 use super::unfinished::Unfinished;
@@ -90,7 +90,7 @@ fn the_unfinished_ones_are_those_of_the_whole_state_whenever_one_asks() {
         assert_eq!(unfinished(restored.state()), all);
     }
     // Ended, in the archive, and forgotten there.
-    let mut archive = Archive::default();
+    let mut archive = Archived::default();
     let stream = visits(40, 400);
     let fold = fold_of(&stream.events);
     assert_eq!(archive.unfinished().count(), 0);

@@ -1,10 +1,9 @@
 //! Sessions that the state has forgotten: that they were is remembered, by the fingerprints of their ids.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
-use super::pages::Pages;
+use crate::projection::keyed::Keys;
+use crate::projection::pages::Pages;
 use crate::projection::snapshot::Part;
 
 const KEY_BYTES: usize = 8;
@@ -17,7 +16,7 @@ pub(super) struct Departed {
     back: u64,
     /// All of them: told by the pages.
     #[serde(skip)]
-    keys: BTreeSet<u64>,
+    keys: Keys,
 }
 
 impl Departed {
@@ -54,7 +53,9 @@ impl Departed {
     pub(super) fn filled(&mut self) -> bool {
         let pages = || self.pages.each().map(|(_, bytes)| bytes.as_chunks::<KEY_BYTES>());
         let are_whole = pages().all(|(_, rest)| rest.is_empty());
-        self.keys = pages().flat_map(|(keys, _)| keys).map(|key| u64::from_le_bytes(*key)).collect();
+        self.keys.clear();
+        self.keys.reserve(pages().map(|(keys, _)| keys.len()).sum());
+        self.keys.extend(pages().flat_map(|(keys, _)| keys).map(|key| u64::from_le_bytes(*key)));
         are_whole
     }
 }

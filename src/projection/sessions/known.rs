@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::archive::Archive;
+use super::archive::Archived;
 use super::departed::Departed;
 use super::state::{Messages, Session, Sessions};
 use super::text::fingerprint;
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Sessions {
             return Ok(Sessions { recent, unread, ..Sessions::default() });
         }
         let Bytes { recent, archive, departed, messages, unread } =
-            Bytes::<BTreeMap<String, Session>, Archive, Departed, Messages>::deserialize(deserializer)?;
+            Bytes::<BTreeMap<String, Session>, Archived, Departed, Messages>::deserialize(deserializer)?;
         Ok(Sessions { recent, archive, departed, messages, unread })
     }
 }

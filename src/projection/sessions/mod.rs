@@ -26,7 +26,7 @@
 //! `waits_lost`, `subagents_lost`, `forgotten`, `departed`).
 //!
 //! **The state at any seq** is wanted at once, so little of it may have to be decoded. The sessions seen most recently are kept as they
-//! are; the others lie in an archive as bytes, in pages that are sealed when they are full (`archive`, `pages`). Snapshots
+//! are; the others lie in an archive as bytes, in pages that are sealed when they are full (`projection::archive`, `projection::pages`). Snapshots
 //! name sealed pages by their hashes and share one copy of each.
 
 mod archive;
@@ -37,7 +37,6 @@ mod known;
 mod list;
 pub mod look;
 pub mod makers;
-mod pages;
 pub mod state;
 pub(in crate::projection) mod text;
 pub mod timeline;

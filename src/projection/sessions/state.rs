@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::archive::Archive;
+use super::archive::Archived;
 use super::departed::Departed;
 use super::files::{Files, Touch};
 use super::makers::{Concluded, Maker};
@@ -47,7 +47,7 @@ pub struct Sessions {
     /// The sessions seen most recently, by id, with their detail.
     pub recent: BTreeMap<String, Session>,
     /// The others that the state knows.
-    pub(super) archive: Archive,
+    pub(super) archive: Archived,
     /// Those beyond: counted, and read back from the journal when asked for.
     pub(super) departed: Departed,
     /// Model messages seen, for counting tokens once.

@@ -3,16 +3,16 @@
 //! Every figure here is as the agent's provider reported it. A message without a usage adds nothing and is counted as such, so
 //! that what is unknown can be told from nothing. Cost is no part of the state: it follows from prices, which the viewer has.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::pages::Pages;
 use super::state::{MESSAGES_CHANGEABLE_MAX, MESSAGES_REMEMBERED_MAX, MODELS_KEPT_MAX, Phase, Session};
 use super::text::{clip, fingerprint, set_clipped};
 use super::{Now, Spoken};
 use crate::event::payload;
+use crate::projection::keyed::Keyed;
+use crate::projection::pages::Pages;
 use crate::projection::snapshot::Part;
 use crate::projection::{Latest, Mark};
 
@@ -120,29 +120,9 @@ struct Spent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Older {
     pages: Pages,
-    /// The session of each: told by the pages. It is asked for keys and never walked, so its order, which differs, means nothing.
+    /// The session of each: told by the pages.
     #[serde(skip)]
-    sessions: HashMap<u64, u64, BuildHasherDefault<AsItIs>>,
-}
-
-/// A fingerprint is as good a hash as any.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = self.0.rotate_left(8) ^ number;
-    }
+    sessions: Keyed<u64>,
 }
 
 const OLDER_BYTES: usize = 16;

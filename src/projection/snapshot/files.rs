@@ -14,13 +14,17 @@
 //! A file is chosen by the seq that it claims and then believed by its checksums alone: a wrong claim costs a read. All
 //! of them are derived; the state without them is the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::super::durable::{self, Step};
-use super::{HEADER_BYTES, Head, Part, Refusal, Refused, claimed_parts, claimed_seq, decode_apart};
+use super::{
+    HEADER_BYTES, Head, Part, Refusal, Refused, claimed_head_bytes, claimed_parts, claimed_seq, decode_apart,
+};
 use crate::event::Seq;
 use crate::projection::runner::SNAPSHOT_EVERY;
 use crate::projection::{Fold, Projection, StateHash};
@@ -29,12 +33,14 @@ const SLOTS: [u8; 2] = [0, 1];
 /// Most rungs of a projection: in ten million events they lie as close as snapshots are taken.
 pub const RUNGS_MAX: u64 = 512;
 /// Most bytes in the rungs of a projection and the parts of its snapshots; the latest two snapshots are beside this.
-pub const RUNG_BYTES_MAX: u64 = 256 << 20;
+pub const RUNG_BYTES_MAX: u64 = 384 << 20;
 const SEQ_DIGITS: usize = 20;
 /// What the name of a part ends in.
 const PART: &str = "part";
 /// More than the names of a snapshot's parts take.
 const HEAD_BYTES_MAX: u64 = 1 << 20;
+/// So many parts are read by two threads: fewer are there before the second has begun.
+const WORTH_A_THREAD: usize = 16;
 
 /// How many seqs lie between two rungs of a journal of this length.
 pub const fn stride(tail: Seq) -> u64 {
@@ -126,8 +132,7 @@ impl Files {
     /// The newest fold within `span` that can be believed.
     pub fn newest<P: Projection>(&self, span: Span) -> Found<P> {
         let mut found = Found::default();
-        let mut candidates: Vec<(Seq, PathBuf)> =
-            self.rungs::<P>().into_iter().map(|(seq, rung)| (seq, rung.path)).collect();
+        let mut candidates: Vec<(Seq, PathBuf)> = self.rungs::<P>().into_iter().collect();
         for slot in SLOTS {
             let path = self.path::<P>(slot);
             match durable::read_beginning(&path, HEADER_BYTES as u64) {
@@ -154,9 +159,34 @@ impl Files {
     }
 
     fn read<P: Projection>(&self, path: &Path, durable: Seq) -> Result<Option<Fold<P>>, Refused> {
-        let bytes = durable::read(path).map_err(|_| Refused::Damaged)?;
-        let mut load = |hash: &StateHash| self.part::<P>(hash);
-        bytes.map(|bytes| decode_apart::<P>(&bytes, self.journal, durable, &mut load)).transpose()
+        let Some(bytes) = durable::read(path).map_err(|_| Refused::Damaged)? else { return Ok(None) };
+        // Not before the first is asked for: by then the bytes that name them have been found whole.
+        let mut loaded: Option<HashMap<[u8; 32], Part>> = None;
+        let mut load = |hash: &StateHash| {
+            let all = loaded.get_or_insert_with(|| self.all_parts::<P>(&claimed_parts(&bytes)));
+            all.remove(hash.as_bytes()).or_else(|| self.part::<P>(hash))
+        };
+        decode_apart::<P>(&bytes, self.journal, durable, &mut load).map(Some)
+    }
+
+    /// Those of the parts that can be had. To read and to hash many is most of the work that a state takes, so two threads share it.
+    fn all_parts<P: Projection>(&self, hashes: &[StateHash]) -> HashMap<[u8; 32], Part> {
+        let read = |hashes: &[StateHash]| -> Vec<Part> {
+            hashes.iter().filter_map(|hash| self.part::<P>(hash)).collect()
+        };
+        let has_cores = thread::available_parallelism().map_or(1, NonZero::get) > 1;
+        let there = if has_cores && hashes.len() >= WORTH_A_THREAD { hashes.len() / 2 } else { 0 };
+        let (there, here) = hashes.split_at(there);
+        let parts = thread::scope(|scope| {
+            let builder = || thread::Builder::new().name("parts".to_owned());
+            let reading = (!there.is_empty()).then(|| builder().spawn_scoped(scope, || read(there)));
+            let mut parts = read(here);
+            // One that is missing here is asked for by itself.
+            let others = reading.and_then(Result::ok).and_then(|reading| reading.join().ok());
+            parts.extend(others.unwrap_or_default());
+            parts
+        });
+        parts.into_iter().map(|part| (*part.hash().as_bytes(), part)).collect()
     }
 
     fn part_path<P: Projection>(&self, hash: &StateHash) -> PathBuf {
@@ -189,11 +219,13 @@ impl Files {
 
     /// Removes the parts that no snapshot names.
     fn forget_parts<P: Projection>(&self) -> io::Result<()> {
-        let snapshots = self.rungs::<P>().into_values().map(|rung| rung.path);
+        let snapshots = self.rungs::<P>().into_values();
         let mut named = BTreeSet::new();
         for path in snapshots.chain(SLOTS.map(|slot| self.path::<P>(slot))) {
             // One that cannot be read names nothing that could be used.
-            let Ok(Some(bytes)) = durable::read_beginning(&path, HEAD_BYTES_MAX) else { continue };
+            let Ok(Some(header)) = durable::read_beginning(&path, HEADER_BYTES as u64) else { continue };
+            let head_bytes = claimed_head_bytes(&header).min(HEAD_BYTES_MAX);
+            let Ok(Some(bytes)) = durable::read_beginning(&path, head_bytes) else { continue };
             named.extend(claimed_parts(&bytes).iter().map(|hash| self.part_path::<P>(hash)));
         }
         let unnamed = self.parts::<P>().into_iter().filter(|path| !named.contains(path));
@@ -234,11 +266,12 @@ impl Files {
     /// Removes rungs until they are as sparse as `stride` says and within their bytes. The first of each stretch stays.
     fn thin<P: Projection>(&self, mut stride: u64) -> io::Result<()> {
         let mut rungs = self.rungs::<P>();
+        let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         loop {
             let (mut stretch, before) = (None, rungs.len());
             for (seq, rung) in std::mem::take(&mut rungs) {
                 if stretch == Some(seq.get() / stride) {
-                    durable::remove_if_there(&rung.path)?;
+                    durable::remove_if_there(&rung)?;
                 } else {
                     stretch = Some(seq.get() / stride);
                     rungs.insert(seq, rung);
@@ -247,8 +280,7 @@ impl Files {
             if rungs.len() < before {
                 self.forget_parts::<P>()?;
             }
-            let parts = self.parts::<P>().into_iter().filter_map(|path| fs::metadata(path).ok());
-            let bytes: u64 = rungs.values().map(|rung| rung.bytes).chain(parts.map(|file| file.len())).sum();
+            let bytes: u64 = rungs.values().chain(&self.parts::<P>()).map(|path| length(path)).sum();
             if bytes <= RUNG_BYTES_MAX || rungs.len() <= 1 {
                 return Ok(());
             }
@@ -264,7 +296,7 @@ impl Files {
         let mut removed = false;
         for (seq, rung) in self.rungs::<P>() {
             if seq.next() < first {
-                durable::remove_if_there(&rung.path)?;
+                durable::remove_if_there(&rung)?;
                 removed = true;
             }
         }
@@ -281,15 +313,14 @@ impl Files {
     }
 
     /// The rungs by the seq in their names. A directory that is not there has none.
-    fn rungs<P: Projection>(&self) -> BTreeMap<Seq, Rung> {
+    fn rungs<P: Projection>(&self) -> BTreeMap<Seq, PathBuf> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let rung = |entry: fs::DirEntry| {
             let name = entry.file_name();
             let digits = name.to_str()?.strip_prefix(P::NAME)?.strip_prefix('.')?.strip_suffix(".snap")?;
             let is_seq = digits.len() == SEQ_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
             let seq = is_seq.then(|| digits.parse().ok()).flatten()?;
-            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
-            Some((Seq::new(seq), Rung { path: entry.path(), bytes }))
+            Some((Seq::new(seq), entry.path()))
         };
         entries.filter_map(rung).collect()
     }
@@ -305,9 +336,4 @@ impl Files {
         };
         u8::from(seq(0) > seq(1))
     }
-}
-
-struct Rung {
-    path: PathBuf,
-    bytes: u64,
 }

@@ -170,15 +170,25 @@ pub(super) fn decode_primary<P: Projection>(
 
 /// The parts that a snapshot claims to need, by its first bytes. Good for keeping their files, and for nothing else.
 fn claimed_parts(bytes: &[u8]) -> Vec<StateHash> {
-    let number = |at: usize| {
-        let bytes = bytes.get(at..)?.first_chunk()?;
-        usize::try_from(u64::from_le_bytes(*bytes)).ok()
-    };
-    let hashes = || bytes.get(HEADER_BYTES.checked_add(number(NAME_LENGTH_AT)?)?..);
+    let hashes = || bytes.get(HEADER_BYTES.checked_add(number_at(bytes, NAME_LENGTH_AT)?)?..);
     let is_ours = bytes.starts_with(&MAGIC) && bytes.get(8..12) == Some(&LAYOUT.to_le_bytes());
-    let (count, hashes) = (number(PARTS_AT).unwrap_or(0), hashes().filter(|_| is_ours).unwrap_or_default());
-    let (hashes, _) = hashes.as_chunks::<HASH_BYTES>();
+    let count = number_at(bytes, PARTS_AT).unwrap_or(0);
+    let (hashes, _) = hashes().filter(|_| is_ours).unwrap_or_default().as_chunks::<HASH_BYTES>();
     hashes.iter().take(count).map(|hash| StateHash::from_bytes(*hash)).collect()
+}
+
+/// How far the names of its parts reach, by the first bytes of a snapshot; all that can be where they do not say.
+fn claimed_head_bytes(header: &[u8]) -> u64 {
+    let reach = || {
+        let names = number_at(header, PARTS_AT)?.checked_mul(HASH_BYTES)?;
+        HEADER_BYTES.checked_add(number_at(header, NAME_LENGTH_AT)?)?.checked_add(names)
+    };
+    reach().and_then(|reach| u64::try_from(reach).ok()).unwrap_or(u64::MAX)
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    usize::try_from(u64::from_le_bytes(*bytes)).ok()
 }
 
 /// What the bytes of a snapshot say of themselves, once their checksum has been found right.

@@ -31,7 +31,7 @@ use super::commands::figures::{CommandTable, Seqs, SessionFigures};
 use super::commands::runs::Runs;
 use super::commands::spans::Spans;
 use super::health::rates::{self, Rates};
-use super::sessions::text::{clip, id_key};
+use super::sessions::text::{bounded_id, clip, id_key};
 use crate::error::Result;
 use crate::event::{Category, Kind, Seq, StoredEvent, Timestamp};
 use crate::projection::{Progress, Source};
@@ -256,10 +256,11 @@ impl Stats {
             return;
         };
         let Some(change) = change else { return };
+        let session = stored.event.session.as_deref().map(bounded_id);
         if let Some(before) = &change.before {
             let at = Place {
                 time: before.first.time(),
-                session: Some(&before.session),
+                session: session.as_deref(),
                 project: before.project.as_deref(),
             };
             self.change(&at, |figures| figures.sessions.take_out(before));
@@ -267,7 +268,7 @@ impl Stats {
         let after = &change.after;
         let at = Place {
             time: after.first.time(),
-            session: Some(&after.session),
+            session: session.as_deref(),
             project: after.project.as_deref(),
         };
         self.change(&at, |figures| figures.sessions.put(after, stored.seq));

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::projection::snapshot::Part;
 
 /// A page is sealed by the record that reaches this.
-pub(super) const PAGE_BYTES: usize = 64 << 10;
+pub(in crate::projection) const PAGE_BYTES: usize = 64 << 10;
 
 /// Records in pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Pages {
+pub(in crate::projection) struct Pages {
     /// Pages that have left.
     left: u64,
     sealed: VecDeque<Part>,
@@ -25,14 +25,14 @@ pub(super) struct Pages {
 
 /// Where a record begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) page: u64,
-    pub(super) at: u32,
+pub(in crate::projection) struct Place {
+    pub(in crate::projection) page: u64,
+    pub(in crate::projection) at: u32,
 }
 
 impl Pages {
     /// Adds a record, whole within one page.
-    pub(super) fn add(&mut self, record: &[u8]) -> Place {
+    pub(in crate::projection) fn add(&mut self, record: &[u8]) -> Place {
         let at = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
         let place = Place { page: self.left + self.sealed.len() as u64, at };
         self.open.extend_from_slice(record);
@@ -45,7 +45,7 @@ impl Pages {
     }
 
     /// The bytes from a place to the end of its page; none if that has left.
-    pub(super) fn at(&self, place: Place) -> Option<&[u8]> {
+    pub(in crate::projection) fn at(&self, place: Place) -> Option<&[u8]> {
         let nth = usize::try_from(place.page.checked_sub(self.left)?).ok()?;
         let page = match self.sealed.get(nth) {
             Some(sealed) => sealed.bytes(),
@@ -56,18 +56,18 @@ impl Pages {
     }
 
     /// All pages, the oldest first, each with its number.
-    pub(super) fn each(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(in crate::projection) fn each(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let pages = self.sealed.iter().map(Part::bytes).chain([self.open.as_slice()]);
         (self.left..).zip(pages)
     }
 
     /// The number of the oldest page.
-    pub(super) fn oldest(&self) -> u64 {
+    pub(in crate::projection) fn oldest(&self) -> u64 {
         self.left
     }
 
     /// Lets the oldest page go.
-    pub(super) fn drop_oldest(&mut self) {
+    pub(in crate::projection) fn drop_oldest(&mut self) {
         if self.sealed.pop_front().is_none() {
             self.open.clear();
         }
@@ -75,12 +75,12 @@ impl Pages {
     }
 
     /// The sealed ones.
-    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+    pub(in crate::projection) fn parts(&self) -> impl Iterator<Item = &Part> {
         self.sealed.iter()
     }
 
     /// The same, to be filled.
-    pub(super) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+    pub(in crate::projection) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
         self.sealed.iter_mut()
     }
 }
