@@ -279,10 +279,15 @@ impl<'a> EventRef<'a> {
 
     /// The payload as text; checked to be a compact JSON object.
     pub fn payload_text(&self) -> Result<&'a str, DecodeError> {
-        let text = str::from_utf8(self.payload)
-            .map_err(|_| DecodeError::Payload(json::JsonFault::Malformed("it is not UTF-8".into())))?;
+        let text = self.payload_unchecked()?;
         json::check_compact_object(text).map_err(DecodeError::Payload)?;
         Ok(text)
+    }
+
+    /// The payload as text, which may be no JSON.
+    fn payload_unchecked(&self) -> Result<&'a str, DecodeError> {
+        let not_text = |_| DecodeError::Payload(json::JsonFault::Malformed("it is not UTF-8".into()));
+        str::from_utf8(self.payload).map_err(not_text)
     }
 
     /// The whole event, with its payload checked.
@@ -297,7 +302,7 @@ impl<'a> EventRef<'a> {
         // Written before the payload is checked and copied after: what is copied at once has not reached the cache, and is waited for.
         let mut room = Uuid::encode_buffer();
         let instance = self.instance.text(&mut room);
-        event.payload.set_checked(self.payload_text()?);
+        event.payload.become_checked(self.payload_unchecked()?).map_err(DecodeError::Payload)?;
         event.kind = self.known.map_or_else(|| KindName::Other(self.kind.into()), KindName::Known);
         (event.id, event.version, event.time) = (self.id, self.version, self.time);
         event.importance = self.importance;

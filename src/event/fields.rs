@@ -1,6 +1,7 @@
 //! The fields of a payload where they lie: for folds, which look at millions of payloads and want two or three fields of each.
 //!
-//! A payload was checked to be one compact JSON object before it became one, so a field is found by stepping over what stands before it;
+//! A payload was checked to be one compact JSON object before it became one, and whoever read it from the journal noted then where its fields
+//! lie. Otherwise, and within a field, one is found by stepping over what stands before it;
 //! nothing is parsed but what is asked for, and who has all that he wants reads no further. Names are compared as they are written:
 //! our writer escapes no letter, and a name that somebody else wrote with escapes is not found here.
 
@@ -10,13 +11,15 @@ use serde::Deserialize;
 
 use super::PayloadText;
 use super::bytes;
-use super::json::plain_prefix;
+use super::json::{FieldPlace, plain_prefix};
 
 /// The fields of an object, in their order.
 #[derive(Clone, Debug)]
 pub struct PayloadFields<'a> {
     text: &'a str,
-    /// Of the brace or the comma before the next field.
+    /// Where the next ones lie, as far as that is known.
+    known: std::slice::Iter<'a, FieldPlace>,
+    /// Of the brace or the comma before the next field that has to be looked for.
     at: usize,
 }
 
@@ -27,7 +30,10 @@ pub struct FieldText<'a>(&'a str);
 impl PayloadText {
     /// Its fields, each with its name.
     pub fn fields(&self) -> PayloadFields<'_> {
-        PayloadFields { text: self.as_str(), at: 0 }
+        let (text, known) = (self.as_str(), self.places().iter());
+        // Where some are known all are.
+        let at = if known.len() > 0 { text.len() } else { 0 };
+        PayloadFields { text, known, at }
     }
 }
 
@@ -35,6 +41,9 @@ impl<'a> Iterator for PayloadFields<'a> {
     type Item = (&'a str, FieldText<'a>);
 
     fn next(&mut self) -> Option<(&'a str, FieldText<'a>)> {
+        if let Some(place) = self.known.next() {
+            return place.of(self.text).map(|(name, value)| (name, FieldText(value)));
+        }
         let bytes = self.text.as_bytes();
         if bytes.get(self.at + 1) != Some(&b'"') {
             return None;
@@ -94,7 +103,7 @@ impl<'a> FieldText<'a> {
     pub fn fields(self) -> PayloadFields<'a> {
         // An array may hold a string where an object has its first name.
         let at = if self.0.starts_with('{') { 0 } else { self.0.len() };
-        PayloadFields { text: self.0, at }
+        PayloadFields { text: self.0, known: [].iter(), at }
     }
 
     /// The string that it is; none if it is something else.
@@ -124,6 +133,7 @@ impl<'a> FieldText<'a> {
 mod tests {
     use super::*;
     use crate::event::Json;
+    use crate::event::json::FIELDS_NOTED_MAX;
     use proptest::prelude::*;
 
     fn json() -> impl Strategy<Value = Json> {
@@ -161,6 +171,11 @@ mod tests {
             let expected: Vec<(String, Json)> =
                 object.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             prop_assert_eq!(found, expected);
+            // Where they were noted they are the same.
+            let mut noted = PayloadText::empty();
+            noted.become_checked(payload.as_str()).unwrap();
+            prop_assert_eq!(noted.places().len(), 3);
+            prop_assert_eq!(noted.fields().collect::<Vec<_>>(), payload.fields().collect::<Vec<_>>());
             for (_, field) in payload.fields() {
                 let parsed: Json = field.read().unwrap();
                 let text = field.text();
@@ -174,5 +189,28 @@ mod tests {
     #[test]
     fn an_empty_object_has_no_field() {
         assert_eq!(PayloadText::empty().fields().next(), None);
+        let mut noted = PayloadText::parse(r#"{"a":1}"#).unwrap();
+        noted.become_checked("{}").unwrap();
+        assert_eq!(noted.fields().next(), None);
+    }
+
+    #[test]
+    fn an_object_with_very_many_fields_is_looked_through_and_one_that_is_refused_changes_nothing() {
+        let with = |fields: usize| {
+            let fields: Vec<String> = (0..fields).map(|n| format!("\"{n}\":[{n},{{}}]")).collect();
+            format!("{{{}}}", fields.join(","))
+        };
+        let mut payload = PayloadText::empty();
+        for (fields, noted) in [(FIELDS_NOTED_MAX, FIELDS_NOTED_MAX), (FIELDS_NOTED_MAX + 1, 0), (5_000, 0)] {
+            payload.become_checked(&with(fields)).unwrap();
+            assert_eq!((payload.places().len(), payload.fields().count()), (noted, fields));
+            assert!(payload.fields().enumerate().all(|(n, (name, _))| name == n.to_string()));
+        }
+        payload.become_checked(r#"{"a":1,"b":"2"}"#).unwrap();
+        for bad in [r#"{"c":1,"d""#, "[1]", r#"{"c":1 }"#, ""] {
+            assert!(payload.become_checked(bad).is_err(), "{bad}");
+            let found: Vec<_> = payload.fields().map(|(name, field)| (name, field.as_json())).collect();
+            assert_eq!(found, [("a", "1"), ("b", "\"2\"")]);
+        }
     }
 }

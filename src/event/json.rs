@@ -171,7 +171,45 @@ pub(super) fn check_compact_object(text: &str) -> Result<(), JsonFault> {
     if !text.starts_with('{') {
         return Err(JsonFault::NotAnObject);
     }
-    CompactCheck { bytes: text.as_bytes(), at: 0, depth: 0, objects: 0 }.run().map_err(Fault::told)
+    CompactCheck { bytes: text.as_bytes(), at: 0, depth: 0, objects: 0, fields: None }
+        .run()
+        .map_err(Fault::told)
+}
+
+/// As [`check_compact_object`], and notes where the object's fields lie: whoever wants them after need not look for them again. None are
+/// noted of an object that has more than [`FIELDS_NOTED_MAX`], nor of one that is refused.
+pub(super) fn check_and_note(text: &str, fields: &mut Vec<FieldPlace>) -> Result<(), JsonFault> {
+    fields.clear();
+    if !text.starts_with('{') {
+        return Err(JsonFault::NotAnObject);
+    }
+    let is_short = u32::try_from(text.len()).is_ok();
+    let noted = is_short.then_some(&mut *fields);
+    let checked = CompactCheck { bytes: text.as_bytes(), at: 0, depth: 0, objects: 0, fields: noted }.run();
+    if checked.is_err() || fields.len() > FIELDS_NOTED_MAX {
+        fields.clear();
+    }
+    checked.map_err(Fault::told)
+}
+
+/// Payloads of the catalog have far fewer.
+pub(super) const FIELDS_NOTED_MAX: usize = 32;
+
+/// Where a field of an object lies: the first byte of its name, the first of its value, and the one after that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FieldPlace {
+    name: u32,
+    value: u32,
+    end: u32,
+}
+
+impl FieldPlace {
+    /// The name, between its quotes, and the value.
+    pub(super) fn of(self, text: &str) -> Option<(&str, &str)> {
+        let [name, value, end] = [self.name, self.value, self.end].map(|at| at as usize);
+        // Between them stand a quote and a colon.
+        Some((text.get(name..value.checked_sub(2)?)?, text.get(value..end)?))
+    }
 }
 
 /// Why a text is no compact JSON, without words: they are found only where they are wanted.
@@ -200,6 +238,8 @@ struct CompactCheck<'a> {
     at: usize,
     depth: usize,
     objects: u64,
+    /// Where to note the fields of the outermost object.
+    fields: Option<&'a mut Vec<FieldPlace>>,
 }
 
 /// How many bytes stand in a string before the first that means something in one: a quote, a backslash, a control character.
@@ -256,6 +296,9 @@ impl CompactCheck<'_> {
             }
             // It has ended here.
             loop {
+                if self.depth == 1 {
+                    self.end_field();
+                }
                 if self.depth == 0 {
                     return if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault()) };
                 }
@@ -277,8 +320,28 @@ impl CompactCheck<'_> {
         if self.next()? != b'"' {
             return Err(self.fault());
         }
+        let name = self.at;
         self.string()?;
-        self.literal(b":")
+        self.literal(b":")?;
+        if self.depth == 1 {
+            self.begin_field(name);
+        }
+        Ok(())
+    }
+
+    fn begin_field(&mut self, name: usize) {
+        // One more than are noted says that there are too many.
+        if let Some(fields) = self.fields.as_mut().filter(|fields| fields.len() <= FIELDS_NOTED_MAX) {
+            // The text is short enough for its places.
+            let [name, value] = [name, self.at].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+            fields.push(FieldPlace { name, value, end: value });
+        }
+    }
+
+    fn end_field(&mut self) {
+        if let Some(last) = self.fields.as_mut().and_then(|fields| fields.last_mut()) {
+            last.end = u32::try_from(self.at).unwrap_or(u32::MAX);
+        }
     }
 
     fn fault(&self) -> Fault {

@@ -5,12 +5,24 @@
 
 use super::Json;
 use super::catalog::Payload;
-use super::json::{self, JsonFault};
+use super::json::{self, FieldPlace, JsonFault};
 use serde::Deserialize;
 
 /// A compact JSON object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PayloadText(String);
+#[derive(Clone, Debug)]
+pub struct PayloadText {
+    text: String,
+    /// Where its fields lie, if that was noted when it was read; it follows from the text.
+    places: Vec<FieldPlace>,
+}
+
+impl PartialEq for PayloadText {
+    fn eq(&self, other: &PayloadText) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for PayloadText {}
 
 /// Why a payload cannot be had as the struct of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +54,7 @@ pub enum PayloadError {
 impl PayloadText {
     /// The empty object.
     pub fn empty() -> PayloadText {
-        PayloadText("{}".to_owned())
+        PayloadText::unnoted("{}".to_owned())
     }
 
     /// From text that must be a JSON object, at most 64 levels deep; white space between its parts is dropped.
@@ -60,7 +72,11 @@ impl PayloadText {
 
     /// From a value that came out of [`json::parse`], which refuses what is too deep.
     pub(super) fn from_parsed(value: &Json) -> Result<PayloadText, JsonFault> {
-        if value.is_object() { Ok(PayloadText(value.to_string())) } else { Err(JsonFault::NotAnObject) }
+        if value.is_object() {
+            Ok(PayloadText::unnoted(value.to_string()))
+        } else {
+            Err(JsonFault::NotAnObject)
+        }
     }
 
     /// From a payload struct.
@@ -73,37 +89,55 @@ impl PayloadText {
     /// a string of its JSON text.
     fn from_text(text: String) -> PayloadText {
         if json::check_compact_object(&text).is_ok() {
-            return PayloadText(text);
+            return PayloadText::unnoted(text);
         }
         let mut value = serde_json::from_str(&text).unwrap_or_else(|_| Json::Object(serde_json::Map::new()));
         json::flatten_deep(&mut value);
-        PayloadText(value.to_string())
+        PayloadText::unnoted(value.to_string())
     }
 
-    /// Becomes this text, which was checked to be a compact JSON object.
-    pub(super) fn set_checked(&mut self, text: &str) {
-        self.0.clear();
-        self.0.push_str(text);
+    fn unnoted(text: String) -> PayloadText {
+        PayloadText { text, places: Vec::new() }
+    }
+
+    /// Becomes this text, if it is a compact JSON object; otherwise it stays what it is.
+    pub(super) fn become_checked(&mut self, text: &str) -> Result<(), JsonFault> {
+        json::check_and_note(text, &mut self.places)?;
+        self.text.clear();
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    /// Becomes this text, which is a compact JSON object.
+    pub(super) fn set(&mut self, text: &str) {
+        self.places.clear();
+        self.text.clear();
+        self.text.push_str(text);
     }
 
     /// Bytes that it has memory for.
     pub(crate) fn room(&self) -> usize {
-        self.0.capacity()
+        self.text.capacity() + self.places.capacity() * size_of::<FieldPlace>()
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Where its fields lie; none where that was not noted.
+    pub(super) fn places(&self) -> &[FieldPlace] {
+        &self.places
     }
 
     /// The parsed object.
     pub fn to_json(&self) -> Json {
-        serde_json::from_str(&self.0).unwrap_or_else(|_| Json::Object(serde_json::Map::new()))
+        serde_json::from_str(&self.text).unwrap_or_else(|_| Json::Object(serde_json::Map::new()))
     }
 
     /// Reads only what `T` names, borrowing from the text: cheap where `T` has few fields and the payload is small.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+        serde_json::from_str(&self.text)
     }
 
     pub(super) fn with_extra_fields(self, extra: impl IntoIterator<Item = (String, Json)>) -> PayloadText {

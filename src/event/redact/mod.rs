@@ -121,7 +121,7 @@ impl Redactor {
         let fields = event.kind.known().map(Kind::fields).unwrap_or_default();
         let cuts = cut::to_fit(&mut payload, fields, self.payload_bytes_max, &trimmed);
         if redacted || !cuts.is_empty() {
-            event.payload.set_checked(&payload.to_string());
+            event.payload.set(&payload.to_string());
         }
         event.cut.extend(cuts);
     }

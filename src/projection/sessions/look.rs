@@ -135,14 +135,14 @@ impl ReadBack {
         if self.state.recent.is_empty() {
             let mut session = Session::new(fingerprint(id), Mark::of(stored), false);
             session.keeps_calls = true;
-            self.state.recent.insert(id.to_owned(), session);
+            self.state.recent.insert(id.to_owned(), Box::new(session));
         }
         SessionsProjection::apply(&mut self.state, stored);
     }
 
     fn add_to(mut self, session: &mut Session) {
         if let Some((_, detail)) = self.state.recent.pop_first() {
-            session.add_detail(detail);
+            session.add_detail(*detail);
         }
     }
 }

@@ -551,7 +551,7 @@ impl Sessions {
         let known = self.archive.take(key, id);
         let mut session = known.unwrap_or_else(|| Session::new(key, mark, self.departed.take(key)));
         session.seq_last = mark.seq().get();
-        self.recent.insert(id.to_owned(), session);
+        self.recent.insert(id.to_owned(), Box::new(session));
         self.bound();
     }
 

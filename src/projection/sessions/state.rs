@@ -44,8 +44,8 @@ pub const TEXT_CHARS_MAX: usize = 120;
 /// The state of the sessions projection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions {
-    /// The sessions seen most recently, by id, with their detail.
-    pub recent: BTreeMap<String, Session>,
+    /// The sessions seen most recently, by id, with their detail; boxed, because a map moves what it holds when another comes.
+    pub recent: BTreeMap<String, Box<Session>>,
     /// The others that the state knows.
     pub(super) archive: Archived,
     /// Those beyond: counted, and read back from the journal when asked for.
