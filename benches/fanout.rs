@@ -485,16 +485,16 @@ struct Written {
     no_core: [Duration; 2],
 }
 
-/// Durable emits one after the other, the quickest first.
-fn write(store: &mnemosyne::store::Store, last: &str) -> Vec<Written> {
-    let threads = writing_threads();
+/// Durable emits one after the other, the quickest first. Of the threads that are named, how long they had no core.
+fn write(store: &mnemosyne::store::Store, last: &str, threads: Option<&[File; 2]>) -> Vec<Written> {
+    let without_core = || threads.map_or([Duration::ZERO; 2], without_core);
     let mut each: Vec<Written> = (0..WRITTEN)
         .map(|n| {
             let text = if n + 1 == WRITTEN { last.to_owned() } else { format!("written {n:0>10}") };
-            let (waited, began) = (without_core(&threads), Instant::now());
+            let (waited, began) = (without_core(), Instant::now());
             store.emit(vec![event(&text)], Level::Disk, None).expect("taken").wait().expect("durable");
             let took = began.elapsed();
-            let now = without_core(&threads);
+            let now = without_core();
             let no_core = [0, 1].map(|thread| now[thread].saturating_sub(waited[thread]));
             std::thread::sleep(Duration::from_millis(5));
             Written { took, no_core }
@@ -541,7 +541,8 @@ fn replaying() {
         let batch = (0..500).map(|n| event(&format!("history {n:0>10}"))).collect();
         served.store.emit(batch, Level::Disk, None).expect("taken").wait().expect("durable");
     }
-    let alone = write(&served.store, "written alone");
+    let threads = writing_threads();
+    let alone = write(&served.store, "written alone", Some(&threads));
     let first_of_readers = served.store.durable().get();
     let request = request(served.addr, &served.token, "GET /events/stream?from=1", "");
     let end = mark(1);
@@ -556,7 +557,7 @@ fn replaying() {
         .collect();
     let reading: Vec<_> =
         asked.into_iter().map(|socket| runtime.spawn(read_all(socket, end.clone()))).collect();
-    let beside = write(&served.store, &end);
+    let beside = write(&served.store, &end, Some(&threads));
     let mut whole = 0;
     for client in reading {
         let seqs = runtime.block_on(client).expect("it reads");
@@ -621,7 +622,8 @@ fn stuck() {
     let rounds = if in_earnest() { ROUNDS } else { 1 };
     let mut ratios = [Vec::new(), Vec::new()];
     for round in 0..rounds {
-        let [all, some] = [&all_read, &some_stuck].map(|served| times(&write(&served.store, "written")));
+        let [all, some] =
+            [&all_read, &some_stuck].map(|served| times(&write(&served.store, "written", None)));
         for (percent, ratios) in [50, 99].into_iter().zip(&mut ratios) {
             let (all, some) = (percentile(&all, percent), percentile(&some, percent));
             eprintln!(

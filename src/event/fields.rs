@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn where_the_fields_of_one_text_lay_is_nothing_to_the_next() {
+        let mut payload = PayloadText::empty();
+        payload.become_checked(r#"{"a":1,"b":[2,3]}"#).unwrap();
+        assert_eq!(payload.places().len(), 2);
+        payload.set(r#"{"longer":"text","c":null,"d":4}"#);
+        let found: Vec<_> = payload.fields().map(|(name, field)| (name, field.as_json())).collect();
+        assert_eq!(found, [("longer", "\"text\""), ("c", "null"), ("d", "4")]);
+    }
+
+    #[test]
     fn an_object_with_very_many_fields_is_looked_through_and_one_that_is_refused_changes_nothing() {
         let with = |fields: usize| {
             let fields: Vec<String> = (0..fields).map(|n| format!("\"{n}\":[{n},{{}}]")).collect();

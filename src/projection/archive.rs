@@ -85,7 +85,8 @@ impl Archive {
         let length = u32::try_from(entry.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
         entry[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         let place = self.pages.add(&entry);
-        self.places.insert(key, place);
+        // Another id with the same fingerprint: it cannot be found any more, and must not be the one that is forgotten for this.
+        self.void.extend(self.places.insert(key, place));
     }
 
     /// Takes the value of this id out.
@@ -135,9 +136,11 @@ impl Archive {
             let place = Place { page: self.pages.oldest(), at: self.front };
             let Some((entry, bytes)) = self.pages.at(place).and_then(Sealed::first) else {
                 // The end of the page.
-                self.pages.drop_oldest();
                 self.front = 0;
-                continue;
+                if self.pages.drop_oldest() {
+                    continue;
+                }
+                return None;
             };
             let key = entry.key;
             self.front += bytes;
@@ -165,9 +168,10 @@ impl Archive {
         self.pages.parts_mut()
     }
 
-    /// Finds the entries in the pages. False if these are none of an archive.
+    /// Finds the entries in the pages. False if these are none of an archive: every entry is of an id of its own, or void.
     pub(super) fn filled(&mut self) -> bool {
         self.places.clear();
+        let mut void = 0;
         let (oldest, front) = (self.pages.oldest(), self.front);
         for (page, bytes) in self.pages.each() {
             let mut at = if page == oldest { front } else { 0 };
@@ -177,8 +181,10 @@ impl Archive {
             while !rest.is_empty() {
                 let Some((entry, length)) = Sealed::first(rest) else { return false };
                 let place = Place { page, at };
-                if self.void.is_empty() || !self.void.contains(&place) {
-                    self.places.insert(entry.key, place);
+                if !self.void.is_empty() && self.void.contains(&place) {
+                    void += 1;
+                } else if self.places.insert(entry.key, place).is_some() {
+                    return false;
                 }
                 let Some(next) = usize::try_from(length).ok().and_then(|length| rest.get(length..)) else {
                     return false;
@@ -186,6 +192,108 @@ impl Archive {
                 (at, rest) = (at + length, next);
             }
         }
-        true
+        void == self.void.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Value = Vec<u64>;
+
+    /// As it is read back: from its own bytes and those of its parts.
+    fn resumed(archive: &Archive) -> Option<Archive> {
+        let mut read: Archive = postcard::from_bytes(&postcard::to_stdvec(archive).unwrap()).unwrap();
+        for (part, known) in read.parts_mut().zip(archive.parts()) {
+            assert!(part.become_it(known.clone()));
+        }
+        read.filled().then_some(read)
+    }
+
+    fn ids(archive: &Archive) -> Vec<String> {
+        archive.entries().map(|entry| entry.value::<Value>().unwrap().0).collect()
+    }
+
+    fn of(count: u64) -> Archive {
+        let mut archive = Archive::default();
+        (0..count).for_each(|n| archive.put(n, 0, &n.to_string(), &vec![n; 64]));
+        archive
+    }
+
+    #[test]
+    fn what_is_taken_out_is_there_no_more_and_the_oldest_is_forgotten_first() {
+        let mut archive = of(5_000);
+        assert!(archive.parts().count() > 3);
+        assert_eq!(archive.take::<Value>(7, "8"), None, "another id");
+        assert_eq!(archive.take::<Value>(0, "0"), Some(vec![0; 64]));
+        assert_eq!(archive.take::<Value>(0, "0"), None);
+        archive.put(0, 1, "0", &vec![9_u64; 64]);
+        assert_eq!((archive.len(), resumed(&archive).as_ref()), (5_000, Some(&archive)));
+        let order: Vec<u64> = std::iter::from_fn(|| archive.forget_oldest()).collect();
+        assert_eq!(order, (1..5_000).chain([0]).collect::<Vec<_>>());
+        assert_eq!((archive.len(), resumed(&archive).unwrap()), (0, archive));
+    }
+
+    #[test]
+    fn two_ids_of_one_fingerprint_leave_the_later_one() {
+        let mut archive = of(3);
+        archive.put(1, 0, "another", &vec![7_u64; 64]);
+        let mut read = resumed(&archive).unwrap();
+        assert_eq!(read, archive);
+        for archive in [&mut archive, &mut read] {
+            assert_eq!((archive.len(), archive.get::<Value>(1, "1")), (3, None));
+            assert_eq!(std::iter::from_fn(|| archive.forget_oldest()).collect::<Vec<_>>(), [0, 2, 1]);
+        }
+        assert_eq!(read, archive);
+    }
+
+    #[test]
+    fn values_that_take_turns_do_not_fill_the_pages() {
+        let mut archive = of(8);
+        for n in 0..20_000 {
+            let value = archive.take::<Value>(n % 8, &(n % 8).to_string()).unwrap();
+            archive.put(n % 8, 0, &(n % 8).to_string(), &value);
+        }
+        let bytes: usize = archive.pages.each().map(|(_, bytes)| bytes.len()).sum();
+        assert!(bytes < 2 * VOID_MAX * 128, "{bytes} bytes");
+        assert_eq!(ids(&archive), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        assert_eq!(resumed(&archive).unwrap(), archive);
+    }
+
+    /// Bytes of another's making: what does not fit together is refused, and nothing waits for what is not there.
+    #[test]
+    fn pages_and_what_counts_in_them_must_fit() {
+        let good = of(2_000);
+        let there = *good.places.get(&3).unwrap();
+        let forged = |change: &dyn Fn(&mut Archive)| {
+            let mut archive = good.clone();
+            change(&mut archive);
+            resumed(&archive).is_none()
+        };
+        assert!(!forged(&|_| ()), "the control");
+        assert!(!forged(&|archive| _ = archive.take::<Value>(3, "3")), "the other control");
+        for page in [0, 1, 1_000] {
+            assert!(
+                forged(&|archive| _ = archive.void.insert(Place { page, at: 1 })),
+                "void where nothing begins"
+            );
+        }
+        assert!(forged(&|archive| archive.front = 1));
+        assert!(forged(&|archive| archive.front = u32::MAX));
+        assert!(forged(&|archive| {
+            let twice = good.pages.at(there).unwrap()[..100].to_vec();
+            archive.pages.add(&twice);
+        }));
+        assert!(forged(&|archive| {
+            let entry = Sealed::first(good.pages.at(there).unwrap()).unwrap();
+            archive.pages.add(&good.pages.at(there).unwrap()[..usize::try_from(entry.1).unwrap()]);
+        }));
+        // The oldest of none that can be found.
+        let mut archive = good.clone();
+        archive.front = u32::MAX;
+        archive.void = (0..100).map(|at| Place { page: 0, at }).collect();
+        while archive.forget_oldest().is_some() {}
+        assert_eq!(archive.pages.oldest(), u64::try_from(good.parts().count()).unwrap() + 1);
     }
 }

@@ -94,6 +94,21 @@ pub(super) fn read_beginning(path: &Path, bytes_max: u64) -> io::Result<Option<V
     Ok(Some(bytes))
 }
 
+/// The first bytes of such a file, as many as its first `header_bytes` say and at most `bytes_max`.
+pub(super) fn read_head(
+    path: &Path,
+    header_bytes: u64,
+    bytes_max: u64,
+    said: impl FnOnce(&[u8]) -> u64,
+) -> io::Result<Option<Vec<u8>>> {
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    (&mut file).take(header_bytes).read_to_end(&mut bytes)?;
+    let more = said(&bytes).min(bytes_max).saturating_sub(header_bytes);
+    file.take(more).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut options = OpenOptions::new();

@@ -66,12 +66,14 @@ impl Pages {
         self.left
     }
 
-    /// Lets the oldest page go.
-    pub(in crate::projection) fn drop_oldest(&mut self) {
-        if self.sealed.pop_front().is_none() {
+    /// Lets the oldest page go. False if that was the open one, and all that there was.
+    pub(in crate::projection) fn drop_oldest(&mut self) -> bool {
+        let was_sealed = self.sealed.pop_front().is_some();
+        if !was_sealed {
             self.open.clear();
         }
         self.left += 1;
+        was_sealed
     }
 
     /// The sealed ones.
@@ -98,9 +100,11 @@ mod tests {
         for (n, place) in (0..).zip(&places) {
             assert_eq!(pages.at(*place).unwrap()[..1_000], record(n));
         }
-        pages.drop_oldest();
+        assert!(pages.drop_oldest());
         assert_eq!((pages.at(places[0]), pages.at(places[65]), pages.oldest()), (None, None, 1));
         assert_eq!(pages.at(places[66]).unwrap()[..1_000], record(66));
         assert_eq!(pages.each().map(|(page, _)| page).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!([(); 3].map(|()| pages.drop_oldest()), [true, true, false], "the open one is the last");
+        assert_eq!((pages.at(places[199]), pages.oldest()), (None, 4));
     }
 }

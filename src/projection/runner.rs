@@ -430,8 +430,7 @@ impl<P: Projection> Runner<P> {
         }
         let (bytes, parts) = self.read(|fold| snapshot::encode_apart(fold, files.journal()))?;
         self.saved_bytes.store(bytes.len() as u64, Ordering::Relaxed);
-        files.save_parts::<P>(&parts)?;
-        files.save::<P>(&bytes)?;
+        files.save_with_parts::<P>(&bytes, &parts)?;
         Ok(Some(Taken { events, duration: started.elapsed() }))
     }
 }

@@ -21,7 +21,6 @@ use super::params::Params;
 use super::{App, json_response};
 use crate::error::Error;
 use crate::projection::retention::{self, Report};
-use crate::projection::snapshot::Files;
 use crate::store::retention::Pace;
 use crate::wire::ErrorCode;
 
@@ -44,10 +43,10 @@ fn apply(app: &App, pace: Pace, dry_run: bool) -> Result<Report, Error> {
         let cause = "the journal cannot be opened for writing".into();
         return Err(Error::StorageFull { cause });
     }
-    let saved = app.settings.saved.as_ref();
-    let saved = saved.ok_or_else(|| Error::failed("this server keeps no states, so it drops nothing"))?;
-    let files = Files::new(&saved.snapshots, app.store.journal_id().to_bytes()).with_base(&saved.base);
-    retention::apply(&app.store, &files, &app.settings.retention, pace, dry_run)
+    // Those of the runners: none saves a snapshot while parts are removed.
+    let files = app.files.as_ref();
+    let files = files.ok_or_else(|| Error::failed("this server keeps no states, so it drops nothing"))?;
+    retention::apply(&app.store, files, &app.settings.retention, pace, dry_run)
 }
 
 /// The thread that applies the policy.

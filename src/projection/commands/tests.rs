@@ -192,6 +192,28 @@ fn a_session_is_the_same_one_whether_it_was_among_the_recent_or_in_the_archive()
     assert_eq!(serde_json::to_value(&told).unwrap(), json);
 }
 
+/// The pages of the archive lie in files of their own, and in a base with the rest.
+#[test]
+fn a_state_whose_sessions_fill_pages_comes_back_from_its_files_and_from_a_base() {
+    let mut stream = Stream::default();
+    let sessions = i64::try_from(SPANS_KEPT_MAX).unwrap() / 2;
+    (0..sessions).for_each(|n| _ = stream.of(n, &format!("session-{n}"), None, prompt()));
+    (0..sessions / 4)
+        .for_each(|n| _ = stream.of(n + MINUTE, &format!("session-{}", 3 * n), None, ended("other", false)));
+    let fold = stream.fold::<CommandsProjection>();
+    let dir = tempfile::tempdir().unwrap();
+    let files = snapshot::Files::new(dir.path(), [7; 16]);
+    let (bytes, parts) = snapshot::encode_apart(&fold, [7; 16]).unwrap();
+    assert!(parts.len() > 3, "{} pages", parts.len());
+    files.save_with_parts::<CommandsProjection>(&bytes, &parts).unwrap();
+    let found = files.newest::<CommandsProjection>(snapshot::Span::up_to(fold.seq()));
+    let found = found.fold.unwrap();
+    assert_eq!((found.state(), found.hash().unwrap()), (fold.state(), fold.hash().unwrap()));
+    let in_base = snapshot::encode(&fold, [7; 16]).unwrap();
+    let decoded = snapshot::decode_primary::<CommandsProjection>(&in_base, [7; 16], fold.seq()).unwrap();
+    assert_eq!((decoded.state(), decoded.hash().unwrap()), (fold.state(), fold.hash().unwrap()));
+}
+
 #[test]
 fn sessions_beyond_the_bound_are_forgotten_one_by_one_and_stay_counted() {
     let mut stream = Stream::default();

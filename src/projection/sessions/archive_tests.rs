@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::archive::Archived;
 use super::state::*;
@@ -159,8 +161,7 @@ impl Saved {
 
     fn save(&self, fold: &Fold<SessionsProjection>) {
         let (bytes, parts) = snapshot::encode_apart(fold, JOURNAL).unwrap();
-        self.files.save_parts::<SessionsProjection>(&parts).unwrap();
-        self.files.save::<SessionsProjection>(&bytes).unwrap();
+        self.files.save_with_parts::<SessionsProjection>(&bytes, &parts).unwrap();
     }
 
     fn parts(&self) -> Vec<PathBuf> {
@@ -188,8 +189,23 @@ fn snapshots_share_their_parts_and_damage_of_one_is_told_and_mended() {
     let both = saved.parts();
     assert!(first.iter().all(|part| both.contains(part)), "nothing sealed is written twice");
     assert_eq!(both.len(), late.state().parts().count());
+    assert!(both.len() >= 16, "{} parts: so many that two threads read them", both.len());
     let found = saved.files.newest::<SessionsProjection>(Span::up_to(Seq::MAX)).fold.unwrap();
     assert_eq!((found.state(), found.hash().unwrap()), (late.state(), late.hash().unwrap()));
+
+    // Whichever is missing, in whoever's half, and whatever else is there.
+    for part in &both {
+        let bytes = fs::read(part).unwrap();
+        fs::remove_file(part).unwrap();
+        let expected = if first.contains(part) {
+            (None, vec![Refused::Damaged; 3])
+        } else {
+            (Some(early.seq()), vec![Refused::Damaged])
+        };
+        assert_eq!(saved.newest(), expected, "without {}", part.display());
+        fs::write(part, bytes).unwrap();
+    }
+    assert_eq!(saved.newest(), (Some(late.seq()), vec![]));
 
     let last = both.iter().find(|part| !first.contains(part)).unwrap();
     let mut bytes = fs::read(last).unwrap();
@@ -216,6 +232,54 @@ fn a_crash_between_the_parts_and_their_snapshot_leaves_the_one_before() {
     }
     saved.save(&late);
     assert_eq!(saved.newest(), (Some(late.seq()), vec![]));
+}
+
+/// Retention removes parts that nothing names while snapshots are saved, whose parts nothing names yet.
+#[test]
+fn parts_of_a_snapshot_that_is_being_saved_stay() {
+    let stream = visits(2_000, 12_000);
+    let early = fold_of(&stream.events[..3_000]);
+    let late = fold_of(&stream.events);
+    let saved = Saved::new();
+    saved.save(&early);
+    let (other, done) = (saved.files.clone(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let removing = scope.spawn(|| {
+            let mut rounds = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                other.forget_before::<SessionsProjection>(Seq::MAX).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..20 {
+                // Both files are of the early one: what only the late one needs is removed.
+                for fold in [&early, &early, &late] {
+                    saved.save(fold);
+                }
+                assert_eq!(saved.newest(), (Some(late.seq()), vec![]));
+            }
+        }));
+        done.store(true, Ordering::Relaxed);
+        assert!(removing.join().unwrap() > 0);
+        outcome.unwrap();
+    });
+}
+
+#[test]
+fn parts_that_cannot_be_told_from_others_stay() {
+    let stream = visits(2_000, 12_000);
+    let saved = Saved::new();
+    saved.save(&fold_of(&stream.events));
+    let count = saved.parts().len();
+    // No plain file names anything; the other of the two still names all.
+    fs::create_dir(saved.files.path::<SessionsProjection>(1)).unwrap();
+    saved.files.forget_before::<SessionsProjection>(Seq::MAX).unwrap();
+    assert_eq!(saved.parts().len(), count);
+    // A directory that cannot be listed.
+    let elsewhere = Files::new(saved.files.path::<SessionsProjection>(0), JOURNAL);
+    elsewhere.forget_before::<SessionsProjection>(Seq::MAX).unwrap_err();
 }
 
 #[test]

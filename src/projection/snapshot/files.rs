@@ -9,7 +9,8 @@
 //! anyway: it costs no second write.
 //!
 //! Parts that snapshots share ([`Part`]) lie beside them, `NAME.<64 digits of the hash>.part`, each written and flushed before the first
-//! snapshot that names it. One that no snapshot names any more is removed when rungs are.
+//! snapshot that names it. One that no snapshot names any more is removed when rungs are; not while another is being saved, whose parts
+//! nothing names yet.
 //!
 //! A file is chosen by the seq that it claims and then believed by its checksums alone: a wrong claim costs a read. All
 //! of them are derived; the state without them is the same.
@@ -19,6 +20,8 @@ use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::super::durable::{self, Step};
@@ -51,12 +54,13 @@ pub const fn stride(tail: Seq) -> u64 {
     stride
 }
 
-/// The snapshots of a journal, and beside them its bases.
+/// The snapshots of a journal, and beside them its bases. Clones know of each other: while one saves, none removes.
 #[derive(Clone, Debug)]
 pub struct Files {
     dir: PathBuf,
     base: Option<PathBuf>,
     journal: [u8; 16],
+    changing: Arc<Mutex<()>>,
 }
 
 /// Which states are of use.
@@ -100,7 +104,7 @@ impl<P: Projection> Found<P> {
 impl Files {
     /// The snapshots in `dir` of the journal of this id.
     pub fn new(dir: impl Into<PathBuf>, journal: [u8; 16]) -> Files {
-        Files { dir: dir.into(), base: None, journal }
+        Files { dir: dir.into(), base: None, journal, changing: Arc::default() }
     }
 
     /// With the bases in `dir`, which states begin from once retention has dropped events.
@@ -132,7 +136,8 @@ impl Files {
     /// The newest fold within `span` that can be believed.
     pub fn newest<P: Projection>(&self, span: Span) -> Found<P> {
         let mut found = Found::default();
-        let mut candidates: Vec<(Seq, PathBuf)> = self.rungs::<P>().into_iter().collect();
+        // A directory that cannot be listed has no rungs: they are shortcuts.
+        let mut candidates: Vec<(Seq, PathBuf)> = self.rungs::<P>().unwrap_or_default().into_iter().collect();
         for slot in SLOTS {
             let path = self.path::<P>(slot);
             match durable::read_beginning(&path, HEADER_BYTES as u64) {
@@ -145,10 +150,11 @@ impl Files {
             }
         }
         candidates.sort_unstable_by(|a, b| b.cmp(a));
+        let mut absent = BTreeSet::new();
         for (claimed, path) in candidates {
             let of_use = span.from <= claimed && claimed <= span.to;
             if claimed > span.durable || (of_use && found.fold.is_none()) {
-                match self.read::<P>(&path, span.durable) {
+                match self.read::<P>(&path, span.durable, &mut absent) {
                     Ok(Some(fold)) if fold.seq() <= span.to => found.fold = Some(fold),
                     Ok(_) => {}
                     Err(why) => found.refuse(&path, why),
@@ -158,35 +164,65 @@ impl Files {
         found
     }
 
-    fn read<P: Projection>(&self, path: &Path, durable: Seq) -> Result<Option<Fold<P>>, Refused> {
+    /// The fold in a file. Parts that were not to be had are remembered in `absent`: what names one of them need not be tried.
+    fn read<P: Projection>(
+        &self,
+        path: &Path,
+        durable: Seq,
+        absent: &mut BTreeSet<[u8; 32]>,
+    ) -> Result<Option<Fold<P>>, Refused> {
         let Some(bytes) = durable::read(path).map_err(|_| Refused::Damaged)? else { return Ok(None) };
+        let named: BTreeSet<[u8; 32]> = claimed_parts(&bytes).iter().map(|hash| *hash.as_bytes()).collect();
+        if !named.is_disjoint(absent) {
+            return Err(Refused::Damaged);
+        }
         // Not before the first is asked for: by then the bytes that name them have been found whole.
         let mut loaded: Option<HashMap<[u8; 32], Part>> = None;
         let mut load = |hash: &StateHash| {
-            let all = loaded.get_or_insert_with(|| self.all_parts::<P>(&claimed_parts(&bytes)));
-            all.remove(hash.as_bytes()).or_else(|| self.part::<P>(hash))
+            let all = loaded.get_or_insert_with(|| self.all_parts::<P>(&named, absent));
+            all.get(hash.as_bytes()).cloned()
         };
         decode_apart::<P>(&bytes, self.journal, durable, &mut load).map(Some)
     }
 
-    /// Those of the parts that can be had. To read and to hash many is most of the work that a state takes, so two threads share it.
-    fn all_parts<P: Projection>(&self, hashes: &[StateHash]) -> HashMap<[u8; 32], Part> {
-        let read = |hashes: &[StateHash]| -> Vec<Part> {
-            hashes.iter().filter_map(|hash| self.part::<P>(hash)).collect()
+    /// The parts, up to the first that cannot be had, which goes into `absent`. To read and to hash many is most of the work that a state
+    /// takes, so two threads share it.
+    fn all_parts<P: Projection>(
+        &self,
+        named: &BTreeSet<[u8; 32]>,
+        absent: &mut BTreeSet<[u8; 32]>,
+    ) -> HashMap<[u8; 32], Part> {
+        let lacks_one = AtomicBool::new(false);
+        let read = |hashes: &[[u8; 32]]| {
+            let mut parts = Vec::with_capacity(hashes.len());
+            for hash in hashes {
+                if lacks_one.load(Ordering::Relaxed) {
+                    break;
+                }
+                match self.part::<P>(&StateHash::from_bytes(*hash)) {
+                    Some(part) => parts.push((*hash, part)),
+                    None => {
+                        lacks_one.store(true, Ordering::Relaxed);
+                        return (parts, Some(*hash));
+                    }
+                }
+            }
+            (parts, None)
         };
+        let hashes: Vec<[u8; 32]> = named.iter().copied().collect();
         let has_cores = thread::available_parallelism().map_or(1, NonZero::get) > 1;
         let there = if has_cores && hashes.len() >= WORTH_A_THREAD { hashes.len() / 2 } else { 0 };
         let (there, here) = hashes.split_at(there);
-        let parts = thread::scope(|scope| {
+        let halves = thread::scope(|scope| {
             let builder = || thread::Builder::new().name("parts".to_owned());
             let reading = (!there.is_empty()).then(|| builder().spawn_scoped(scope, || read(there)));
-            let mut parts = read(here);
-            // One that is missing here is asked for by itself.
-            let others = reading.and_then(Result::ok).and_then(|reading| reading.join().ok());
-            parts.extend(others.unwrap_or_default());
-            parts
+            let here = read(here);
+            let other = reading.and_then(Result::ok).and_then(|reading| reading.join().ok());
+            // Where no thread was to be had, this one does its work.
+            [here, other.unwrap_or_else(|| read(there))]
         });
-        parts.into_iter().map(|part| (*part.hash().as_bytes(), part)).collect()
+        absent.extend(halves.iter().filter_map(|(_, absent)| *absent));
+        halves.into_iter().flat_map(|(parts, _)| parts).collect()
     }
 
     fn part_path<P: Projection>(&self, hash: &StateHash) -> PathBuf {
@@ -205,8 +241,13 @@ impl Files {
         None
     }
 
+    /// Held while files come or go.
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Saves the parts that are not there yet: before the bytes that name them.
-    pub fn save_parts<P: Projection>(&self, parts: &[Part]) -> io::Result<()> {
+    pub(in crate::projection) fn save_parts<P: Projection>(&self, parts: &[Part]) -> io::Result<()> {
         for part in parts {
             let path = self.part_path::<P>(part.hash());
             let there = fs::metadata(&path).is_ok_and(|file| file.len() == part.bytes().len() as u64);
@@ -217,35 +258,56 @@ impl Files {
         Ok(())
     }
 
-    /// Removes the parts that no snapshot names.
+    /// Removes the parts that no snapshot names; none, where that cannot be told.
     fn forget_parts<P: Projection>(&self) -> io::Result<()> {
-        let snapshots = self.rungs::<P>().into_values();
+        let snapshots = self.rungs::<P>()?.into_values();
         let mut named = BTreeSet::new();
         for path in snapshots.chain(SLOTS.map(|slot| self.path::<P>(slot))) {
-            // One that cannot be read names nothing that could be used.
-            let Ok(Some(header)) = durable::read_beginning(&path, HEADER_BYTES as u64) else { continue };
-            let head_bytes = claimed_head_bytes(&header).min(HEAD_BYTES_MAX);
-            let Ok(Some(bytes)) = durable::read_beginning(&path, head_bytes) else { continue };
-            named.extend(claimed_parts(&bytes).iter().map(|hash| self.part_path::<P>(hash)));
+            match durable::read_head(&path, HEADER_BYTES as u64, HEAD_BYTES_MAX, claimed_head_bytes) {
+                Ok(bytes) => {
+                    let hashes = bytes.map(|bytes| claimed_parts(&bytes)).unwrap_or_default();
+                    named.extend(hashes.iter().map(|hash| self.part_path::<P>(hash)));
+                }
+                // What is no plain file is no snapshot.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Err(error) => return Err(error),
+            }
         }
-        let unnamed = self.parts::<P>().into_iter().filter(|path| !named.contains(path));
+        let unnamed = self.parts::<P>()?.into_iter().filter(|path| !named.contains(path));
         unnamed.into_iter().try_for_each(|path| durable::remove_if_there(&path))
     }
 
-    fn parts<P: Projection>(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+    fn parts<P: Projection>(&self) -> io::Result<Vec<PathBuf>> {
         let is_part = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str());
             let rest = name.and_then(|name| name.strip_prefix(P::NAME)?.strip_prefix('.'));
             rest.and_then(|rest| rest.strip_suffix(PART)).is_some()
         };
-        entries.map(|entry| entry.path()).filter(is_part).collect()
+        Ok(self.listed()?.into_iter().filter(is_part).collect())
+    }
+
+    /// What the directory holds. One that is not there holds nothing.
+    fn listed(&self) -> io::Result<Vec<PathBuf>> {
+        match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| Ok(entry?.path())).collect(),
+        }
+    }
+
+    /// Saves a snapshot, the parts that its bytes name first.
+    ///
+    /// # Errors
+    /// When it cannot be written. What was saved before is untouched.
+    pub fn save_with_parts<P: Projection>(&self, bytes: &[u8], parts: &[Part]) -> io::Result<()> {
+        let _changing = self.changing();
+        self.save_parts::<P>(parts)?;
+        self.save_in_steps::<P>(bytes, &mut |_| Ok(()))
     }
 
     /// Saves the bytes of a snapshot over the older of the two files, and as a rung if its stretch has none yet. Makes the
     /// directory if it is not there.
     pub fn save<P: Projection>(&self, bytes: &[u8]) -> io::Result<()> {
-        self.save_in_steps::<P>(bytes, &mut |_| Ok(()))
+        self.save_with_parts::<P>(bytes, &[])
     }
 
     /// [`Files::save`], told after each step and ended where `after` fails: for tests of what a crash leaves.
@@ -257,7 +319,7 @@ impl Files {
         let target = self.path::<P>(self.older_slot::<P>());
         let seq = claimed_seq(bytes).ok_or(io::ErrorKind::InvalidInput)?;
         let stride = stride(seq);
-        let due = !self.rungs::<P>().keys().any(|rung| rung.get() / stride == seq.get() / stride);
+        let due = !self.rungs::<P>()?.keys().any(|rung| rung.get() / stride == seq.get() / stride);
         let rung = due.then(|| self.rung::<P>(seq));
         durable::replace_in_steps(&target, rung.as_deref(), bytes, after)?;
         self.thin::<P>(stride)
@@ -265,7 +327,7 @@ impl Files {
 
     /// Removes rungs until they are as sparse as `stride` says and within their bytes. The first of each stretch stays.
     fn thin<P: Projection>(&self, mut stride: u64) -> io::Result<()> {
-        let mut rungs = self.rungs::<P>();
+        let mut rungs = self.rungs::<P>()?;
         let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         loop {
             let (mut stretch, before) = (None, rungs.len());
@@ -280,7 +342,7 @@ impl Files {
             if rungs.len() < before {
                 self.forget_parts::<P>()?;
             }
-            let bytes: u64 = rungs.values().chain(&self.parts::<P>()).map(|path| length(path)).sum();
+            let bytes: u64 = rungs.values().chain(&self.parts::<P>()?).map(|path| length(path)).sum();
             if bytes <= RUNG_BYTES_MAX || rungs.len() <= 1 {
                 return Ok(());
             }
@@ -293,8 +355,13 @@ impl Files {
     /// # Errors
     /// When one cannot be removed.
     pub fn forget_before<P: Projection>(&self, first: Seq) -> io::Result<()> {
+        let _changing = self.changing();
+        self.remove_before::<P>(first)
+    }
+
+    fn remove_before<P: Projection>(&self, first: Seq) -> io::Result<()> {
         let mut removed = false;
-        for (seq, rung) in self.rungs::<P>() {
+        for (seq, rung) in self.rungs::<P>()? {
             if seq.next() < first {
                 durable::remove_if_there(&rung)?;
                 removed = true;
@@ -308,21 +375,21 @@ impl Files {
     /// # Errors
     /// When one cannot be removed.
     pub fn forget<P: Projection>(&self) -> io::Result<()> {
+        let _changing = self.changing();
         SLOTS.into_iter().try_for_each(|slot| durable::remove_if_there(&self.path::<P>(slot)))?;
-        self.forget_before::<P>(Seq::MAX)
+        self.remove_before::<P>(Seq::MAX)
     }
 
-    /// The rungs by the seq in their names. A directory that is not there has none.
-    fn rungs<P: Projection>(&self) -> BTreeMap<Seq, PathBuf> {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let rung = |entry: fs::DirEntry| {
-            let name = entry.file_name();
-            let digits = name.to_str()?.strip_prefix(P::NAME)?.strip_prefix('.')?.strip_suffix(".snap")?;
+    /// The rungs by the seq in their names.
+    fn rungs<P: Projection>(&self) -> io::Result<BTreeMap<Seq, PathBuf>> {
+        let rung = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let digits = name.strip_prefix(P::NAME)?.strip_prefix('.')?.strip_suffix(".snap")?;
             let is_seq = digits.len() == SEQ_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
             let seq = is_seq.then(|| digits.parse().ok()).flatten()?;
-            Some((Seq::new(seq), entry.path()))
+            Some((Seq::new(seq), path))
         };
-        entries.filter_map(rung).collect()
+        Ok(self.listed()?.into_iter().filter_map(rung).collect())
     }
 
     /// The file to write over: one that cannot be believed, else the one that is further behind.
