@@ -5,7 +5,7 @@
 //! `MNEMOSYNE_BENCH_ROUNDS`; with 0 only the states at random seqs are timed. Then, in one run, in turn and as medians: the limits; decoding; each projection
 //! folded from the first event on; all of them in one pass; the state at random seqs from the snapshots that such a pass leaves; and ranked
 //! search beside a plain scan of the same records. `MNEMOSYNE_BENCH_SIZE` chooses one of the two journals, `256 B` or `real`. A word after `--` runs the limit and the
-//! jobs whose name has it in it.
+//! jobs whose name has it in it, search too.
 #![allow(unreachable_pub, reason = "a bench is a program, and it reports")]
 
 #[path = "support/traffic.rs"]
@@ -86,22 +86,25 @@ impl Bench {
         writeln!(out, "{} events of {name}, {mean} bytes each", self.events)?;
         // First, while nothing was given back that would hide what the states take.
         self.looks(looks, out)?;
+        let asked = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
         if rounds > 0 {
-            self.folds(rounds, out)?;
+            self.folds(rounds, asked.as_deref(), out)?;
+        }
+        if rounds > 0 && asked.is_none_or(|asked| "search".contains(&asked)) {
             self.searches(rounds, out)?;
         }
         writeln!(out)?;
         Ok(())
     }
 
-    fn folds(&self, rounds: usize, out: &mut impl Write) -> Result<(), Fault> {
+    fn folds(&self, rounds: usize, asked: Option<&str>, out: &mut impl Write) -> Result<(), Fault> {
         writeln!(out, "{:32} {:>12} {:>9} {:>9}", "", "events/s", "GB/s", "of limit")?;
         let mut jobs = self.jobs();
-        if let Some(part) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) {
+        if let Some(part) = asked {
             jobs = jobs
                 .into_iter()
                 .enumerate()
-                .filter(|(nth, (name, _))| *nth == 0 || name.contains(&part))
+                .filter(|(nth, (name, _))| *nth == 0 || name.contains(part))
                 .map(|(_, job)| job)
                 .collect();
         }
