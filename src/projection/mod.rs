@@ -31,6 +31,7 @@ pub mod any;
 mod archive;
 pub mod base;
 pub mod bisect;
+mod by_id;
 pub mod calendar;
 pub mod changes;
 pub mod commands;

@@ -76,11 +76,14 @@ impl Session {
 
     /// Changes what is known of a call, and with it what follows: the sums of times, and the file that it worked on.
     fn change_call<T>(&mut self, told: &Told<'_>, change: impl FnOnce(&mut Call) -> T) -> T {
-        let mut is_new = false;
-        let call = self.calls.entry(id_key(told.tool_use_id)).or_insert_with(|| {
-            is_new = true;
-            Call::new(told)
-        });
+        let id = bounded_id(told.tool_use_id);
+        let is_new = !self.calls.contains_key(&id);
+        let call = if is_new {
+            self.calls.put(id.into_owned(), Call::new(told))
+        } else {
+            #[expect(clippy::expect_used, reason = "it is there")]
+            self.calls.get_mut(&id).expect("a call that is there")
+        };
         call.seen = call.seen.min(told.mark);
         call.start = call.start.or(told.start);
         let before = Sums::of(call);
@@ -177,7 +180,8 @@ impl Session {
             let answering = match &wait.tool_use_id {
                 Some(id) => calls.get_mut(id),
                 None => calls
-                    .values_mut()
+                    .iter_mut()
+                    .map(|(_, call)| call)
                     .filter(|call| {
                         call.input == wait.input && call.tool == wait.tool && call.agent == wait.agent
                     })
@@ -222,7 +226,7 @@ impl Session {
 
     /// Leaves little more than counts of a session that others have pushed out of the recent ones.
     pub(super) fn drop_detail(&mut self) {
-        if self.calls.values().any(Call::is_whole) {
+        if self.calls.any(Call::is_whole) {
             self.conclude_makers();
             self.calls.retain(|_, call| !call.is_whole());
         }

@@ -13,6 +13,7 @@ use super::departed::Departed;
 use super::state::{Messages, Session, Sessions};
 use super::text::fingerprint;
 use super::unfinished::Unfinished;
+use crate::projection::by_id::ById;
 use crate::projection::snapshot::Part;
 
 impl Sessions {
@@ -106,7 +107,7 @@ impl<'de> Deserialize<'de> for Sessions {
             return Ok(Sessions { recent, unread, ..Sessions::default() });
         }
         let Bytes { recent, archive, departed, messages, unread } =
-            Bytes::<BTreeMap<String, Box<Session>>, Archived, Departed, Messages>::deserialize(deserializer)?;
+            Bytes::<ById<Box<Session>>, Archived, Departed, Messages>::deserialize(deserializer)?;
         Ok(Sessions { recent, archive, departed, messages, unread })
     }
 }

@@ -140,8 +140,8 @@ impl ReadBack {
         SessionsProjection::apply(&mut self.state, stored);
     }
 
-    fn add_to(mut self, session: &mut Session) {
-        if let Some((_, detail)) = self.state.recent.pop_first() {
+    fn add_to(self, session: &mut Session) {
+        if let Some((_, detail)) = self.state.recent.into_iter().next() {
             session.add_detail(*detail);
         }
     }

@@ -558,8 +558,7 @@ impl Sessions {
     /// Lets detail and sessions beyond the bounds leave, the least recently seen first. Asked only when a session came.
     fn bound(&mut self) {
         while self.recent.len() > SESSIONS_DETAILED_MAX {
-            let quietest = self.recent.iter().min_by_key(|(_, session)| session.seq_last);
-            let Some(id) = quietest.map(|(id, _)| id.clone()) else { break };
+            let Some(id) = self.recent.least_by(|session| session.seq_last).cloned() else { break };
             let Some(mut session) = self.recent.remove(&id) else { break };
             session.drop_detail();
             self.archive.put(session.key, &id, &session);

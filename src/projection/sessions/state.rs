@@ -9,6 +9,7 @@ use super::departed::Departed;
 use super::files::{Files, Touch};
 use super::makers::{Concluded, Maker};
 use crate::clock::ProcessStamp;
+use crate::projection::by_id::ById;
 use crate::projection::{Latest, Mark};
 
 pub use super::times::{Ran, Split};
@@ -45,7 +46,7 @@ pub const TEXT_CHARS_MAX: usize = 120;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions {
     /// The sessions seen most recently, by id, with their detail; boxed, because a map moves what it holds when another comes.
-    pub recent: BTreeMap<String, Box<Session>>,
+    pub recent: ById<Box<Session>>,
     /// The others that the state knows.
     pub(super) archive: Archived,
     /// Those beyond: counted, and read back from the journal when asked for.
@@ -112,7 +113,7 @@ pub struct Session {
     /// Failures of further signatures.
     pub failures_other: u64,
     /// Tool calls kept, by `tool_use_id`.
-    pub calls: BTreeMap<String, Call>,
+    pub calls: ById<Call>,
     /// Questions to the user that no call has answered yet.
     pub waits: Vec<Wait>,
     /// Subagents kept, by agent id.
@@ -397,7 +398,7 @@ impl Session {
             files: Files::default(),
             failures: BTreeMap::new(),
             failures_other: 0,
-            calls: BTreeMap::new(),
+            calls: ById::default(),
             waits: Vec::new(),
             agents: BTreeMap::new(),
             keeps_calls: false,

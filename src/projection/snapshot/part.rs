@@ -4,33 +4,36 @@
 //! that its state needs. On disk each lies in a file of its own, shared by all snapshots that name it; where bytes must stand for
 //! themselves, as in a base, they follow the state.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::projection::StateHash;
 
-/// A part.
+/// A part. Its hash is found when it is first asked for, once for all who hold it: a fold that nobody saves asks for none.
 #[derive(Clone, Debug)]
-pub struct Part {
-    hash: StateHash,
-    bytes: Arc<Vec<u8>>,
+pub struct Part(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    hash: OnceLock<StateHash>,
+    bytes: Vec<u8>,
 }
 
 impl Part {
     /// Of these bytes.
     pub fn of(bytes: Vec<u8>) -> Part {
-        Part { hash: StateHash::of_bytes(&bytes), bytes: Arc::new(bytes) }
+        Part(Arc::new(Held { hash: OnceLock::new(), bytes }))
     }
 
     /// BLAKE3 of its bytes.
     pub fn hash(&self) -> &StateHash {
-        &self.hash
+        self.0.hash.get_or_init(|| StateHash::of_bytes(&self.0.bytes))
     }
 
     /// Its bytes; none while it was named and not filled.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// Gets its bytes, if these are they.
@@ -52,7 +55,7 @@ impl Part {
 
 impl PartialEq for Part {
     fn eq(&self, other: &Part) -> bool {
-        self.hash == other.hash
+        self.hash() == other.hash()
     }
 }
 
@@ -60,13 +63,14 @@ impl Eq for Part {}
 
 impl Serialize for Part {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.hash.serialize(serializer)
+        self.hash().serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Part, D::Error> {
-        Ok(Part { hash: StateHash::deserialize(deserializer)?, bytes: Arc::default() })
+        let hash = OnceLock::from(StateHash::deserialize(deserializer)?);
+        Ok(Part(Arc::new(Held { hash, bytes: Vec::new() })))
     }
 }
 
