@@ -60,7 +60,8 @@ pub fn apply(store: &Store, files: &Files, policy: &Retention, pace: Pace, dry_r
     let plan = if dry_run {
         store.plan_retention(policy, pace)?
     } else {
-        store.retain(policy, pace, &mut |seq| base::write(store, files, seq).map(drop))?
+        store
+            .retain(policy, pace, &mut |seq| base::write(store, files, seq).map(|base| base.progress.gaps))?
     };
     Ok(report(&plan, dry_run))
 }

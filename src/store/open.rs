@@ -472,12 +472,9 @@ impl Store {
 
     fn tell_found(&self, mut events: Vec<Event>) -> Result<()> {
         if self.told_lately(Kind::JournalRecovered)? {
-            events.retain(|event| event.kind != Kind::JournalRecovered);
+            events.retain(is_more_than_a_crash);
         }
-        for some in events.chunks(super::emit::BATCH_EVENTS_MAX) {
-            self.append_own(some.to_vec())?;
-        }
-        Ok(())
+        self.append_in_batches(&events)
     }
 
     /// Whether one of the last events is of this kind and not a minute old.
@@ -515,6 +512,12 @@ impl Store {
         let level = self.inner.highest_level()?;
         self.emit_without_drain(events, level)?.wait().map(drop)
     }
+}
+
+/// False of a recovery that found nothing to cut and nothing damaged: a process that dies again and again has nothing new to say.
+fn is_more_than_a_crash(event: &Event) -> bool {
+    let recovered = event.payload_as::<payload::JournalRecovered>().and_then(|payload| payload.ok());
+    recovered.is_none_or(|recovered| recovered.torn_bytes > 0 || recovered.damaged_ranges > 0)
 }
 
 fn opened(recovery: &journal::Recovery) -> Opened {

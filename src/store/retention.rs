@@ -20,6 +20,7 @@
 //!
 //! The window of known ids ends where the journal begins: an event that was dropped is not recognised when it is sent again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use crate::config::settings::Retention;
 use crate::error::{Error, Result};
 use crate::event::{Event, Kind, Seq, Timestamp, payload};
+use crate::store::Gap;
 use crate::store::inbox::untold;
 use crate::store::log::{Log, LogItem, Segment};
 use crate::store::open::Store;
@@ -179,7 +181,9 @@ impl Store {
     }
 
     /// Drops what the policy lets go, if anything, and tells of it. `before_cut` is given the last seq that goes and must
-    /// make durable whatever is to be known of the events up to there; if it fails, nothing goes.
+    /// make durable whatever is to be known of the events up to there; if it fails, nothing goes. It answers with the gaps that it met.
+    ///
+    /// What goes and was not looked at since it was sealed is looked at before, and its damage is told: afterwards nobody could.
     ///
     /// On return what went is gone for good and `retention_applied` is durable, unless cuts were told within the last minute and
     /// `pace` is not [`Pace::All`]: then it is added up and told by a later call. One at a time; appending and reading
@@ -192,14 +196,21 @@ impl Store {
         &self,
         policy: &Retention,
         pace: Pace,
-        before_cut: &mut dyn FnMut(Seq) -> Result<()>,
+        before_cut: &mut dyn FnMut(Seq) -> Result<Vec<Gap>>,
     ) -> Result<Plan> {
         let mut cuts = self.cuts();
         let (started, now) = (Instant::now(), self.inner.clock.now());
         let mut untold = self.finish_cuts()?;
         let plan = self.plan_retention(policy, pace)?;
         if let Some(cut) = plan.cut {
-            before_cut(cut.to)?;
+            let mut found = self.last_words(cut.to, None)?;
+            let met: BTreeSet<Seq> = before_cut(cut.to)?.iter().map(|gap| gap.from).collect();
+            found.extend(self.last_words(cut.to, Some(&met))?);
+            // Whoever cuts to make room has none before.
+            let told = match self.append_in_batches(&found) {
+                Err(error) if error.is_full() => false,
+                told => told.map(|()| true)?,
+            };
             let note =
                 self.own_event(untold.iter().fold(applied(&cut), |all, (_, before)| joined(before, all)));
             let mut path = None;
@@ -211,6 +222,9 @@ impl Store {
             self.inner.log.drop_before(cut.to.next())?;
             cut_point("cut");
             self.inner.writer().ids.forget_before(plan.first);
+            if !told {
+                self.append_in_batches(&found)?;
+            }
             cuts.took += started.elapsed();
             untold = vec![(path, note)];
         }

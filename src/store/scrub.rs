@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Seq, Timestamp, ids, payload};
 use crate::store::check::{self, Lost};
 use crate::store::inbox::{self, Deposit};
-use crate::store::log::{Attention, Hurt, JournalId};
+use crate::store::log::{Attention, Hurt, JournalId, SegmentLook};
 use crate::store::open::Store;
 
 /// A segment that was seen whole is looked at again when none was looked at for this long.
@@ -208,19 +208,8 @@ impl Store {
         let sealed: BTreeSet<Seq> = self.inner.log.sealed().into_iter().map(|(base, _)| base).collect();
         seen.retain(|base, _| sealed.contains(base));
         let before = seen.get(&base);
-        let told: BTreeSet<(Seq, Seq)> = before.iter().flat_map(|seen| seen.lost()).collect();
-        let new = look.lost.iter().filter(|(from, to, _)| !told.contains(&(*from, *to)));
-        let mut new: Vec<Event> =
-            new.map(|(from, to, what)| self.corruption(*from, *to, &look.segment, what.clone())).collect();
+        self.append_in_batches(&self.new_in(base, &look, before))?;
         let places: Vec<(u64, u64)> = look.hurt.iter().map(|hurt| (hurt.offset, hurt.bytes)).collect();
-        let known = before.map_or(&[][..], |seen| &seen.hurt);
-        if let Some(span) = self.inner.log.sealed().into_iter().find(|(first, _)| *first == base) {
-            let hurt = look.hurt.iter().filter(|hurt| !known.contains(&(hurt.offset, hurt.bytes)));
-            new.extend(hurt.map(|hurt| self.harmless_corruption(span, &look.segment, hurt)));
-        }
-        for some in new.chunks(super::emit::BATCH_EVENTS_MAX) {
-            self.append_own(some.to_vec())?;
-        }
         if look.problems > 0 {
             tracing::warn!(segment = look.segment, problems = look.problems, "a segment is damaged");
         }
@@ -236,6 +225,46 @@ impl Store {
         guard::make_dir(&dir.index())?;
         let looks = seen.into_iter().map(|(base, seen)| (base.get(), seen)).collect();
         guard::replace(&path(dir), &encode(&looks, journal))
+    }
+
+    /// What tells of the damage that was found at a look, but for what is known.
+    fn new_in(&self, base: Seq, look: &SegmentLook, before: Option<&Seen>) -> Vec<Event> {
+        let told: BTreeSet<(Seq, Seq)> = before.iter().flat_map(|seen| seen.lost()).collect();
+        let new = look.lost.iter().filter(|(from, to, _)| !told.contains(&(*from, *to)));
+        let mut new: Vec<Event> =
+            new.map(|(from, to, what)| self.corruption(*from, *to, &look.segment, what.clone())).collect();
+        let known = before.map_or(&[][..], |seen| &seen.hurt);
+        if let Some(span) = self.inner.log.sealed().into_iter().find(|(first, _)| *first == base) {
+            let hurt = look.hurt.iter().filter(|hurt| !known.contains(&(hurt.offset, hurt.bytes)));
+            new.extend(hurt.map(|hurt| self.harmless_corruption(span, &look.segment, hurt)));
+        }
+        new
+    }
+
+    pub(super) fn append_in_batches(&self, events: &[Event]) -> Result<()> {
+        events.chunks(super::emit::BATCH_EVENTS_MAX).try_for_each(|some| self.append_own(some.to_vec()))
+    }
+
+    /// What is to be told of segments up to `last` before they are dropped: all that is damaged in those that nobody looked at since they
+    /// were sealed, and in those in which somebody met damage at the seqs `met`. After the drop nobody can.
+    ///
+    /// # Errors
+    /// When a segment cannot be read.
+    pub(super) fn last_words(&self, last: Seq, met: Option<&BTreeSet<Seq>>) -> Result<Vec<Event>> {
+        let Some(dir) = &self.inner.dir else { return Ok(Vec::new()) };
+        let seen = last_seen(dir, self.journal_id());
+        let going: Vec<_> = self.inner.log.sealed().into_iter().filter(|(_, to)| *to <= last).collect();
+        let bases = match met {
+            Some(met) => called(&going, &seen, met),
+            None => going.iter().map(|(base, _)| *base).filter(|base| !seen.contains_key(base)).collect(),
+        };
+        let mut events = Vec::new();
+        for base in bases {
+            if let Some(look) = self.inner.log.look(base, &mut |_| true)? {
+                events.extend(self.new_in(base, &look, seen.get(&base)));
+            }
+        }
+        Ok(events)
     }
 
     /// The event that tells of a damaged range: once, since its id follows from the range.

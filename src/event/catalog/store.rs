@@ -2,7 +2,7 @@
 
 macro_rules! store_rows {
     ([$next:ident $($chain:ident)*] $($rows:tt)*) => { $next! { [$($chain)*] $($rows)*
-JournalRecovered journal_recovered Store 7 v1 produced "the store, when it opened a journal that was not closed cleanly" ~ "tail {tail_seq}, {torn_bytes:torn byte}, {damaged_ranges:damaged range}" {
+JournalRecovered journal_recovered Store 7 v1 produced "the store, when it opened a journal that was not closed cleanly; at most once a minute where nothing was cut and nothing is damaged" ~ "tail {tail_seq}, {torn_bytes:torn byte}, {damaged_ranges:damaged range}" {
     tail_seq: u64 = 1205 => "The next seq after recovery.",
     torn_bytes: u64 = 312 => "Bytes of an unfinished last batch that were cut off.",
     quarantine_file: Option<String> = "00000000000000000001.seg.tail" => "Where those bytes are kept.",

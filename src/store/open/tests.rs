@@ -83,6 +83,27 @@ fn a_crash_is_told_once_and_an_orderly_stop_never() {
     store.close().unwrap();
 }
 
+/// What was cut is told each time: it lies in quarantine, and nobody would look for it there.
+#[test]
+fn a_torn_tail_is_told_however_lately_another_was() {
+    let (_parent, dir) = data_dir();
+    let clock = clock();
+    for n in 1..=4 {
+        let (store, _) = open_at(&dir, &clock);
+        emit(&store, n);
+        drop(store);
+        let torn = tear(&dir);
+        let (store, opened) = open_at(&dir, &clock);
+        assert_eq!(opened.torn_bytes, torn);
+        let recovered = told(&store, Kind::JournalRecovered);
+        let with_bytes =
+            |event: &&Event| event.payload_as::<payload::JournalRecovered>().unwrap().unwrap().torn_bytes > 0;
+        assert_eq!(recovered.iter().filter(with_bytes).count(), usize::try_from(n).unwrap());
+        drop(store);
+        clock.advance(1_000_000);
+    }
+}
+
 #[test]
 fn a_process_that_dies_again_and_again_is_told_once_a_minute() {
     let (_parent, dir) = data_dir();

@@ -131,7 +131,7 @@ fn a_cut_comes_after_its_base_is_told_and_ends_the_window_of_ids() {
         .retain(&SMALL, Pace::All, &mut |seq| {
             assert_eq!(store.first(), Seq::FIRST, "the base comes before the cut");
             based.push(seq);
-            Ok(())
+            Ok(Vec::new())
         })
         .unwrap();
     let cut = plan.cut.unwrap();
@@ -154,6 +154,61 @@ fn a_cut_comes_after_its_base_is_told_and_ends_the_window_of_ids() {
     );
 }
 
+/// Changes some bytes in the middle of the segment that begins with `base`: more than stand between two records.
+fn damage(world: &World, base: Seq) {
+    use std::os::unix::fs::FileExt as _;
+    let path = world.dir.journal().join(format!("{:020}.seg", base.get()));
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[0xa5; 100], 4_000).unwrap();
+}
+
+fn damage_told(store: &Store) -> Vec<(u64, u64)> {
+    let (mut told, mut replay) = (Vec::new(), store.replay(store.first()));
+    while let Some(item) = replay.next().unwrap() {
+        if let Item::Event(stored) = item
+            && let Some(damage) = stored.event.payload_as::<payload::CorruptionDetected>()
+        {
+            let damage = damage.unwrap();
+            told.push((damage.from_seq, damage.to_seq));
+        }
+    }
+    told
+}
+
+/// Nobody but this command was ever here: what it drops, nobody can look at after it.
+#[test]
+fn what_is_damaged_in_what_goes_is_told_before_it_went() {
+    let world = World::new(DiskLimits::default());
+    let store = world.filled(400);
+    let bases: Vec<Seq> = store.log().sealed().into_iter().map(|(base, _)| base).collect();
+    damage(&world, bases[0]);
+    damage(&world, bases[2]);
+    let cut = store.retain(&SMALL, Pace::All, &mut |_| Ok(Vec::new())).unwrap().cut.unwrap();
+    assert!(cut.to > bases[2]);
+    let told = damage_told(&store);
+    assert!(told.iter().any(|(from, _)| *from < bases[1].get()), "{told:?}");
+    assert!(told.iter().any(|(from, _)| *from >= bases[2].get()), "{told:?}");
+
+    // One that was whole when it was looked at, and in which the base met damage since.
+    for n in 401..=800 {
+        store.emit(vec![event(n)], Level::Disk, None).unwrap().wait().unwrap();
+    }
+    while !store.look_where_due(&world.dir, &BTreeSet::new(), &mut |_| true).unwrap().is_empty() {}
+    let base = store.log().sealed()[1].0;
+    damage(&world, base);
+    let mut gaps = Vec::new();
+    let mut replay = store.replay(base);
+    while let Some(item) = replay.next().unwrap() {
+        if let Item::Gap(gap) = item {
+            gaps.push(gap);
+        }
+    }
+    assert!(!gaps.is_empty());
+    store.retain(&SMALL, Pace::All, &mut |_| Ok(gaps.clone())).unwrap();
+    let told = damage_told(&store);
+    assert!(gaps.iter().all(|gap| told.contains(&(gap.from.get(), gap.to.get()))), "{gaps:?}: {told:?}");
+}
+
 #[test]
 fn a_cut_that_a_crash_stopped_is_finished_and_told_once_by_the_next_opening() {
     for at in ["noted", "cut"] {
@@ -162,7 +217,7 @@ fn a_cut_that_a_crash_stopped_is_finished_and_told_once_by_the_next_opening() {
         let planned = store.plan_retention(&SMALL, Pace::All).unwrap().cut.unwrap();
         DIE_AT.set(at);
         let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            store.retain(&SMALL, Pace::All, &mut |_| Ok(())).unwrap();
+            store.retain(&SMALL, Pace::All, &mut |_| Ok(Vec::new())).unwrap();
         }));
         DIE_AT.set("");
         assert!(died.is_err());
@@ -188,8 +243,11 @@ impl Tellings {
         for n in first_id..first_id + 200 {
             store.emit(vec![event(n)], Level::Disk, None).unwrap().wait().unwrap();
         }
-        let cut =
-            store.retain(&SMALL, Pace::SizeAlone, &mut |_| Ok(())).unwrap().cut.expect("enough for a cut");
+        let cut = store
+            .retain(&SMALL, Pace::SizeAlone, &mut |_| Ok(Vec::new()))
+            .unwrap()
+            .cut
+            .expect("enough for a cut");
         self.cut = (cut.to.get(), self.cut.1 + cut.segments, self.cut.2 + cut.bytes);
         self.look(store)
     }
@@ -229,7 +287,7 @@ fn cuts_for_size_are_told_at_most_once_a_minute_and_the_next_telling_has_what_we
     assert_eq!((tellings.cut(&store, 2_000), notes()), (1, 1), "one note for both");
     world.clock.advance(1_000_000);
     // Nothing more goes, but the minute is over.
-    assert_eq!(store.retain(&SMALL, Pace::One, &mut |_| Ok(())).unwrap().cut, None);
+    assert_eq!(store.retain(&SMALL, Pace::One, &mut |_| Ok(Vec::new())).unwrap().cut, None);
     assert_eq!((tellings.look(&store), notes()), (2, 0));
     tellings.complete();
     assert_eq!((tellings.cut(&store, 3_000), notes()), (2, 1));
@@ -250,7 +308,7 @@ fn cuts_for_size_are_told_at_most_once_a_minute_and_the_next_telling_has_what_we
     tellings.complete();
     // Whoever asks for a cut hears of it at once, and of what went before.
     assert_eq!(tellings.cut(&store, 7_000), 6);
-    store.retain(&SMALL, Pace::All, &mut |_| Ok(())).unwrap();
+    store.retain(&SMALL, Pace::All, &mut |_| Ok(Vec::new())).unwrap();
     assert_eq!((tellings.look(&store), notes()), (7, 0));
     tellings.complete();
 }
@@ -282,7 +340,7 @@ fn at_its_cap_the_store_answers_as_a_full_disk_does_and_goes_on_when_there_is_ro
     assert_eq!(store.drain_inbox().unwrap_err().code(), "storage_full");
     assert_eq!((inbox::waiting(&world.dir.inbox()).unwrap(), store.durable().get()), (1, n - 1));
 
-    store.retain(&SMALL, Pace::All, &mut |_| Ok(())).unwrap();
+    store.retain(&SMALL, Pace::All, &mut |_| Ok(Vec::new())).unwrap();
     assert_eq!(store.drain_inbox().unwrap().events, 1);
     assert!(emit(n).unwrap().duplicates.is_empty());
 }
