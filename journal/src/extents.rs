@@ -2,16 +2,18 @@
 //!
 //! Sealed segments never change, and of the one that is being written the bytes below the durable tail never do. So a
 //! journal at one moment is a list of files with a length each, and whoever copies those bytes, at any speed, has a journal
-//! that ended there. It ends without a proof, as after a crash, and an opening finds nothing wrong with it.
+//! that ended there. It ends without a proof, as after a crash: damage of its last batch would look like a write that was not finished. All of
+//! it was durable, so the copy can say so: [`prove_copy`].
 
 use crate::catalog::{list_bases, open_segment, refusal};
-use crate::disk::Access;
+use crate::disk::{Access, Disk, write_full};
 use crate::error::{Error, Result};
+use crate::format::batch::BatchHeader;
 use crate::format::segment::segment_name;
 use crate::judging::read_judged;
 use crate::opening::{Before, Ending, read_ending};
 use crate::recovery::Surroundings;
-use crate::types::Seq;
+use crate::types::{JournalId, Seq};
 use crate::view::{View, Writer};
 
 /// A file, and how much of it belongs to the copy.
@@ -23,6 +25,35 @@ pub struct Extent {
     pub base: Seq,
     /// How many of its bytes, from the first.
     pub bytes: u64,
+}
+
+/// Puts a proof frame behind the last batch of a copy of what [`View::extents`] named, in `disk`, which nobody else writes, and flushes it: from
+/// then on the copy ends as after a clean stop. How many bytes that took; none where it ends so already, and none where it does not end with
+/// a whole batch, which stays as it is to be told.
+///
+/// # Errors
+/// When the last segment cannot be read or written.
+pub fn prove_copy(disk: &dyn Disk, journal: JournalId) -> Result<u64> {
+    let bases = list_bases(disk)?;
+    let Some((&base, before)) = bases.split_last() else { return Err(Error::NoJournal) };
+    if !matches!(read_ending(disk, base)?, Ending::Crashed) {
+        return Ok(0);
+    }
+    let (file, name) = open_segment(disk, base, Access::Write)?;
+    let previous = Before::read(disk, before)?.link;
+    let around = Surroundings { base, journal: Some(journal), previous, footer: None, proven: None };
+    let Ok(judged) = read_judged(&*file, &name, around)? else { return Ok(0) };
+    let Some((at, last)) = judged.verdict.unproven.last() else { return Ok(0) };
+    let end = (at + last.frame_bytes()) as u64;
+    if file.size().map_err(|error| Error::io("measure", &name, error))? != end {
+        return Ok(0);
+    }
+    let next = last.last().next();
+    let proof =
+        BatchHeader { first: next, count: 0, body_bytes: 0, durable: next.prev(), ..*last }.encode(end);
+    write_full(&*file, &proof, end).map_err(|error| Error::io("write to", &name, error))?;
+    file.sync_data().map_err(|error| Error::io("flush", &name, error))?;
+    Ok(proof.len() as u64)
 }
 
 impl View {

@@ -98,7 +98,7 @@ mod writer;
 
 pub use disk::{Disk, DiskFile, RealDisk, boot_hash};
 pub use error::{Error, Result};
-pub use extents::Extent;
+pub use extents::{Extent, prove_copy};
 pub use item::{Gap, GapReason, Item, Record};
 pub use journal::Journal;
 pub use lock::Lock;

@@ -164,6 +164,7 @@ impl Copying<'_> {
             journal::Writer::Absent
         };
         let (view, _) = journal::View::open(disk, writer)?;
+        let journal_id = view.id();
         let mut copied: Vec<PathBuf> = Vec::new();
         for extent in view.extents(writer)? {
             let path = to.join(&extent.name);
@@ -181,6 +182,8 @@ impl Copying<'_> {
                 "retention dropped the journal faster than it could be copied: try again",
             ));
         }
+        // All that was copied is durable in the original and in the copy: nothing of it may ever count as a write that was not finished.
+        self.bytes += journal::prove_copy(&journal::RealDisk::new(to), journal_id)?;
         flush(to)
     }
 

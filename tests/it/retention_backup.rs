@@ -35,15 +35,20 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Each segment of the copy begins the original's of the same name, and all but the last are all of it.
+/// Of the frame at the end of a copy, which proves that all before it was durable.
+const PROOF_BYTES: usize = mnemosyne_journal::format::batch::BATCH_HEADER_BYTES;
+
+/// Each segment of the copy begins the original's of the same name, and all but the last are all of it; behind that comes its proof.
 fn check_prefix(original: &Path, copy: &Path) {
     let copied = segments(copy);
     for (index, path) in copied.iter().enumerate() {
         let of = original.join("journal").join(path.file_name().expect("a name"));
         let (copied_bytes, bytes) =
             (std::fs::read(path).expect("it"), std::fs::read(&of).expect("its original"));
-        assert!(bytes.starts_with(&copied_bytes), "{}", path.display());
-        assert!(index + 1 == copied.len() || bytes.len() == copied_bytes.len(), "{}", path.display());
+        let is_last = index + 1 == copied.len();
+        let proof = if is_last { PROOF_BYTES } else { 0 };
+        assert!(bytes.starts_with(&copied_bytes[..copied_bytes.len() - proof]), "{}", path.display());
+        assert!(is_last || bytes.len() == copied_bytes.len(), "{}", path.display());
         let (a, b) = (std::fs::metadata(path).expect("it"), std::fs::metadata(of).expect("its original"));
         assert!(a.ino() != b.ino() || a.dev() != b.dev(), "a copy, no second name");
     }
@@ -111,6 +116,22 @@ fn a_copy_made_while_64_emitters_write_is_a_whole_prefix() {
     let original: Vec<Value> = world.events(["--limit", &last.to_string()]);
     assert_eq!(shown, original);
     server.stop();
+
+    // Damage of its last record is damage, and no write that a crash stopped.
+    let damaged = world.home().join("copies/damaged");
+    let ran = world.run(["backup", "--json", damaged.to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let path = segments(&damaged).pop().expect("a segment");
+    let mut bytes = std::fs::read(&path).expect("it");
+    let at = bytes.len() - PROOF_BYTES - 50;
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).expect("written");
+    let looked = on(&world, &damaged, &["events", "--json"]);
+    assert_eq!(looked.code, Some(4), "{looked}");
+
+    // Nothing crashed here.
+    let recovered = on(&world, &target, &["events", "--json", "--kind", "journal_recovered"]);
+    assert_eq!((recovered.code, recovered.stdout.as_str()), (Some(0), ""), "{recovered}");
 
     // A copy of the copy, which has a run on record by then, begins with the same bytes.
     let second = world.home().join("copies/second");

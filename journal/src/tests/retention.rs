@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{ID, Read, open, read, small_journal};
 use crate::sim::SimDisk;
 use crate::verify::verify;
-use crate::{GapReason, Item, Journal, Level, Micros, Seq, View, Writer};
+use crate::{GapReason, Item, Journal, Level, Micros, Seq, View, Writer, prove_copy};
 
 /// A closed journal of several segments, and what it holds.
 fn whole() -> (SimDisk, Read) {
@@ -242,6 +242,22 @@ fn the_extents_of_a_journal_are_a_whole_journal_whoever_holds_it() {
             let verified = verify(&copied).unwrap();
             assert_eq!((verified.last.get(), &verified.problems[..]), (2 * (n + 1), &[][..]), "{writer:?}");
             assert_eq!(verified.notes, [], "{writer:?}");
+            // The last batch is as good as the others, and once that is proven damage of it is no unfinished write.
+            let hurt = copy(&disk, &view, writer);
+            let put = prove_copy(&hurt, verified.journal).unwrap();
+            assert_eq!((put, prove_copy(&hurt, verified.journal).unwrap()), (96, 0));
+            let proven = verify(&hurt).unwrap();
+            assert_eq!(
+                (proven.head, proven.proven, &proven.problems[..]),
+                (verified.head, verified.last, &[][..])
+            );
+            let name = view.extents(writer).unwrap().pop().unwrap().name;
+            let mut bytes = hurt.content(&name).unwrap();
+            let at = bytes.len() - 96 - 12;
+            bytes[at] ^= 1;
+            hurt.put(&name, bytes);
+            assert!(!verify(&hurt).unwrap().problems.is_empty(), "{writer:?}");
+            assert!(open(&hurt, 3, 0).unwrap().1.torn.is_none());
             let (opened, recovery) = open(&copied, 2, 0).unwrap();
             assert!(recovery.torn.is_none(), "{recovery:?}");
             assert_eq!(read(opened.reader(Seq::FIRST)), read(journal.reader(Seq::FIRST)));
