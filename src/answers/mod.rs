@@ -152,6 +152,10 @@ impl Told {
             let records = counted(progress.undecodable, "record");
             told.warnings.push(format!("{records} cannot be read by this version and do not count here"));
         }
+        if progress.missing_before > 0 {
+            told.damaged = true;
+            told.warnings.push(missing_words(progress.missing_before));
+        }
         for refusal in &progress.refused {
             let lost = base::is_base(&refusal.path);
             told.damaged |= lost;
@@ -169,6 +173,14 @@ impl Told {
         }
         told
     }
+}
+
+/// That a state lacks so many events. Which ones only the journal knows.
+pub fn missing_words(missing: u64) -> String {
+    let (events, does) = (counted(missing, "event"), if missing == 1 { "does" } else { "do" });
+    format!(
+        "{events} could not be read and {does} not count here (`mnemosyne-inspect verify` looks for what is damaged)"
+    )
 }
 
 /// That these events are not in an answer, and why.

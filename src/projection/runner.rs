@@ -97,6 +97,8 @@ pub struct Progress {
     pub undecodable: u64,
     /// Saved states that were there and were not believed.
     pub refused: Vec<Refusal>,
+    /// Events that the state which all began from lacks already: they could not be read when it was folded. See [`Fold::missing`].
+    pub missing_before: u64,
 }
 
 impl Progress {
@@ -146,7 +148,8 @@ fn folded<P: Projection>(
     let reach = seq.min(source.durable());
     let found = start::<P>(source, files, reach, shortcuts)?;
     let mut fold = found.fold.unwrap_or_default();
-    let mut progress = Progress { refused: found.refused, ..Progress::default() };
+    let mut progress =
+        Progress { refused: found.refused, missing_before: fold.missing(), ..Progress::default() };
     advance(&mut fold, source, reach, &mut progress)?;
     Ok((fold, progress))
 }
@@ -164,7 +167,8 @@ pub fn state_since<P: Projection>(
     let reach = source.durable();
     let found = start::<P>(source, files, reach, Shortcuts::Taken)?;
     let mut fold = found.fold.unwrap_or_default();
-    let mut progress = Progress { refused: found.refused, ..Progress::default() };
+    let mut progress =
+        Progress { refused: found.refused, missing_before: fold.missing(), ..Progress::default() };
     fold.pass(first.prev().min(reach));
     advance(&mut fold, source, reach, &mut progress)?;
     Ok((fold, progress))

@@ -1,6 +1,7 @@
 //! `events`: every filter and range, offline and beside a server, and what damage looks like.
 
 use crate::cli_basics::prompt;
+use crate::cli_elsewhere::private;
 use crate::support::{Running, World, kinds};
 use serde_json::{Value, json};
 
@@ -215,6 +216,23 @@ fn damage_is_shown_in_its_place_everything_else_is_printed_and_the_exit_code_is_
     );
     let sessions = world.run(["sessions"]);
     assert!(sessions.stderr.contains("event 2 is damaged and does not count here"), "{sessions}");
+
+    // A saved state that was folded over it does not make it whole, here or at a server.
+    let server = world.server();
+    let (url, token) = (format!("http://{}", server.addr), private(&world, "token", &server.token));
+    let far = ["--server", &url, "--token-file", token.to_str().expect("UTF-8")];
+    for command in [&["sessions"][..], &["state", "sessions"]] {
+        let ran = world.run([command, &far].concat());
+        assert!(ran.code == Some(4) && ran.stderr.contains("1 event could not be read"), "{ran}");
+    }
+    server.signal(rustix::process::Signal::TERM);
+    server.wait();
+    assert!(!world.names_in("snapshots").is_empty());
+    for command in [&["sessions"][..], &["state", "sessions"], &["state", "health"]] {
+        let ran = world.run(command);
+        assert!(ran.code == Some(4) && ran.stderr.contains("1 event could not be read"), "{ran}");
+    }
+    assert_eq!(world.run(["sessions", "--json"]).json()["missing"], 1);
 }
 
 #[test]

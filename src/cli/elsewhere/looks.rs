@@ -6,7 +6,7 @@ use super::super::{
     stats as figures, why as chain,
 };
 use super::{Pairs, detail, given, noted, of_pairs, place_words, session_path, since_pair, told};
-use crate::answers::gap_words;
+use crate::answers::{gap_words, missing_words};
 use crate::client::{Server, percent_encoded};
 use crate::error::Error;
 use crate::event::{Place, Seq};
@@ -39,7 +39,7 @@ pub(in crate::cli) fn sessions(
         let ids = all.sessions.into_iter().map(|session| session.id).collect();
         list::print(context, &answer, &ids)?;
     }
-    Ok(Outcome::with_summary(display::counted(answer.total, "session")))
+    Ok(lacking(answer.missing, display::counted(answer.total, "session"), context))
 }
 
 pub(in crate::cli) fn session(
@@ -75,7 +75,16 @@ pub(in crate::cli) fn state(
         let shown = registry::find(projection)?.told(&answer)?.shown(context.now())?;
         any::print(context, &answer, shown)?;
     }
-    Ok(Outcome::with_summary(format!("{} at seq {}", answer.projection, answer.seq)))
+    Ok(lacking(answer.missing, format!("{} at seq {}", answer.projection, answer.seq), context))
+}
+
+/// Tells of events that a state lacks, and ends the command accordingly.
+fn lacking(missing: u64, summary: String, context: &mut Context) -> Outcome {
+    if missing == 0 {
+        return Outcome::with_summary(summary);
+    }
+    context.out.warn(&missing_words(missing));
+    Outcome::damaged(summary)
 }
 
 pub(in crate::cli) fn stats(

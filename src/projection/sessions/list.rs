@@ -101,6 +101,9 @@ pub struct SessionList {
     pub version: u32,
     /// The last event that this list knows.
     pub seq: Seq,
+    /// Events up to there that could not be read and do not count.
+    #[serde(default)]
+    pub missing: u64,
     /// How many match, shown or not.
     pub total: u64,
     /// Older sessions that are in the journal alone: the live state is bounded. `session ID` finds them.
@@ -120,7 +123,15 @@ pub fn list(fold: &Fold<SessionsProjection>, query: &ListQuery, looking: &Lookin
     found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     let sessions: Vec<_> = found.iter().map(|(id, session)| SessionView::of(id, session)).collect();
     let viewer = Viewer::of(looking, sessions.iter().zip(found.iter().map(|(_, session)| &**session)));
-    SessionList { version: VERSION, seq: fold.seq(), total, departed: state.departed(), sessions, viewer }
+    SessionList {
+        version: VERSION,
+        seq: fold.seq(),
+        missing: fold.missing(),
+        total,
+        departed: state.departed(),
+        sessions,
+        viewer,
+    }
 }
 
 /// Why an id or a prefix named no session.
