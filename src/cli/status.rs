@@ -412,7 +412,7 @@ impl EventsStatus {
 
 impl DiskStatus {
     fn look(view: &View, dir: &DataDir, settings: &Settings, now: Timestamp) -> Result<DiskStatus, Error> {
-        let space = Space::of(dir, settings.disk)?;
+        let space = Space::of(dir, settings.disk, settings.segment_bytes)?;
         let bytes_per_day = bytes_per_day(view, space.journal, now)?;
         let left = space.left();
         Ok(DiskStatus {
@@ -429,7 +429,10 @@ impl DiskStatus {
 
     fn words(&self) -> String {
         let limit = match self.max_bytes {
-            Some(max) => format!("of {} allowed", display::bytes(max)),
+            Some(max) => {
+                let (max, left) = (display::bytes(max), display::bytes(self.left_bytes));
+                format!("of {max} allowed, {left} more may be recorded")
+            }
             None => "without a cap".to_owned(),
         };
         let pace = match (self.bytes_per_day, self.days_left) {

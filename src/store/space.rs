@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 /// The reserve where none is configured, and the part of a small file system that is enough.
 const RESERVE: u64 = 256 << 20;
 const RESERVE_PART: u64 = 20;
+/// What a server writes ahead of its journal, at most: below a cap so much is not for records.
+const AHEAD: u64 = 4 << 20;
 
 /// Bytes, as the file system counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Space {
     pub journal: u64,
     /// `disk.max_bytes`.
     pub max: Option<u64>,
+    /// Below that, kept for what is written ahead of the journal.
+    pub ahead: u64,
     /// Free on the file system for this user.
     pub free: u64,
     /// Of these, left to others: `disk.reserve`, or what stands for it.
@@ -31,7 +35,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::Io`] when the file system or a directory does not answer.
-    pub fn of(dir: &DataDir, limits: DiskLimits) -> Result<Space> {
+    pub fn of(dir: &DataDir, limits: DiskLimits, segment_bytes: u64) -> Result<Space> {
         let path = dir.journal();
         let system =
             rustix::fs::statvfs(&path).map_err(|error| Error::io("look for room in", &path)(error.into()))?;
@@ -42,7 +46,8 @@ impl Space {
         for beside in [path.join("quarantine"), dir.index(), dir.snapshots(), dir.base()] {
             used += bytes_in(&beside)?;
         }
-        Ok(Space { used, journal, max: limits.max_bytes, free, reserve })
+        let ahead = AHEAD.min(segment_bytes);
+        Ok(Space { used, journal, max: limits.max_bytes, ahead, free, reserve })
     }
 
     /// What is free on the file system for this user.
@@ -56,10 +61,19 @@ impl Space {
         Ok(system.f_bavail * system.f_frsize)
     }
 
-    /// How much may still be taken.
+    /// How much may still be recorded.
     pub fn left(&self) -> u64 {
-        let by_disk = self.free.saturating_sub(self.reserve);
-        self.max.map_or(by_disk, |max| by_disk.min(max.saturating_sub(self.used)))
+        self.left_by_disk().min(self.left_by_cap().unwrap_or(u64::MAX))
+    }
+
+    /// As far as the disk is concerned.
+    pub fn left_by_disk(&self) -> u64 {
+        self.free.saturating_sub(self.reserve)
+    }
+
+    /// As far as the cap is, if there is one.
+    pub fn left_by_cap(&self) -> Option<u64> {
+        self.max.map(|max| max.saturating_sub(self.used + self.ahead))
     }
 }
 

@@ -204,6 +204,14 @@ fn at_the_cap_emits_are_refused_hooks_are_kept_and_gc_makes_room() {
     world.hook(&json!({"hook_event_name": "Stop", "session_id": "s", "cwd": "/p"}));
     assert_eq!(world.inbox_len(), 1);
     assert_eq!(server.get("/health").status, 200);
+    let looked = world.run(["doctor", "--json"]);
+    let checks = looked.json_lines().remove(0)["checks"].clone();
+    let space = checks.as_array().expect("checks").iter().find(|check| check["name"] == "space");
+    assert_eq!(
+        space.map(|check| &check["status"]),
+        Some(&json!("fail")),
+        "what is refused has no room: {looked}"
+    );
     server.kill();
 
     small_segments(&world, &format!("[disk]\nmax_bytes = 16777216\n{POLICY}"));

@@ -20,6 +20,8 @@ const FILE_MODE: u32 = 0o600;
 const LEFT_BEHIND_AFTER_SECONDS: i64 = 60;
 /// Less room than this is used up before anybody looks again.
 const LITTLE_ROOM: u64 = 64 << 20;
+/// Few events are smaller, with what a record and its batch take.
+const AN_EVENT: u64 = 1 << 10;
 
 pub(super) fn data_directory(look: &Look<'_>) -> Found {
     let path = look.dir.path().display();
@@ -219,19 +221,19 @@ fn judge_file_system(kind: u64) -> Option<Finding> {
 }
 
 pub(super) fn space(look: &Look<'_>) -> Found {
-    let space = Space::of(&look.dir, look.settings.disk)?;
+    let space = Space::of(&look.dir, look.settings.disk, look.settings.segment_bytes)?;
     let left = space.left();
-    let detail = format!("{} used, {} may still be taken", bytes(space.used), bytes(left));
+    let detail = format!("{} used, {} may still be recorded", bytes(space.used), bytes(left));
     let hint = "`mnemosyne gc` drops what retention lets go; disk.max_bytes and disk.reserve set the limits";
     Ok(match left {
-        0 => Finding::fail(format!("{detail}: nothing more is recorded in the journal"), hint),
-        1..LITTLE_ROOM => Finding::warn(detail, hint),
+        0..AN_EVENT => Finding::fail(format!("{detail}: nothing more is recorded in the journal"), hint),
+        AN_EVENT..LITTLE_ROOM => Finding::warn(detail, hint),
         _ => Finding::pass(detail),
     })
 }
 
 pub(super) fn retention(look: &Look<'_>) -> Found {
-    let space = Space::of(&look.dir, look.settings.disk)?;
+    let space = Space::of(&look.dir, look.settings.disk, look.settings.segment_bytes)?;
     let policy = look.settings.retention;
     if let Some(max) = policy.max_bytes {
         // The segment that is being written stays, and so does the one that was begun ahead.

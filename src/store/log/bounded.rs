@@ -22,8 +22,6 @@ use crate::store::space::Space;
 
 /// The file system is asked again after so many appended bytes.
 const LOOK_EVERY: u64 = 1 << 20;
-/// What a server writes ahead of its journal, at most.
-const AHEAD: u64 = 4 << 20;
 /// What a record costs beside its bytes, and a batch.
 const RECORD_BYTES: u64 = 12;
 const BATCH_BYTES: u64 = 96 + 8;
@@ -86,24 +84,22 @@ impl Room {
 
     /// How much may be appended now, and which limit says so.
     fn look(&self) -> Result<(u64, String)> {
-        let space = Space::of(&self.dir, self.limits)?;
-        let (free, reserve) = (space.free, space.reserve);
-        let by_disk = free.saturating_sub(reserve);
+        let space = Space::of(&self.dir, self.limits, self.segment_bytes)?;
+        let (free, reserve, by_disk) = (space.free, space.reserve, space.left_by_disk());
         let words = format!(
             "{free} bytes are free on the disk and disk.reserve leaves {reserve} of them to others; `mnemosyne gc` drops \
              what retention lets go"
         );
-        let Some(max) = space.max else { return Ok((by_disk, words)) };
-        let used = space.used;
-        let by_limit = max.saturating_sub(used + AHEAD.min(self.segment_bytes));
-        if by_disk < by_limit {
+        let (Some(max), Some(by_cap)) = (space.max, space.left_by_cap()) else { return Ok((by_disk, words)) };
+        if by_disk < by_cap {
             return Ok((by_disk, words));
         }
+        let (used, ahead) = (space.used, space.ahead);
         let words = format!(
-            "{used} bytes are taken and disk.max_bytes allows {max}; `mnemosyne gc` drops what retention lets go, or \
-             raise disk.max_bytes"
+            "{used} bytes are taken, {ahead} more are kept for writing ahead, and disk.max_bytes allows {max}; \
+             `mnemosyne gc` drops what retention lets go, or raise disk.max_bytes"
         );
-        Ok((by_limit, words))
+        Ok((by_cap, words))
     }
 }
 
