@@ -6,8 +6,10 @@ use super::display::{self, Role, Style};
 use super::sessions::outcome;
 use super::{Context, Outcome, elsewhere, events};
 use crate::answers::when;
+use crate::clock;
 use crate::error::Error;
 use crate::event::Timestamp;
+use crate::projection::sessions::viewer::Looking;
 use crate::projection::{StateView, registry};
 
 /// Arguments.
@@ -45,7 +47,8 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     if context.out.is_json() {
         context.out.json(&state)?;
     } else {
-        print(context, &state, fold.shown(now)?)?;
+        let (settings, host) = (context.record()?.settings()?, clock::this_source("mnemosyne").host);
+        print(context, &state, fold.shown(&Looking::from_here(now, &host, &settings.prices))?)?;
     }
     Ok(outcome(context, &progress, format!("{} at seq {}", state.projection, state.seq)))
 }

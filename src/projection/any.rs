@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::runner::{Progress, Source, state_anew, state_at};
+use super::sessions::viewer::Looking;
 use super::snapshot::{self, Files, Found, Refused, Span};
 use super::{Fold, Projection, StateHash, base};
 use crate::error::{Error, Result};
-use crate::event::{Json, Seq, StoredEvent, Timestamp};
+use crate::event::{Json, Seq, StoredEvent};
 use crate::store::{Item, Undecodable};
 
 /// The version of the JSON of a state.
@@ -184,7 +185,7 @@ pub trait AnyFold: Send + Sync {
     ///
     /// # Errors
     /// As [`AnyFold::state_json`].
-    fn shown(&self, now: Timestamp) -> Result<Option<Json>>;
+    fn shown(&self, looking: &Looking<'_>) -> Result<Option<Json>>;
     /// What of the state concerns one session; see [`Projection::session_json`].
     ///
     /// # Errors
@@ -226,8 +227,8 @@ impl<P: Projection> AnyFold for Fold<P> {
     fn state_json(&self) -> Result<Box<RawValue>> {
         serde_json::value::to_raw_value(self.state()).map_err(|error| no_form::<P>("JSON form", &error))
     }
-    fn shown(&self, now: Timestamp) -> Result<Option<Json>> {
-        P::shown(self, now).transpose().map_err(|error| no_form::<P>("form for people", &error))
+    fn shown(&self, looking: &Looking<'_>) -> Result<Option<Json>> {
+        P::shown(self, looking).transpose().map_err(|error| no_form::<P>("form for people", &error))
     }
     fn session_json(&self, session: &str) -> Result<Json> {
         P::session_json(self.state(), session).map_err(|error| no_form::<P>("JSON form", &error))

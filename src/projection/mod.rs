@@ -62,7 +62,8 @@ pub mod why;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::event::{Json, Kind, StoredEvent, Timestamp};
+use crate::event::{Json, Kind, StoredEvent};
+use sessions::viewer::Looking;
 use snapshot::Part;
 
 pub use any::{AnyFold, Definition, StateView};
@@ -98,12 +99,13 @@ pub trait Projection: 'static {
         serde_json::to_value(state)
     }
 
-    /// What people are shown of a fold as of `now`, where its state is made for folding more than for reading; none is the state itself.
-    fn shown(fold: &Fold<Self>, now: Timestamp) -> Option<serde_json::Result<Json>>
+    /// What people are shown of a fold as it is looked at, where its state is made for folding more than for reading; none is the state
+    /// itself.
+    fn shown(fold: &Fold<Self>, looking: &Looking<'_>) -> Option<serde_json::Result<Json>>
     where
         Self: Sized,
     {
-        let _ = (fold, now);
+        let _ = (fold, looking);
         None
     }
 

@@ -8,11 +8,14 @@ use super::super::{
 use super::{Pairs, detail, given, noted, of_pairs, place_words, session_path, since_pair, told};
 use crate::answers::{gap_words, missing_words};
 use crate::client::{Server, percent_encoded};
+use crate::clock;
+use crate::config::prices::Prices;
 use crate::error::Error;
 use crate::event::{Place, Seq};
 use crate::projection::diff::DiffView;
 use crate::projection::sessions::timeline::Timeline;
 use crate::projection::sessions::view::{ListQuery, SessionList};
+use crate::projection::sessions::viewer::Looking;
 use crate::projection::stats::view::{StatsView, Topic};
 use crate::projection::stats::{By, Query};
 use crate::projection::why::Why;
@@ -72,7 +75,9 @@ pub(in crate::cli) fn state(
     if context.out.is_json() {
         context.out.json(&answer)?;
     } else {
-        let shown = registry::find(projection)?.told(&answer)?.shown(context.now())?;
+        let (prices, host) = (Prices::default(), clock::this_source("mnemosyne").host);
+        let looking = Looking::from_here(context.now(), &host, &prices);
+        let shown = registry::find(projection)?.told(&answer)?.shown(&looking)?;
         any::print(context, &answer, shown)?;
     }
     Ok(lacking(answer.missing, format!("{} at seq {}", answer.projection, answer.seq), context))

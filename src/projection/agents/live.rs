@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::CALLS_KEPT_MAX;
 use crate::projection::mark::{keep_earlier, keep_later};
+use crate::projection::sessions::state::Process;
 use crate::projection::{Latest, Mark};
 
 /// An agent with its last sign of life.
@@ -20,13 +21,16 @@ pub struct Live {
     pub agent_type: Option<Latest<String>>,
     /// Who made it, where the call that did is known: an inner `None` is the main agent of its session.
     pub parent: Option<Latest<Option<String>>>,
+    /// The process of a main agent, as its latest start told it; none where that start told none.
+    pub process: Option<Latest<Option<Process>>>,
     /// The calls that it may be in.
     pub calls: Calls,
 }
 
 impl Live {
     pub(super) fn new(mark: Mark) -> Live {
-        Live { since: mark, last: mark, agent_type: None, parent: None, calls: Calls::default() }
+        let calls = Calls::default();
+        Live { since: mark, last: mark, agent_type: None, parent: None, process: None, calls }
     }
 
     pub(super) fn seen(&mut self, mark: Mark) {

@@ -6,7 +6,7 @@
 //! order in which events arrive does not matter.
 //!
 //! **Never a ghost.** About a third of all sessions end without saying so. What is not heard of is not dropped by a clock:
-//! this is a fold. The viewer presumes it dead by its age, beside the state ([`view`]). And the state is bounded: the
+//! this is a fold. The viewer presumes it dead when its process is gone, or by its age, beside the state ([`view`]). And the state is bounded: the
 //! one with the oldest last sign leaves and is counted (`evicted`), and no sign as old as that brings it back.
 //!
 //! **What an agent does** is the tool call that it began last and that has not ended. A prompt, the end of a turn and the
@@ -22,9 +22,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::live::{Calls, Live, OpenCall};
 use super::sessions::is_of_agent;
+use super::sessions::state::Process;
 use super::sessions::text::{bounded_id, clip, id_key};
+use super::sessions::viewer::Looking;
 use super::{Fold, Latest, Mark, Projection};
-use crate::event::{Event, Json, Kind, StoredEvent, Timestamp, payload};
+use crate::event::{Event, Json, Kind, StoredEvent, payload};
 
 /// Agents kept; the one with the oldest last sign leaves.
 pub const AGENTS_LIVE_MAX: usize = 1_024;
@@ -68,11 +70,11 @@ pub struct Agents {
 
 impl Projection for AgentsProjection {
     const NAME: &'static str = "agents";
-    const SCHEMA: u32 = 2;
+    const SCHEMA: u32 = 3;
     type State = Agents;
 
-    fn shown(fold: &Fold<Self>, now: Timestamp) -> Option<serde_json::Result<Json>> {
-        Some(view::shown(fold, now))
+    fn shown(fold: &Fold<Self>, looking: &Looking<'_>) -> Option<serde_json::Result<Json>> {
+        Some(view::shown(fold, looking))
     }
 
     fn wants(kind: Option<Kind>) -> bool {
@@ -166,6 +168,11 @@ impl Agents {
         }
         let Some(live) = self.sign(name, mark) else { return Some(()) };
         match kind {
+            Kind::SessionStarted => {
+                let started: payload::SessionStarted = payload.read().ok()?;
+                let process = Process::of(&started, &event.source.host);
+                Latest::set(&mut live.process, mark, process);
+            }
             Kind::ToolCallStarted => {
                 let (tool, tool_use_id) = call_named(event)?;
                 live.calls.started(id_key(&tool_use_id), clip(&tool), mark, event.id);

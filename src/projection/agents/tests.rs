@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::view::{AgentsView, agents};
 use super::*;
+use crate::config::prices::Prices;
 use crate::event::{Payload, Timestamp, payload};
 use crate::projection::testing::{DAY, MINUTE, Stream};
 
@@ -34,7 +35,12 @@ fn ended() -> Payload {
 }
 
 fn view(stream: &Stream) -> AgentsView {
-    agents(&stream.fold::<AgentsProjection>(), Timestamp::EPOCH)
+    looked_at(&stream.fold::<AgentsProjection>(), 0)
+}
+
+fn looked_at(fold: &Fold<AgentsProjection>, ms: i64) -> AgentsView {
+    let (now, prices) = (Timestamp::from_micros(ms * 1_000), Prices::default());
+    agents(fold, &Looking { now, host: "here", lives: |stamp| stamp.pid == 1, prices: &prices })
 }
 
 /// Session and id of those who live, the one heard of last first.
@@ -124,11 +130,38 @@ fn silence_is_the_viewers_business() {
     let mut stream = Stream::default();
     stream.of(0, "s", None, prompt());
     let fold = stream.fold::<AgentsProjection>();
-    let at = |ms: i64| agents(&fold, Timestamp::from_micros(ms * 1_000));
+    let at = |ms: i64| looked_at(&fold, ms);
     assert_eq!((at(MINUTE).viewer.silent_ms, at(MINUTE).viewer.presumed_dead), (vec![60_000], vec![false]));
     assert_eq!(at(30 * DAY).viewer.presumed_dead, [true]);
     assert_eq!(at(30 * DAY).agents, at(MINUTE).agents);
     assert_eq!(at(-5).viewer.silent_ms, [0], "clocks disagree");
+}
+
+/// A process that is gone takes its subagents with it; one of another machine nobody here can ask.
+#[test]
+fn an_agent_whose_process_is_gone_is_presumed_dead_at_once() {
+    let mut stream = Stream::default();
+    let mut start = |session: &str, pid: Option<u32>, host: &str| {
+        let started = payload::SessionStarted {
+            source: "startup".into(),
+            cwd: "/p".into(),
+            transcript_path: None,
+            model: None,
+            agent_pid: pid,
+            agent_start_ticks: Some(7),
+        };
+        stream.of(0, session, None, started).source.host = host.to_owned();
+        stream.of(1, session, Some("sub"), starts("sub"));
+    };
+    start("lives", Some(1), "here");
+    start("gone", Some(2), "here");
+    start("elsewhere", Some(2), "there");
+    start("unknown", None, "here");
+    let view = view(&stream);
+    let dead: Vec<_> =
+        view.agents.iter().zip(&view.viewer.presumed_dead).filter(|(_, dead)| **dead).collect();
+    assert_eq!(dead.len(), 2, "{dead:?}");
+    assert!(dead.iter().all(|(agent, _)| agent.session == "gone"), "{dead:?}");
 }
 
 #[test]

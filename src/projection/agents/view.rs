@@ -6,7 +6,7 @@ use super::{AgentsProjection, Live};
 use crate::event::{Json, Seq, Timestamp};
 use crate::projection::Fold;
 use crate::projection::sessions::view::At;
-use crate::projection::sessions::viewer::SILENCE_PRESUMED_DEAD;
+use crate::projection::sessions::viewer::Looking;
 
 /// The version of this form: raised when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
@@ -60,7 +60,7 @@ pub struct Viewer {
     pub now: Timestamp,
     /// How long each has been silent.
     pub silent_ms: Vec<u64>,
-    /// Whether each is presumed dead for that.
+    /// Whether each is presumed dead: its process is gone, or, where none is known here, it has been silent for long.
     pub presumed_dead: Vec<bool>,
 }
 
@@ -87,8 +87,8 @@ impl AgentView {
     }
 }
 
-/// The agents at `now`.
-pub fn agents(fold: &Fold<AgentsProjection>, now: Timestamp) -> AgentsView {
+/// The agents, as they are looked at.
+pub fn agents(fold: &Fold<AgentsProjection>, looking: &Looking<'_>) -> AgentsView {
     let state = fold.state();
     let main = state.main.iter().map(|(session, live)| AgentView::of(session, None, live));
     let sub = state.sub.iter().flat_map(|(session, subs)| {
@@ -96,9 +96,12 @@ pub fn agents(fold: &Fold<AgentsProjection>, now: Timestamp) -> AgentsView {
     });
     let mut agents: Vec<_> = main.chain(sub).collect();
     agents.sort_by_key(|agent| std::cmp::Reverse((agent.last.time, agent.last.seq)));
+    let now = looking.now;
     let silent_ms: Vec<u64> = agents.iter().map(|agent| agent.silent_ms(now)).collect();
-    let dead = |ms: &u64| u128::from(*ms) >= SILENCE_PRESUMED_DEAD.as_millis();
-    let viewer = Viewer { now, presumed_dead: silent_ms.iter().map(dead).collect(), silent_ms };
+    // Subagents run in the process of their session.
+    let process = |agent: &AgentView| state.main.get(&agent.session)?.process.as_ref()?.value.as_ref();
+    let dead = |agent: &AgentView| looking.presumes_of(process(agent), agent.last.time).is_some();
+    let viewer = Viewer { now, presumed_dead: agents.iter().map(dead).collect(), silent_ms };
     AgentsView {
         version: VERSION,
         seq: fold.seq(),
@@ -109,9 +112,9 @@ pub fn agents(fold: &Fold<AgentsProjection>, now: Timestamp) -> AgentsView {
     }
 }
 
-/// The agents at `now` for people: each with its silence, and without what is not known of it.
-pub(super) fn shown(fold: &Fold<AgentsProjection>, now: Timestamp) -> serde_json::Result<Json> {
-    let AgentsView { ended, evicted, agents, viewer, .. } = agents(fold, now);
+/// The agents for people: each with its silence, and without what is not known of it.
+pub(super) fn shown(fold: &Fold<AgentsProjection>, looking: &Looking<'_>) -> serde_json::Result<Json> {
+    let AgentsView { ended, evicted, agents, viewer, .. } = agents(fold, looking);
     let mut lines = Vec::new();
     for (agent, (silent_ms, dead)) in agents.iter().zip(viewer.silent_ms.iter().zip(&viewer.presumed_dead)) {
         let mut line = serde_json::to_value(agent)?;

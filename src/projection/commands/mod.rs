@@ -24,6 +24,7 @@ use self::figures::{CommandTable, SessionFigures};
 use self::runs::{Change, Run, Runs};
 use self::spans::Spans;
 use super::calendar::{Merge, Period, Periods, UtcDay};
+use super::sessions::viewer::Looking;
 use super::snapshot::Part;
 use super::{Fold, Projection};
 use crate::event::{Json, Seq, StoredEvent, Timestamp};
@@ -84,7 +85,7 @@ impl Projection for CommandsProjection {
         state.spans.fill_parts(fill)
     }
 
-    fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
+    fn shown(fold: &Fold<Self>, _: &Looking<'_>) -> Option<serde_json::Result<Json>> {
         Some(Ok(view::shown(fold)))
     }
 

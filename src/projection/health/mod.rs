@@ -22,8 +22,9 @@ use self::rates::Rates;
 use super::calendar::{Period as _, Periods, UtcHour};
 use super::mark::{keep_earlier, keep_later};
 use super::sessions::text::{clip, id_key};
+use super::sessions::viewer::Looking;
 use super::{Fold, Latest, Mark, Projection};
-use crate::event::{Category, Event, Json, Kind, StoredEvent, Timestamp, payload};
+use crate::event::{Category, Event, Json, Kind, StoredEvent, payload};
 
 /// Results of `doctor` kept for the trend.
 pub const RESULTS_KEPT_MAX: usize = 64;
@@ -161,7 +162,7 @@ impl Projection for HealthProjection {
     const SCHEMA: u32 = 1;
     type State = Health;
 
-    fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
+    fn shown(fold: &Fold<Self>, _: &Looking<'_>) -> Option<serde_json::Result<Json>> {
         Some(Ok(view::shown(fold)))
     }
 

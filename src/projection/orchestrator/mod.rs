@@ -25,8 +25,9 @@ use uuid::Uuid;
 
 use self::state::{ItemState, Run};
 use super::sessions::text::clip;
+use super::sessions::viewer::Looking;
 use super::{Fold, Mark, Projection};
-use crate::event::{Category, Event, Json, Kind, StoredEvent, Timestamp, payload};
+use crate::event::{Category, Event, Json, Kind, StoredEvent, payload};
 
 /// Runs that keep their counts.
 pub const RUNS_KEPT_MAX: usize = 256;
@@ -81,7 +82,7 @@ impl Projection for OrchestratorProjection {
     const SCHEMA: u32 = 1;
     type State = Orchestrator;
 
-    fn shown(fold: &Fold<Self>, _now: Timestamp) -> Option<serde_json::Result<Json>> {
+    fn shown(fold: &Fold<Self>, _: &Looking<'_>) -> Option<serde_json::Result<Json>> {
         let mut shown = serde_json::to_value(view::orchestrator(fold));
         if let Ok(Json::Object(fields)) = &mut shown {
             // They stand above it.

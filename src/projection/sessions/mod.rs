@@ -449,11 +449,7 @@ impl Session {
     fn started(&mut self, now: &Now<'_>, started: payload::SessionStarted) {
         Latest::set_first(&mut self.started, now.mark, || ());
         // A start without them says nothing of the process, and ends what was known.
-        let process = started.agent_pid.zip(started.agent_start_ticks).map(|(pid, start_ticks)| Process {
-            pid,
-            start_ticks,
-            host: clip(&now.event.source.host),
-        });
+        let process = Process::of(&started, &now.event.source.host);
         Latest::set(&mut self.process, now.mark, process);
         if !started.cwd.is_empty() {
             Latest::set(&mut self.cwd, now.mark, started.cwd);

@@ -8,7 +8,9 @@ use super::archive::Archived;
 use super::departed::Departed;
 use super::files::{Files, Touch};
 use super::makers::{Concluded, Maker};
+use super::text::clip;
 use crate::clock::ProcessStamp;
+use crate::event::payload;
 use crate::projection::by_id::ById;
 use crate::projection::{Latest, Mark};
 
@@ -170,6 +172,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// As a start tells it, on the machine of this name; none where it does not.
+    pub(in crate::projection) fn of(started: &payload::SessionStarted, host: &str) -> Option<Process> {
+        let (pid, start_ticks) = started.agent_pid.zip(started.agent_start_ticks)?;
+        Some(Process { pid, start_ticks, host: clip(host) })
+    }
+
     /// The process on the machine of this name; `None` if it ran on another one, where nothing can be told of it.
     pub fn on(&self, host: &str) -> Option<ProcessStamp> {
         (self.host == host).then_some(ProcessStamp { pid: self.pid, start_ticks: self.start_ticks })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{ModelUsage, Phase, Session};
+use super::state::{ModelUsage, Phase, Process, Session};
 use super::view::{AgentView, SessionView};
 use crate::clock::ProcessStamp;
 use crate::config::prices::{Price, Prices};
@@ -40,10 +40,19 @@ impl<'a> Looking<'a> {
         if session.state == Phase::Ended {
             return None;
         }
-        if let Some(stamp) = session.process.as_ref().and_then(|process| process.on(self.host)) {
+        self.presumes_of(session.process.as_ref(), session.last_seen.time)
+    }
+
+    /// The same of an agent that has not ended, by its process and its last sign.
+    pub(in crate::projection) fn presumes_of(
+        &self,
+        process: Option<&Process>,
+        last: Timestamp,
+    ) -> Option<Presumed> {
+        if let Some(stamp) = process.and_then(|process| process.on(self.host)) {
             return (!(self.lives)(stamp)).then_some(Presumed::ProcessGone);
         }
-        let silence = i128::from(self.now.as_micros()) - i128::from(session.last_seen.time.as_micros());
+        let silence = i128::from(self.now.as_micros()) - i128::from(last.as_micros());
         let is_long =
             u128::try_from(silence).is_ok_and(|silence| silence >= SILENCE_PRESUMED_DEAD.as_micros());
         is_long.then_some(Presumed::Silence)
