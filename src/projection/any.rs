@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::entries::Mapped;
 use super::runner::{Progress, Source, state_anew, state_at};
 use super::sessions::viewer::Looking;
 use super::snapshot::{self, Files, Found, Refused, Span};
@@ -181,6 +182,8 @@ pub trait AnyFold: Send + Sync {
     /// # Errors
     /// When it has none: a fault of the projection.
     fn state_json(&self) -> Result<Box<RawValue>>;
+    /// The same in parts; see [`Projection::mapped`].
+    fn mapped(&self) -> Option<Mapped<'_>>;
     /// What people are shown of it; see [`Projection::shown`].
     ///
     /// # Errors
@@ -226,6 +229,9 @@ impl<P: Projection> AnyFold for Fold<P> {
     }
     fn state_json(&self) -> Result<Box<RawValue>> {
         serde_json::value::to_raw_value(self.state()).map_err(|error| no_form::<P>("JSON form", &error))
+    }
+    fn mapped(&self) -> Option<Mapped<'_>> {
+        P::mapped(self.state())
     }
     fn shown(&self, looking: &Looking<'_>) -> Result<Option<Json>> {
         P::shown(self, looking).transpose().map_err(|error| no_form::<P>("form for people", &error))

@@ -60,6 +60,16 @@ impl<'a> Sealed<'a> {
         Some((entry, length.checked_add(u32::try_from(LENGTH_BYTES).ok()?)?))
     }
 
+    /// The id.
+    pub(super) fn id(&self) -> Option<&'a str> {
+        postcard::take_from_bytes(self.packed).ok().map(|(id, _)| id)
+    }
+
+    /// The id and the value as bytes: the same bytes are the same value.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.packed
+    }
+
     /// The id and the value.
     pub(super) fn value<V: DeserializeOwned>(&self) -> Option<(String, V)> {
         postcard::from_bytes(self.packed).ok()

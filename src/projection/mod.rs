@@ -38,6 +38,7 @@ pub mod commands;
 pub mod compare;
 pub mod diff;
 mod durable;
+pub mod entries;
 mod fold;
 mod follow;
 mod gaps;
@@ -63,6 +64,7 @@ pub mod why;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::event::{Json, Kind, StoredEvent};
+use entries::Mapped;
 use sessions::viewer::Looking;
 use snapshot::Part;
 
@@ -97,6 +99,12 @@ pub trait Projection: 'static {
     fn session_json(state: &Self::State, session: &str) -> serde_json::Result<Json> {
         let _ = session;
         serde_json::to_value(state)
+    }
+
+    /// The JSON of a state in parts, where it is one of many entries; see [`Mapped`]. Put together they are what the state serializes to.
+    fn mapped(state: &Self::State) -> Option<Mapped<'_>> {
+        let _ = state;
+        None
     }
 
     /// What people are shown of a fold as it is looked at, where its state is made for folding more than for reading; none is the state

@@ -194,6 +194,11 @@ impl Unseen {
         Unseen(fields.iter().map(with_pattern).collect())
     }
 
+    /// Whether every field was seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes out what `state`, compact JSON, has.
     pub(super) fn look(&mut self, state: &str) {
         if self.0.is_empty() {

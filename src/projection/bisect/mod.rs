@@ -17,6 +17,7 @@
 //! give up: this code blocks.
 
 pub mod fields;
+mod pieces;
 pub mod predicate;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use self::fields::{UnknownField, Unseen};
+use self::pieces::Pieces;
 use self::predicate::Predicate;
+use super::entries::Mapped;
 use super::snapshot::Files;
 use super::{AnyFold, Definition, Progress, Source};
 use crate::error::{Error, Result};
@@ -172,7 +175,7 @@ pub fn search(
         events: 0,
     };
     let found = search.run(mode)?;
-    let unknown_fields = search.asking.unknown_fields(matches!(found, Answer::Never));
+    let unknown_fields = search.asking.unknown_fields(matches!(found, Answer::Never))?;
     let (seq, held_before) = match found {
         Answer::Before => (None, true),
         Answer::Never => (None, false),
@@ -249,7 +252,7 @@ pub fn search_all(
     let event = found.as_ref().map(|stored| RawValue::from_string(stored.to_json()));
     let event =
         event.transpose().map_err(|error| Error::failed(format!("the event cannot be shown: {error}")))?;
-    let unknown_fields = asking.unknown_fields(found.is_none() && !held_before);
+    let unknown_fields = asking.unknown_fields(found.is_none() && !held_before)?;
     let bisection = Bisection {
         version: VERSION,
         projection: definition.name,
@@ -298,37 +301,69 @@ struct Asking<'a> {
     stumbled: Option<Stumbled>,
     unseen: Unseen,
     last: Option<(Box<RawValue>, bool)>,
+    /// The same of a state that is kept in pieces.
+    pieces: Option<(Pieces, bool)>,
 }
 
 impl<'a> Asking<'a> {
     fn of(expression: &str, watch: &'a Watch) -> Result<Asking<'a>> {
         let predicate = Predicate::parse(expression)?;
         let unseen = Unseen::of(predicate.fields());
-        Ok(Asking { predicate, watch, asked: 0, stumbled: None, unseen, last: None })
+        Ok(Asking { predicate, watch, asked: 0, stumbled: None, unseen, last: None, pieces: None })
     }
 
     fn holds(&mut self, fold: &dyn AnyFold) -> Result<bool> {
-        let state = fold.state_json()?;
+        match fold.mapped() {
+            Some(state) => self.holds_of_pieces(fold.seq(), state),
+            None => self.holds_of_whole(fold.seq(), fold.state_json()?),
+        }
+    }
+
+    fn holds_of_whole(&mut self, seq: Seq, state: Box<RawValue>) -> Result<bool> {
         if let Some((last, holds)) = &self.last
             && last.get() == state.get()
         {
             return Ok(*holds);
         }
-        self.asked += 1;
         self.unseen.look(state.get());
-        let predicate = &self.predicate;
-        let answer = self.watch.during(fold.seq(), || predicate.holds(state.get()));
-        let holds = answer.unwrap_or_else(|message| {
-            let stumbled = Stumbled { states: 0, first_seq: fold.seq(), message };
-            self.stumbled.get_or_insert(stumbled).states += 1;
-            false
-        });
+        let answer = self.watch.during(seq, || self.predicate.holds(state.get()));
+        let holds = self.answered(seq, answer);
         self.last = Some((state, holds));
         Ok(holds)
     }
 
-    fn unknown_fields(&self, held_never: bool) -> Vec<UnknownField> {
-        self.last.as_ref().map_or_else(Vec::new, |(last, _)| self.unseen.told(last.get(), held_never))
+    /// As of the whole state; what of it is as it was is not read again.
+    fn holds_of_pieces(&mut self, seq: Seq, state: Mapped<'_>) -> Result<bool> {
+        let (mut pieces, last) = self.pieces.take().unwrap_or_default();
+        if !pieces.become_it(state)? {
+            self.pieces = Some((pieces, last));
+            return Ok(last);
+        }
+        if !self.unseen.is_empty() {
+            self.unseen.look(pieces.text()?.get());
+        }
+        let answer = self.watch.during(seq, || self.predicate.holds_of(pieces.value()?));
+        let holds = self.answered(seq, answer);
+        self.pieces = Some((pieces, holds));
+        Ok(holds)
+    }
+
+    /// Counts an answer; one that went wrong is no.
+    fn answered(&mut self, seq: Seq, answer: Result<bool, String>) -> bool {
+        self.asked += 1;
+        answer.unwrap_or_else(|message| {
+            let stumbled = Stumbled { states: 0, first_seq: seq, message };
+            self.stumbled.get_or_insert(stumbled).states += 1;
+            false
+        })
+    }
+
+    fn unknown_fields(&self, held_never: bool) -> Result<Vec<UnknownField>> {
+        Ok(match (&self.pieces, &self.last) {
+            (Some((pieces, _)), _) => self.unseen.told(pieces.text()?.get(), held_never),
+            (None, Some((last, _))) => self.unseen.told(last.get(), held_never),
+            (None, None) => Vec::new(),
+        })
     }
 }
 

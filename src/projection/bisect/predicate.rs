@@ -186,7 +186,14 @@ impl Predicate {
     /// # Errors
     /// What the expression stumbled over, in words.
     pub fn holds(&self, state: &str) -> Result<bool, String> {
-        let state = read::parse_single(state.as_bytes()).map_err(|error| error.to_string())?;
+        self.holds_of(read::parse_single(state.as_bytes()).map_err(|error| error.to_string())?)
+    }
+
+    /// The same of a state that was read.
+    ///
+    /// # Errors
+    /// As [`Predicate::holds`].
+    pub(super) fn holds_of(&self, state: Val) -> Result<bool, String> {
         let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, Vars::new([]));
         for result in self.filter.id.run((context, state)).map(unwrap_valr) {
             match result {

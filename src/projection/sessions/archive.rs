@@ -4,14 +4,17 @@
 //! from the first question on, what matters of those that are not is
 //! kept unpacked ([`Unfinished`]); who never asks pays nothing for it, and it is no part of the state.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Phase, Session};
 use super::unfinished::Unfinished;
 use crate::projection::archive::{Archive, Sealed};
+use crate::projection::entries::{Entry, Stamp};
 use crate::projection::snapshot::Part;
 
 /// The sessions.
@@ -82,6 +85,18 @@ impl Archived {
     /// All of them, unpacked; the one that was seen least recently first.
     pub(super) fn all(&self) -> impl Iterator<Item = (String, Session)> {
         self.entries.entries().filter_map(|entry| entry.value())
+    }
+
+    /// All of them, for their JSON.
+    pub(super) fn each(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.entries.entries().filter_map(|sealed| {
+            let (id, stamp) = (Cow::Borrowed(sealed.id()?), Stamp::Bytes(sealed.bytes()));
+            let json = move || match sealed.value::<Session>() {
+                Some((_, session)) => serde_json::to_string(&session),
+                None => Err(serde_json::Error::custom("it cannot be unpacked")),
+            };
+            Some(Entry { id, stamp, json: Box::new(json) })
+        })
     }
 
     /// Those that are not over.

@@ -14,6 +14,7 @@ use super::state::{Messages, Session, Sessions};
 use super::text::fingerprint;
 use super::unfinished::Unfinished;
 use crate::projection::by_id::ById;
+use crate::projection::entries::{Entry, Mapped, Stamp};
 use crate::projection::snapshot::Part;
 
 impl Sessions {
@@ -28,6 +29,26 @@ impl Sessions {
         let recent =
             self.recent.iter().map(|(id, session)| (Cow::Borrowed(id.as_str()), Cow::Borrowed(&**session)));
         recent.chain(self.archive.all().map(|(id, session)| (Cow::Owned(id), Cow::Owned(session))))
+    }
+
+    /// What the state serializes to as JSON, in parts.
+    pub(super) fn mapped(&self) -> Mapped<'_> {
+        let recent = self.recent.iter().map(|(id, session)| Entry {
+            id: Cow::Borrowed(id.as_str()),
+            // Nothing changes a session but its own events.
+            stamp: Stamp::Seq(session.seq_last),
+            json: Box::new(|| serde_json::to_string(session)),
+        });
+        let others = [
+            ("departed", self.departed()),
+            ("messages", self.messages.remembered()),
+            ("unread", self.unread),
+        ];
+        Mapped {
+            field: "sessions",
+            entries: recent.chain(self.archive.each()).collect(),
+            others: others.map(|(name, count)| (name, count.into())).into(),
+        }
     }
 
     /// Those that are not over and of whose agent there was a sign. Asked again, it costs as much as there are of these, however many

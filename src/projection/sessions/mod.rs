@@ -61,6 +61,7 @@ use self::state::{
 };
 use self::text::{clip, fingerprint, id_key, likeness, set_clipped, signature};
 use self::times::asks_user;
+use super::entries::Mapped;
 use super::mark::{keep_earlier, keep_later};
 use super::snapshot::Part;
 use super::{Latest, Mark, Projection};
@@ -84,6 +85,10 @@ impl Projection for SessionsProjection {
 
     fn fill_parts(state: &mut Sessions, fill: &mut dyn FnMut(&mut Part) -> bool) -> bool {
         state.fill_parts(fill)
+    }
+
+    fn mapped(state: &Sessions) -> Option<Mapped<'_>> {
+        Some(state.mapped())
     }
 
     fn apply(state: &mut Sessions, stored: &StoredEvent) {
