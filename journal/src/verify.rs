@@ -17,6 +17,11 @@ use crate::recovery::{Surroundings, Verdict, judge};
 use crate::scan::{Identity, Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
 
+/// The code of seqs between a footer and the next segment's name.
+pub(crate) const MISSING_SEGMENT: &str = "missing_segment";
+/// The same in words.
+pub(crate) const NO_SEGMENT: &str = "no segment holds these records";
+
 /// What was found wrong in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -477,12 +482,7 @@ impl Check<'_> {
         self.link = self.link.or(Some(footer.link));
         let next = footer.last.next();
         if let Some(base) = around.next_base.filter(|base| *base > next) {
-            self.missing(
-                "missing_segment",
-                bytes.len(),
-                (next, base.prev()),
-                "no segment holds these records",
-            );
+            self.missing(MISSING_SEGMENT, bytes.len(), (next, base.prev()), NO_SEGMENT);
             // What comes next continues a chain that is not here.
             self.link = None;
         }

@@ -3,7 +3,8 @@
 //! Two journals whose links after a seq are equal are equal in everything up to there, so the last equal link is found by
 //! bisection over the segments' headers, and within one segment by the headers of its batches. Payloads are read of one
 //! segment on each side only: the one with the first batch that differs. Segments whose batches are gone through, the last one among
-//! them, are read whole and checked, so that damage there is told.
+//! them, are read whole and checked, so that damage there is told. Of all the others header and footer are read: what no
+//! segment holds is told too, and what one side alone misses so is a difference.
 //!
 //! What counts is what the check says, as in `info` and `verify`: a batch is there if the check keeps it, and a side ends where
 //! the check says that it ends. Where damage hides the end of a batch, the next link that both have tells of everything before it;
@@ -29,7 +30,8 @@ use crate::text;
 /// Find the first seq at which two journals differ
 ///
 /// The chains are compared, not all the records: what they say is right where `verify` finds both journals whole. The last segment
-/// of each, and every other whose batches are gone through, is read whole and checked; the last line says how many were. Two
+/// of each, and every other whose batches are gone through, is read whole and checked; the last line says how many were. Seqs
+/// that no segment of one of them holds are damage of that one, and a difference where the other has them. Two
 /// copies of one journal, one of them older, do not differ: the longer one goes on. Exit code 0: one goes on where the
 /// other ends, or both end together; 1: they differ; 4: damage was met on the way.
 #[derive(Debug, clap::Args)]
@@ -51,8 +53,10 @@ struct Side {
     looked: BTreeSet<usize>,
     /// What was said of them: some are read twice.
     told: Vec<Problem>,
-    /// Seqs that are lost in them, in order.
+    /// Seqs that are lost in them and between all, in order.
     lost: BTreeMap<Seq, Seq>,
+    /// Those of them that no segment holds.
+    holes: Vec<Span>,
 }
 
 /// The chain in one segment, as far as the check keeps it.
@@ -84,7 +88,8 @@ enum Verdict {
 
 pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
     let (mut a, mut b) = (Side::open(&args.a, "first", out)?, Side::open(&args.b, "second", out)?);
-    let verdict = compare(&mut a, &mut b, out)?;
+    let found = compare(&mut a, &mut b, out)?;
+    let verdict = over_holes(&a, &b, found);
     let (lasts, differ) = ((a.last, b.last), matches!(verdict, Verdict::Differ(..)));
     let beyond = if lasts.0 > lasts.1 { a.lost_behind(b.last) } else { b.lost_behind(a.last) };
     if out.is_json() {
@@ -117,22 +122,40 @@ pub(crate) fn run(args: &DiffArgs, out: &mut Out) -> Result<(), Failure> {
     if differ { Err(Failure::Different) } else { Ok(()) }
 }
 
-/// `beyond`: how many seqs behind the end of the shorter one are lost in the segments of the longer one that were read.
+/// `beyond`: how many seqs behind the end of the shorter one are known to be lost in the longer one.
 fn words(verdict: &Verdict, (a, b): (Seq, Seq), beyond: u64) -> String {
     match verdict {
         Verdict::Differ(seq, what) => format!("they differ from seq {seq} on: {what}"),
         Verdict::Same(last, _) if a == b => format!("the same, both up to seq {last}"),
         Verdict::Same(last, _) => {
             let (longer, more) = if a > b { ("first", a.since(b)) } else { ("second", b.since(a)) };
-            let lost = if beyond > 0 {
-                format!(", lost in the segments that were read: {beyond}")
-            } else {
-                String::new()
-            };
+            let lost =
+                if beyond > 0 { format!(", {beyond} of them known to be lost") } else { String::new() };
             format!(
                 "the same up to seq {last}; the {longer} goes on for {}{lost}",
                 text::counted(more, "seq")
             )
+        }
+    }
+}
+
+/// The same with the seqs that one side alone has no segment for: the chain over them tells nothing of what is gone.
+fn over_holes(a: &Side, b: &Side, verdict: Verdict) -> Verdict {
+    let (first, end) = (a.first().max(b.first()), a.last.min(b.last));
+    let holes = [(a, b), (b, a)]
+        .map(|(side, other)| side.hole_beside(other, first, end).map(|hole| (hole, side.name)));
+    let Some((hole, name)) = holes.into_iter().flatten().min_by_key(|(hole, _)| hole.from) else {
+        return verdict;
+    };
+    let missing = format!("no segment of the {name} holds {}", text::seqs(hole.from, hole.to));
+    match verdict {
+        Verdict::Differ(seq, what) if seq < hole.from => Verdict::Differ(seq, what),
+        Verdict::Differ(seq, what) if seq > hole.to => {
+            Verdict::Differ(hole.from, format!("{missing}; from seq {seq} on, {what}"))
+        }
+        Verdict::Differ(..) => Verdict::Differ(hole.from, missing),
+        Verdict::Same(last, _) => {
+            Verdict::Differ(hole.from, format!("{missing}; all that both hold up to seq {last} is the same"))
         }
     }
 }
@@ -147,6 +170,7 @@ impl Side {
             looked: BTreeSet::new(),
             told: Vec::new(),
             lost: BTreeMap::new(),
+            holes: Vec::new(),
             survey,
         };
         let index = side.survey.bases().len() - 1;
@@ -156,8 +180,32 @@ impl Side {
                 "{shown} was written without a chain: there is nothing to compare"
             )));
         }
+        for hole in side.survey.missing()? {
+            side.holes.extend(hole.lost.map(|(from, to)| Span { from, to }));
+            side.tell_once(&hole, out);
+        }
         side.last = side.chain(index, out)?.last;
         Ok(side)
+    }
+
+    /// The first seqs from `from` to `to` that this side has no segment for, and the other has.
+    fn hole_beside(&self, other: &Side, mut from: Seq, to: Seq) -> Option<Span> {
+        for hole in &self.holes {
+            from = from.max(hole.from);
+            // The other's are in order too: what is left of this one ends where the next of them begins.
+            let mut end = hole.to.min(to);
+            for theirs in &other.holes {
+                if theirs.from <= from && from <= theirs.to {
+                    from = theirs.to.next();
+                } else if from < theirs.from {
+                    end = end.min(theirs.from.prev());
+                }
+            }
+            if from <= end {
+                return Some(Span { from, to: end });
+            }
+        }
+        None
     }
 
     /// What a header says holds for the whole journal. Where none can be read, links that are zero tell: a chain has none.
@@ -189,13 +237,15 @@ impl Side {
             let note = |note| out.note(&format!("of the {}: {}", self.name, text::problem(note)));
             look.checked.notes.iter().for_each(note);
         }
-        for problem in &look.checked.problems {
-            if !self.told.contains(problem) {
-                out.problem_of(self.name, problem);
-                self.told.push(problem.clone());
-            }
-            self.lost.extend(problem.lost);
+        look.checked.problems.iter().for_each(|problem| self.tell_once(problem, out));
+    }
+
+    fn tell_once(&mut self, problem: &Problem, out: &mut Out) {
+        if !self.told.contains(problem) {
+            out.problem_of(self.name, problem);
+            self.told.push(problem.clone());
         }
+        self.lost.extend(problem.lost);
     }
 
     /// How many of its segments were read whole.

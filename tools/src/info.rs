@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use mnemosyne::event::text::visible;
 use mnemosyne_journal::format::TailFile;
 use mnemosyne_journal::inspect::{Glance, Look, Survey};
+use mnemosyne_journal::verify::Problem;
 use mnemosyne_journal::{Lock, Seq};
 use serde_json::{Value, json};
 
@@ -22,8 +23,9 @@ const INBOX_TIME_DIGITS: usize = 20;
 
 /// Show id, segments, tail, chain head, and what waits beside the journal
 ///
-/// Reads the first and last bytes of each segment and the whole of the last one; `verify` reads everything. Who holds the
-/// lock and which server runs is told as it is recorded in the files: nobody is asked whether it lives.
+/// Reads the first and last bytes of each segment and the whole of the last one, and tells which seqs no segment holds; `verify`
+/// reads everything. Who holds the lock and which server runs is told as it is recorded in the files: nobody is asked
+/// whether it lives.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
     /// A data directory or a journal directory
@@ -40,14 +42,22 @@ pub(crate) fn run(args: &InfoArgs, out: &mut Out) -> Result<(), Failure> {
         return Err(Failure::NotFound("the last segment was removed meanwhile; try again".to_owned()));
     };
     let beside = Beside::of(&place, &survey)?;
-    if !look.checked.problems.is_empty() || glances.iter().any(|glance| glance.header.is_err()) {
+    let problems = problems(&glances, &look);
+    if !problems.is_empty() || glances.iter().any(|glance| glance.header.is_err()) {
         out.damage();
     }
     if out.is_json() {
-        out.json(&as_json(&glances, &look, &beside))
+        out.json(&as_json(&glances, &look, &problems, &beside))
     } else {
-        print(&glances, &look, &beside, out)
+        print(&glances, &look, &problems, &beside, out)
     }
+}
+
+/// What is missing between the segments, and what is wrong in the last.
+fn problems(glances: &[Glance], look: &Look) -> Vec<Problem> {
+    let pairs = glances.iter().zip(glances.iter().skip(1));
+    let missing = pairs.filter_map(|(glance, next)| glance.missing_before(next.base));
+    missing.chain(look.checked.problems.iter().cloned()).collect()
 }
 
 /// What lies beside the segments, as it is recorded.
@@ -128,7 +138,13 @@ fn state(glances: &[Glance], index: usize) -> &'static str {
     }
 }
 
-fn print(glances: &[Glance], look: &Look, beside: &Beside, out: &mut Out) -> Result<(), Failure> {
+fn print(
+    glances: &[Glance],
+    look: &Look,
+    problems: &[Problem],
+    beside: &Beside,
+    out: &mut Out,
+) -> Result<(), Failure> {
     let checked = &look.checked;
     let id = glances.iter().find_map(|glance| glance.header.as_ref().ok()).map(|header| header.journal);
     let id = id.or(checked.journal).map_or_else(|| "unknown".to_owned(), |id| id.to_string());
@@ -169,7 +185,7 @@ fn print(glances: &[Glance], look: &Look, beside: &Beside, out: &mut Out) -> Res
     for note in &checked.notes {
         out.line(&format!("note        {}", text::problem(note)))?;
     }
-    for problem in &checked.problems {
+    for problem in problems {
         out.line(&format!("damage      {}", text::problem(problem)))?;
     }
     Ok(())
@@ -205,7 +221,7 @@ fn print_beside(beside: &Beside, out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
-fn as_json(glances: &[Glance], look: &Look, beside: &Beside) -> Value {
+fn as_json(glances: &[Glance], look: &Look, problems: &[Problem], beside: &Beside) -> Value {
     let checked = &look.checked;
     let id = glances.iter().find_map(|glance| glance.header.as_ref().ok()).map(|header| header.journal);
     let segments = glances.iter().enumerate().map(|(index, glance)| {
@@ -241,6 +257,6 @@ fn as_json(glances: &[Glance], look: &Look, beside: &Beside) -> Value {
         "inbox": beside.inbox,
         "quarantine": quarantine.collect::<Vec<_>>(),
         "notes": checked.notes.iter().map(text::problem_json).collect::<Vec<_>>(),
-        "problems": checked.problems.iter().map(text::problem_json).collect::<Vec<_>>(),
+        "problems": problems.iter().map(text::problem_json).collect::<Vec<_>>(),
     })
 }

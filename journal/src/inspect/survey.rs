@@ -19,7 +19,7 @@ use crate::format::{ALIGN, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::opening::QUARANTINE;
 use crate::scan::{Slot, used_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
-use crate::verify::{Around, Checked, Part, Problem, check_parts};
+use crate::verify::{Around, Checked, MISSING_SEGMENT, NO_SEGMENT, Part, Problem, check_parts};
 
 /// No segment is larger: a batch has at most 64 MiB, and a target beyond this is of no use to anybody. A file that
 /// claims more is not read into memory.
@@ -67,6 +67,21 @@ pub struct Look {
     pub checked: Checked,
 }
 
+impl Glance {
+    /// What no segment holds between this one and the next, which begins with `next`: the same problem that a check of the
+    /// whole segment tells. `None` without a footer, which alone says where it ends.
+    pub fn missing_before(&self, next: Seq) -> Option<Problem> {
+        let from = self.footer?.last.next();
+        (from < next).then(|| Problem {
+            segment: self.name.clone(),
+            bytes: self.file_bytes..self.file_bytes,
+            lost: Some((from, next.prev())),
+            code: MISSING_SEGMENT,
+            what: NO_SEGMENT.to_owned(),
+        })
+    }
+}
+
 impl Survey {
     /// Lists the segments.
     ///
@@ -100,6 +115,18 @@ impl Survey {
         let (header, footer) = (SegmentHeader::decode(&bytes[..got]), read_footer(&*file, &name)?);
         let file_bytes = file.size().map_err(io)?;
         Ok(Glance { header, footer: footer.filter(|footer| footer.base == base), base, file_bytes, name })
+    }
+
+    /// What lies between the segments and is in none, as their footers and the names of the next ones tell.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn missing(&self) -> Result<Vec<Problem>> {
+        let mut missing = Vec::new();
+        for (index, next) in self.bases.iter().enumerate().skip(1) {
+            missing.extend(self.glance(index - 1)?.missing_before(*next));
+        }
+        Ok(missing)
     }
 
     /// Reads and checks the segments from the one that holds `from`.
@@ -332,6 +359,12 @@ mod tests {
         let problems: Vec<_> = looks.iter().flat_map(|look| &look.checked.problems).collect();
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!((problems[0].code, problems[0].lost), ("missing_segment", Some((from, to.prev()))));
+        let survey = Survey::open(Arc::new(disk)).unwrap();
+        assert_eq!(
+            survey.missing().unwrap().iter().collect::<Vec<_>>(),
+            problems,
+            "names and footers tell it too"
+        );
     }
 
     #[test]

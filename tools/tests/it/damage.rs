@@ -102,6 +102,11 @@ fn a_missing_middle_segment_is_one_gap() {
     assert!(bases.len() >= 3, "{bases:?}");
     std::fs::remove_file(&world.segments()[1]).unwrap();
     assert_lost(&world, bases[1]..=bases[2] - 1, "missing_segment");
+    // Names and footers are enough to tell it.
+    let (info, verified) = (world.json(&["info", "DIR"]), world.json(&["verify", "DIR"]));
+    assert_eq!(info["problems"], verified["problems"]);
+    let run = world.run(&["info", "DIR"]);
+    assert!(run.code == 4 && run.stdout.contains("\ndamage      "), "{}", run.stdout);
 }
 
 #[test]

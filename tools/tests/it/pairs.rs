@@ -166,7 +166,7 @@ fn what_one_goes_on_for_is_told_with_what_was_found_lost_of_it() {
         let at = find(bytes, b"make step-29");
         bytes[at] ^= 1;
     });
-    let words = "goes on for 10 seqs, lost in the segments that were read: 1";
+    let words = "goes on for 10 seqs, 1 of them known to be lost";
     for (dirs, side) in [([&world.data(), &old], "first"), ([&old, &world.data()], "second")] {
         let run = diff(dirs[0], dirs[1]);
         assert_eq!((run.code, first_line(&run)), (4, &*format!("the same up to seq 20; the {side} {words}")));
@@ -174,6 +174,60 @@ fn what_one_goes_on_for_is_told_with_what_was_found_lost_of_it() {
         let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
         assert_eq!((&json["last_seq"].as_array().unwrap().len(), &json["lost_beyond"]), (&2, &1.into()));
     }
+}
+
+#[test]
+fn a_segment_that_one_side_lacks_is_its_damage_and_a_difference() {
+    let world = World::with_events(40);
+    let bases = bases(&world);
+    for missing in 1..bases.len() - 1 {
+        let hole = (bases[missing], bases[missing + 1] - 1);
+        let damaged = world.copy(&format!("without {missing}"));
+        std::fs::remove_file(damaged.join("journal").join(world.segments()[missing].file_name().unwrap()))
+            .unwrap();
+        for (dirs, side) in [([&damaged, &world.data()], "first"), ([&world.data(), &damaged], "second")] {
+            let run = diff(dirs[0], dirs[1]);
+            let words = format!(
+                "they differ from seq {} on: no segment of the {side} holds seq {} to {}",
+                hole.0, hole.0, hole.1
+            );
+            assert!(run.code == 4 && first_line(&run).starts_with(&words), "{} {}", run.stdout, run.stderr);
+            let told: Vec<&str> = run.stderr.lines().collect();
+            let damage = format!("damage: of the {side}: ");
+            assert!(
+                matches!(told[..], [told] if told.starts_with(&damage) && told.ends_with("no segment holds these records")),
+                "{told:#?}"
+            );
+            let json = inspect().args(["diff", "--json"]).args(dirs).run();
+            let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+            assert_eq!((&json["same"], &json["first_different_seq"]), (&false.into(), &hole.0.into()));
+            assert_eq!(json["last_seq"], serde_json::json!([40, 40]));
+        }
+        // Both lack the same: damage of both, and no difference.
+        let run = diff(&damaged, &damaged);
+        assert_eq!((run.code, first_line(&run)), (4, "the same, both up to seq 40"));
+        assert_eq!(run.stderr.lines().count(), 2, "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_segment_that_is_missing_where_only_one_goes_on_is_lost_there() {
+    let world = World::with_events(20);
+    let old = world.copy("old");
+    world.append(20..60);
+    let bases = bases(&world);
+    let missing = bases.partition_point(|base| *base <= 21);
+    std::fs::remove_file(&world.segments()[missing]).unwrap();
+    let lost = bases[missing + 1] - bases[missing];
+    let run = diff(&world.data(), &old);
+    let words =
+        format!("the same up to seq 20; the first goes on for 40 seqs, {lost} of them known to be lost");
+    assert_eq!((run.code, first_line(&run)), (4, &*words), "{}", run.stderr);
+}
+
+fn bases(world: &World) -> Vec<u64> {
+    let info = world.json(&["info", "DIR"]);
+    info["segments"].as_array().unwrap().iter().map(|segment| segment["base"].as_u64().unwrap()).collect()
 }
 
 #[test]
