@@ -2,7 +2,9 @@
 //! not change, so it needs no lock and stops nobody.
 
 use super::{Context, Outcome, display, events};
+use crate::config::DataDir;
 use crate::error::Error;
+use crate::projection::base;
 use crate::store::backup;
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,12 +26,14 @@ pub fn run(args: Args, context: &mut Context) -> Result<Outcome, Error> {
     // Takes in what waits, as every command that reads does, and says what could not be.
     let view = events::open(context)?;
     let dir = context.locate_data_dir()?;
-    let copied = backup::copy(&dir, &args.target)?;
+    let mut copied = backup::copy(&dir, &args.target)?;
+    let bases = DataDir::at(&args.target).base();
+    copied.damage.extend(base::damaged(&bases, copied.journal_id.to_bytes())?);
     if context.out.is_json() {
         context.out.json(&json!({
             "version": 1,
             "dir": args.target,
-            "journal": copied.journal_id,
+            "journal": copied.journal_id.to_string(),
             "first_seq": copied.first.get(),
             "last_seq": copied.last.get(),
             "segments": copied.segments,

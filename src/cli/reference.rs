@@ -175,7 +175,7 @@ const JSON: &str = "\
     `source`, `path`, `exists`.
   - `gc`: the answer of `POST /admin/gc` (`docs/http.md`).
   - `backup`: `{\"version\":1,\"dir\":\"...\",\"journal\":\"...\",\"first_seq\":1,\"last_seq\":412,\"segments\":1,\"bytes\":81920,
-    \"head\":\"64 hex digits\",\"inbox_waiting\":0,\"damage\":[]}`; `damage` names what is damaged in the original too (exit 4).
+    \"head\":\"64 hex digits\",\"inbox_waiting\":0,\"damage\":[]}`; `damage` names, in a sentence each, what of journal and bases is damaged in the original too (exit 4).
   - `demo`: `{\"version\":1,\"data_dir\":\"...\",\"addr\":\"...\",\"session\":\"...\",\"hooks\":24,\"seen\":24,\"replayed\":24}`
     when the replay has ended.
 - An error with `--json` is one object on stderr: `{\"error\":{\"code\":\"no_data_dir\",\"message\":\"...\"}}`. Codes are stable.

@@ -220,6 +220,35 @@ pub fn bases(dir: &Path) -> Result<BTreeMap<Seq, PathBuf>> {
     Ok(bases)
 }
 
+/// What of the bases in `dir` cannot be believed, as sentences. They are read and nothing is folded.
+///
+/// # Errors
+/// [`Error::Io`] when the directory cannot be listed.
+pub fn damaged(dir: &Path, journal: [u8; 16]) -> Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    for (_, path) in bases(dir)? {
+        let name = format!("base/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        let bytes = durable::read(&path).ok().flatten().unwrap_or_default();
+        match states(&bytes, journal) {
+            Err(Refused::OtherSchema) => {}
+            Err(Refused::OtherJournal) => damaged.push(format!("{name} is of another journal")),
+            Err(_) => damaged.push(format!("{name} is damaged: none of its states can be read")),
+            Ok(found) => {
+                let all = found.states.len();
+                let is_lost = |state: &&[u8]| match snapshot::label(state) {
+                    Ok(label) => label.journal != journal,
+                    Err(why) => is_fatal(why),
+                };
+                let lost = found.all().filter(is_lost).count();
+                if lost > 0 {
+                    damaged.push(format!("{name} is damaged: {lost} of its {all} states cannot be read"));
+                }
+            }
+        }
+    }
+    Ok(damaged)
+}
+
 /// Where the base of a cut at `seq` lies.
 pub fn path_of(dir: &Path, seq: Seq) -> PathBuf {
     dir.join(format!("{:0SEQ_DIGITS$}.{EXTENSION}", seq.get()))

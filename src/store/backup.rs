@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::event::Seq;
 use crate::store::check;
 use crate::store::lock::holder;
+use crate::store::log::JournalId;
 use crate::store::open::Store;
 
 /// What a copy is called while it is made.
@@ -32,7 +33,7 @@ const UNFINISHED: &str = "journal.tmp";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     /// Which journal.
-    pub journal_id: String,
+    pub journal_id: JournalId,
     /// The first seq in the copy.
     pub first: Seq,
     /// The last.
@@ -43,7 +44,7 @@ pub struct Copied {
     pub bytes: u64,
     /// The chain after the last record, in hex: what to note elsewhere.
     pub head: String,
-    /// What is damaged in the copy, and was in the original, as sentences.
+    /// What is damaged in the journal's copy, and was in the original, as sentences. Of the bases only who knows projections can tell.
     pub damage: Vec<String>,
 }
 
@@ -142,7 +143,7 @@ impl Copying<'_> {
         }
         guard::flush_names_above(self.target)?;
         Ok(Copied {
-            journal_id: verified.journal.to_string(),
+            journal_id: verified.journal,
             first: Seq::new(verified.first.get()),
             last: Seq::new(verified.last.get()),
             segments: verified.segments,

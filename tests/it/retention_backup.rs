@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::retention_gc::{POLICY, filled};
 use crate::support::{Ran, World, kinds};
 use serde_json::{Value, json};
 
@@ -221,4 +222,38 @@ fn a_server_makes_the_copy_that_the_command_makes_and_refuses_what_it_refuses() 
     server.stop();
     let events = on(&world, &to, &["events", "--json"]);
     assert_eq!(events.json_lines().len() as u64, copied["last_seq"].as_u64().expect("a seq"), "{events}");
+}
+
+#[test]
+fn a_damaged_base_is_copied_as_it_stands_and_named() {
+    let world = filled(POLICY, 300);
+    world.ok(["gc"]);
+    small_segments(&world, "");
+    let copy = |name: &str| world.home().join(name).to_str().expect("UTF-8").to_owned();
+    let ran = world.ok(["backup", "--json", &copy("whole")]);
+    assert_eq!(ran.json()["damage"], json!([]));
+    let name = world.names_in("base").remove(0);
+    let path = world.data().join("base").join(&name);
+    let whole = std::fs::read(&path).expect("the base");
+    // Its header, and one of its states.
+    for (at, words) in [(41, "none of its states can be read"), (whole.len() - 1, "1 of its ")] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).expect("the damage is done");
+        let to = copy(&format!("json-{at}"));
+        let ran = world.run(["backup", "--json", &to]);
+        assert_eq!(ran.code, Some(4), "{ran}");
+        let damage = ran.json()["damage"].clone();
+        let told = damage[0].as_str().expect("a sentence");
+        assert!(told.starts_with(&format!("base/{name} is damaged: {words}")), "{damage}");
+        assert_eq!(damage.as_array().map(Vec::len), Some(1), "{damage}");
+        assert_eq!(std::fs::read(Path::new(&to).join("base").join(&name)).expect("its copy"), bytes);
+        let ran = world.run(["backup", &copy(&format!("text-{at}"))]);
+        assert!(ran.code == Some(4) && ran.stderr.contains(told), "{ran}");
+        // A server says the same.
+        let server = world.server();
+        let answer = server.post(&format!("/admin/backup?dir={}", copy(&format!("server-{at}"))), "{}");
+        assert_eq!((answer.status, &answer.json()["damage"]), (200, &damage), "{}", answer.text());
+        server.stop();
+    }
 }
