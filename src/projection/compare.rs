@@ -57,6 +57,16 @@ impl Checked {
             Verdict::Same(_) | Verdict::Start(_) | Verdict::Useless => false,
         }
     }
+
+    /// Whether its bytes are not those that were written, and nothing is lost with them: it is derived, and folded anew.
+    pub fn is_damaged(&self) -> bool {
+        !self.primary && self.verdict == Verdict::Refused(Refused::Damaged)
+    }
+
+    /// Whether it has folded events that the journal does not hold.
+    pub fn is_ahead(&self) -> bool {
+        !self.primary && self.verdict == Verdict::Refused(Refused::Ahead)
+    }
 }
 
 struct Saved {

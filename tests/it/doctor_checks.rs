@@ -328,6 +328,35 @@ fn each_check_sees_its_own_trouble_and_what_can_be_repaired_is() {
 }
 
 #[test]
+fn a_saved_state_ahead_of_the_journal_is_a_warning() {
+    let world = healthy();
+    let path = last_segment(&world);
+    let older = std::fs::read(&path).expect("a segment");
+    let server = world.server();
+    for n in 20..30 {
+        let answer = server.post("/hooks/claude", &payload(n).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    server.stop();
+    // The journal of before, put back under the states of after.
+    std::fs::write(&path, older).expect("written");
+    let ran = run(&world, &[]);
+    let told = check(&ran, "projections");
+    assert_eq!(told["status"], "warn", "{told}");
+    let detail = told["detail"].as_str().expect("a sentence");
+    assert!(detail.contains("ahead of the journal, which ends with seq "), "{detail}");
+    let ran = run(&world, &["--fix"]);
+    assert_eq!(check(&ran, "projections")["status"], "pass", "{ran}");
+}
+
+/// What the check of this name says.
+fn check(ran: &Ran, name: &str) -> Value {
+    let told = ran.json_lines().remove(0);
+    let checks = told["checks"].as_array().expect("a list").clone();
+    checks.into_iter().find(|check| check["name"] == name).expect("the check")
+}
+
+#[test]
 fn no_repair_takes_anything_that_was_recorded() {
     let world = healthy();
     world.hook(&payload(8));

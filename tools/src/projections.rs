@@ -3,6 +3,7 @@
 use mnemosyne::event::Seq;
 use mnemosyne::event::text::visible;
 use mnemosyne::projection::compare::{Checked, Comparison, Verdict};
+use mnemosyne::projection::snapshot::Refused;
 use mnemosyne_journal::inspect::Survey;
 use serde_json::{Value, json};
 
@@ -49,6 +50,56 @@ fn failed(error: mnemosyne::error::Error) -> Failure {
     Failure::Failed(error.to_string())
 }
 
+/// What the saved states amount to: a verdict of their own, since what is derived loses nothing that was recorded.
+pub(crate) struct Tally {
+    as_folded: u64,
+    wrong: u64,
+    damaged: u64,
+    ahead: u64,
+    not_used: u64,
+}
+
+impl Tally {
+    pub(crate) fn of(states: &[Checked]) -> Tally {
+        let mut tally = Tally { as_folded: 0, wrong: 0, damaged: 0, ahead: 0, not_used: 0 };
+        for state in states {
+            let counter = match state.verdict {
+                _ if state.is_wrong() => &mut tally.wrong,
+                _ if state.is_damaged() => &mut tally.damaged,
+                _ if state.is_ahead() => &mut tally.ahead,
+                Verdict::Same(_) | Verdict::Start(_) => &mut tally.as_folded,
+                Verdict::Different { .. } | Verdict::Refused(_) | Verdict::Useless => &mut tally.not_used,
+            };
+            *counter += 1;
+        }
+        tally
+    }
+
+    /// Whether each is what was saved, be it of use or not.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.wrong == 0 && self.damaged == 0
+    }
+
+    pub(crate) fn words(&self) -> String {
+        let counts = [
+            (self.wrong, "wrong or lost"),
+            (self.damaged, "damaged, to be folded anew"),
+            (self.ahead, "ahead of the journal"),
+            (self.not_used, "of no use"),
+        ];
+        let told = counts.iter().filter(|(count, _)| *count > 0);
+        let told = told.map(|(count, what)| format!("; {count} {what}")).collect::<String>();
+        format!("{} as the journal says{told}", self.as_folded)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "as_folded": self.as_folded, "wrong": self.wrong, "damaged": self.damaged, "ahead": self.ahead,
+            "not_used": self.not_used, "whole": self.is_whole(),
+        })
+    }
+}
+
 /// One saved state, for people.
 pub(crate) fn words(checked: &Checked) -> String {
     let file = checked.path.file_name().unwrap_or_default().to_string_lossy();
@@ -60,6 +111,7 @@ pub(crate) fn words(checked: &Checked) -> String {
             format!("{what}: WRONG, holds {saved}, the journal says {folded}")
         }
         Verdict::Refused(why) if checked.primary => format!("{what}: LOST, {why}"),
+        Verdict::Refused(Refused::Damaged) => format!("{what}: DAMAGED, folded anew without it"),
         Verdict::Refused(why) => format!("{what}: not used, {why}"),
         Verdict::Start(hash) => format!("{what}: {hash}, what the others are folded over"),
         Verdict::Useless => format!("{what}: of no use any more, it lies before what is retained"),

@@ -13,7 +13,7 @@ use mnemosyne::projection::compare::Checked;
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::place::Place;
-use crate::projections;
+use crate::projections::{self, Tally};
 use crate::text;
 
 /// Check every byte: checksums, chain, padding, footers; print the chain's head
@@ -32,7 +32,8 @@ pub(crate) struct VerifyArgs {
     /// A head that was noted earlier, 64 hex digits
     #[arg(long, value_name = "HASH", value_parser = parse_hash)]
     head: Option<Hash>,
-    /// Also fold the journal anew and compare it with the saved states of the projections; DIR must be a data directory
+    /// Also fold the journal anew and compare it with the saved states of the projections, which get a verdict of their own:
+    /// what is derived and damaged loses no event, and is exit code 4 too; DIR must be a data directory
     #[arg(long)]
     projections: bool,
 }
@@ -83,10 +84,10 @@ pub(crate) fn run(args: &VerifyArgs, out: &mut Out) -> Result<(), Failure> {
     if out.is_json() {
         report.print_json(args.head, states.as_deref(), out)?;
     } else {
-        report.print(args.head, states.as_deref().unwrap_or_default(), out)?;
+        report.print(args.head, states.as_deref(), out)?;
     }
-    let states_are_wrong = states.is_some_and(|states| states.iter().any(Checked::is_wrong));
-    if !report.problems.is_empty() || head_is_missing || states_are_wrong {
+    let states_are_hurt = states.is_some_and(|states| !Tally::of(&states).is_whole());
+    if !report.problems.is_empty() || head_is_missing || states_are_hurt {
         out.damage();
     }
     Ok(())
@@ -136,7 +137,7 @@ impl Report {
         self.problems.is_empty() && (noted.is_none() || self.noted_after.is_some())
     }
 
-    fn print(&self, noted: Option<Hash>, states: &[Checked], out: &mut Out) -> Result<(), Failure> {
+    fn print(&self, noted: Option<Hash>, states: Option<&[Checked]>, out: &mut Out) -> Result<(), Failure> {
         let (first, last) = self.seqs();
         let journal = self.journal.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
         let records = if last < first {
@@ -160,13 +161,16 @@ impl Report {
         for problem in &self.problems {
             out.line(&format!("damage    {}", text::problem(problem)))?;
         }
-        for state in states {
-            out.line(&format!("state     {}", projections::words(state)))?;
+        if let Some(states) = states {
+            for state in states {
+                out.line(&format!("state     {}", projections::words(state)))?;
+            }
+            out.line(&format!("states    {}", Tally::of(states).words()))?;
         }
         if let Some(noted) = noted {
             out.line(&format!("noted     {}", self.noted_words(noted, last)))?;
         }
-        out.line(&format!("verdict   {}", self.verdict(noted, states)))
+        out.line(&format!("verdict   {}", self.verdict(noted, states.unwrap_or_default())))
     }
 
     fn noted_words(&self, noted: Hash, last: Seq) -> String {
@@ -218,6 +222,7 @@ impl Report {
             "notes": self.notes.iter().map(text::problem_json).collect::<Vec<_>>(),
             "problems": self.problems.iter().map(text::problem_json).collect::<Vec<_>>(),
             "projections": states.map(|states| states.iter().map(projections::json).collect::<Vec<_>>()),
+            "states": states.map(|states| Tally::of(states).json()),
             "whole": self.is_whole(noted),
         }))
     }

@@ -10,7 +10,7 @@ use crate::cli::display::counted;
 use crate::client::{Server, percent_encoded};
 use crate::error::Error;
 use crate::event::Seq;
-use crate::projection::compare::{self, Checked, Verdict};
+use crate::projection::compare::{self, Checked};
 use crate::projection::{AnyFold, registry, snapshot};
 use crate::store::{JournalId, View, index};
 use crate::wire::path;
@@ -27,12 +27,43 @@ fn compared(look: &Look<'_>, view: &View) -> Result<Vec<Checked>, Error> {
     compare::compare(view, &look.dir.snapshots(), &look.dir.base())
 }
 
-/// Saved states that are wrong or of no use because they are damaged, and can be folded anew.
-fn wrong_states(look: &Look<'_>, view: &View) -> Result<Vec<PathBuf>, Error> {
-    let damaged = |checked: &Checked| matches!(checked.verdict, Verdict::Refused(why) if why == snapshot::Refused::Damaged);
-    let all = compared(look, view)?;
-    let wrong = all.iter().filter(|checked| !checked.primary && (checked.is_wrong() || damaged(checked)));
-    Ok(wrong.map(|checked| checked.path.clone()).collect())
+/// Saved states that say something else than the journal, and can be folded anew.
+#[derive(Default)]
+struct Astray {
+    wrong: Vec<PathBuf>,
+    damaged: Vec<PathBuf>,
+    ahead: Vec<PathBuf>,
+}
+
+impl Astray {
+    fn find(look: &Look<'_>, view: &View) -> Result<Astray, Error> {
+        let mut astray = Astray::default();
+        let all = compared(look, view)?;
+        // A writer at work may have saved one after the journal was opened here.
+        let durable = look.view()?.durable();
+        for checked in all.into_iter().filter(|checked| !checked.primary) {
+            if checked.is_wrong() {
+                astray.wrong.push(checked.path);
+            } else if checked.is_damaged() {
+                astray.damaged.push(checked.path);
+            } else if checked.is_ahead() && checked.seq.is_some_and(|seq| seq > durable) {
+                astray.ahead.push(checked.path);
+            }
+        }
+        Ok(astray)
+    }
+
+    /// All of them, as sentences.
+    fn words(&self) -> String {
+        let kinds = [
+            (&self.wrong, "not what the journal says"),
+            (&self.damaged, "damaged"),
+            (&self.ahead, "ahead of the journal"),
+        ];
+        let told = kinds.iter().filter(|(paths, _)| !paths.is_empty());
+        let told = told.map(|(paths, what)| format!("{} {what}", first_of(&words(paths), "saved state")));
+        told.collect::<Vec<_>>().join("; ")
+    }
 }
 
 fn words(paths: &[PathBuf]) -> Vec<String> {
@@ -44,19 +75,22 @@ pub(super) fn projections(look: &Look<'_>) -> Found {
     if !is_quick(look, &view) {
         return Ok(Finding::pass("not compared: the journal is long; -v folds it anew"));
     }
-    let wrong = wrong_states(look, &view)?;
-    Ok(if wrong.is_empty() {
-        Finding::pass("every saved state is what the journal says")
-    } else {
-        Finding::fail(
-            format!("{} not what the journal says", first_of(&words(&wrong), "saved state")),
-            "they are derived: without them the journal is folded anew",
+    let astray = Astray::find(look, &view)?;
+    Ok(if !astray.wrong.is_empty() || !astray.damaged.is_empty() {
+        Finding::fail(astray.words(), "they are derived: without them the journal is folded anew")
+    } else if !astray.ahead.is_empty() {
+        Finding::warn(
+            format!("{}, which ends with seq {}", astray.words(), view.durable()),
+            "the journal may have lost its end, or was put back from an older copy; they are derived and not used",
         )
+    } else {
+        Finding::pass("every saved state is what the journal says")
     })
 }
 
-pub(super) fn drop_wrong_states(look: &Look<'_>) -> Fixed {
-    remove(&wrong_states(look, &look.view()?)?, "saved state")
+pub(super) fn drop_stray_states(look: &Look<'_>) -> Fixed {
+    let Astray { wrong, damaged, ahead } = Astray::find(look, &look.view()?)?;
+    remove(&[wrong, damaged, ahead].concat(), "saved state")
 }
 
 /// What a server says of a projection; the state itself is passed over.

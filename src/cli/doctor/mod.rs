@@ -149,7 +149,7 @@ const CHECKS: &[Check] = &[
     fixable("inbox_room", journal::inbox_room, journal::drain),
     fixable("inbox_failures", journal::inbox_failures, journal::note_failures),
     check("inbox_quarantine", journal::inbox_quarantine),
-    fixable("projections", derived::projections, derived::drop_wrong_states),
+    fixable("projections", derived::projections, derived::drop_stray_states),
     fixable("served", derived::served, derived::rebuild_wrong),
     check("bases", derived::bases),
     fixable("index", derived::index, derived::drop_damaged_index),

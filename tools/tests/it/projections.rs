@@ -99,9 +99,38 @@ fn a_flipped_snapshot_and_one_of_another_schema_would_not_be_used_and_are_told()
     bytes[end..].copy_from_slice(checksum.as_bytes());
     fs::write(&path, bytes).unwrap();
     let run = world.run(&["verify", "DIR", "--projections"]);
-    assert_eq!(run.code, 0, "derived files that are refused do no harm: {}", run.stdout);
-    assert!(run.stdout.contains("agents.0.snap") && run.stdout.contains("not used, the snapshot is damaged"));
+    assert_eq!(run.code, 4, "{}", run.stdout);
+    assert!(run.stdout.contains("agents.0.snap : DAMAGED, folded anew without it"), "{}", run.stdout);
     assert!(run.stdout.contains("not used, the snapshot is of another schema"), "{}", run.stdout);
+    let others = registry::TABLE.len() - 2;
+    let end = format!(
+        "states    {others} as the journal says; 1 damaged, to be folded anew; 1 of no use\nverdict   whole\n"
+    );
+    assert!(run.stdout.ends_with(&end), "no event is lost: {}", run.stdout);
+    let report = world.json(&["verify", "DIR", "--projections"]);
+    assert_eq!((&report["whole"], &report["states"]["whole"]), (&json!(true), &json!(false)));
+    assert_eq!((&report["states"]["damaged"], &report["states"]["not_used"]), (&json!(1), &json!(1)));
+    // Of another schema alone is no damage; without the flag nobody looks.
+    fs::remove_file(snapshot(&world, "agents")).unwrap();
+    assert_eq!(world.run(&["verify", "DIR", "--projections"]).code, 0);
+    assert_eq!(world.json(&["verify", "DIR"])["states"], Value::Null);
+}
+
+#[test]
+fn a_snapshot_ahead_of_the_journal_is_counted_as_that() {
+    let world = world();
+    while world.segments().len() > 1 {
+        fs::remove_file(world.segments().last().unwrap()).unwrap();
+    }
+    assert!(world.json(&["verify", "DIR"])["last_seq"].as_u64() < Some(20));
+    let run = world.run(&["verify", "DIR", "--projections"]);
+    let all = registry::TABLE.len();
+    assert!(
+        run.stdout.contains(&format!("states    0 as the journal says; {all} ahead of the journal\n")),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(run.code, 0, "a writer at work may have saved them meanwhile");
 }
 
 #[test]
