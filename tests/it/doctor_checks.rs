@@ -349,6 +349,28 @@ fn a_saved_state_ahead_of_the_journal_is_a_warning() {
     assert_eq!(check(&ran, "projections")["status"], "pass", "{ran}");
 }
 
+#[test]
+fn damage_in_a_copy_of_the_journal_alone_is_named() {
+    let world = healthy();
+    flip_middle(&last_segment(&world));
+    let copy = world.home().join("copy");
+    let private = std::fs::Permissions::from_mode(0o700);
+    for dir in [copy.clone(), copy.join("journal")] {
+        std::fs::create_dir(&dir).expect("made");
+        std::fs::set_permissions(&dir, private.clone()).expect("made private");
+    }
+    for name in world.names_in("journal").into_iter().filter(|name| name.ends_with(".seg")) {
+        let to = copy.join("journal").join(&name);
+        std::fs::copy(world.data().join("journal").join(&name), to).expect("copied");
+    }
+    let ran = run(&world, &["-v", "--data-dir", copy.to_str().expect("UTF-8")]);
+    let told = check(&ran, "journal");
+    assert_eq!((ran.code, &told["status"]), (Some(1), &json!("fail")), "{told}");
+    let detail = told["detail"].as_str().expect("a sentence");
+    assert!(detail.starts_with("1 damaged place: ") && detail.contains("(not put on record: "), "{detail}");
+    assert!(!copy.join("inbox").exists(), "a look makes nothing");
+}
+
 /// What the check of this name says.
 fn check(ran: &Ran, name: &str) -> Value {
     let told = ran.json_lines().remove(0);

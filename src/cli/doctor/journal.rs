@@ -27,11 +27,14 @@ pub(super) fn journal(look: &Look<'_>) -> Found {
     let looked = if look.full { check::whole(&look.dir)? } else { check::quick(&look.dir)? };
     let Some(checked) = looked else { return Ok(Finding::pass("nothing was recorded yet")) };
     if !checked.damage.is_empty() {
-        if look.context.run().is_some() {
-            scrub::leave(&look.dir, checked.journal, &checked.lost)?;
-        }
+        let left = match look.context.run() {
+            Some(_) => scrub::leave(&look.dir, checked.journal, &checked.lost),
+            None => Ok(()),
+        };
+        // What is damaged counts, be there a place to note it or not.
+        let untold = left.err().map_or_else(String::new, |error| format!(" (not put on record: {error})"));
         return Ok(Finding::fail(
-            first_of(&checked.damage, "damaged place"),
+            format!("{}{untold}", first_of(&checked.damage, "damaged place")),
             "everything else can be read; `mnemosyne-inspect verify` says more, `mnemosyne-inspect salvage` saves it",
         ));
     }
