@@ -58,7 +58,7 @@ pub struct Verified {
     pub segments: u64,
     /// Damage and edits.
     pub problems: Vec<Problem>,
-    /// A torn tail, a segment that was not sealed yet: what a crash leaves and the next opening for writing clears up.
+    /// A torn tail, a segment that was not sealed: what a crash leaves in good order.
     pub notes: Vec<Problem>,
 }
 
@@ -494,7 +494,8 @@ impl Check<'_> {
         if ends_in_what_was_a_footer(bytes) {
             self.problem("footer", at, None, "the footer is damaged");
         } else {
-            let what = "the segment is not sealed; the next opening for writing will do so";
+            let what =
+                "the segment is not sealed; an opening for writing seals it while it is the last but one";
             self.note("unsealed", at, what);
         }
     }

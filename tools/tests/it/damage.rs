@@ -1,7 +1,7 @@
 //! Damage is done by hand to a journal of 30 events. Of each sort three things are asked: exit code 4, the place and the
 //! seqs named, and every other record still printed.
 
-use mnemosyne_journal::format::{Key, SEGMENT_HEADER_BYTES, SegmentHeader};
+use mnemosyne_journal::format::{FOOTER_BYTES, Key, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 use crate::support::{RunOut as _, World, find, inspect, options, write};
 
@@ -75,6 +75,33 @@ fn a_flipped_batch_header_costs_nothing_and_is_told() {
     assert_eq!((records.len(), gaps.len()), (EVENTS, 0));
     let first = world.run(&["cat", "DIR", "1", "--json"]);
     assert!(first.stdout.contains("\"recorded_is_bound\":true"), "{}", first.stdout);
+}
+
+#[test]
+fn an_unsealed_segment_is_sealed_while_it_is_the_last_but_one() {
+    let world = World::with_events(2 * EVENTS);
+    let segments = world.segments().len();
+    assert!(segments > 4);
+    let notes = || -> Vec<String> {
+        let report = world.json(&["verify", "DIR"]);
+        let notes = report["notes"].as_array().unwrap();
+        assert!(notes.iter().all(|note| {
+            note["what"]
+                .as_str()
+                .unwrap()
+                .ends_with("an opening for writing seals it while it is the last but one")
+        }));
+        notes.iter().map(|note| note["segment"].as_str().unwrap().to_owned()).collect()
+    };
+    let names: Vec<String> =
+        world.segments().iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    for unsealed in [1, segments - 2] {
+        world.damage(unsealed, |bytes| bytes.truncate(bytes.len() - FOOTER_BYTES));
+    }
+    assert_eq!(notes(), [names[1].clone(), names[segments - 2].clone()]);
+    world.open(options()).close().unwrap();
+    assert_eq!(notes(), [names[1].clone()]);
+    assert_eq!(dumped(&world).0.len(), 2 * EVENTS, "it is read all the same");
 }
 
 #[test]
