@@ -172,6 +172,12 @@ pub fn used_bytes(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
+/// How much of a segment a second look reads, where the first one saw `bytes`: all that it saw anything of, and the header, which
+/// ends in zeros of its own.
+pub fn seen_bytes(bytes: &[u8]) -> usize {
+    used_bytes(bytes).next_multiple_of(ALIGN).max(SEGMENT_HEADER_BYTES)
+}
+
 /// What is left of one place in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slot {

@@ -11,10 +11,12 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::format::chain::link_of;
 use crate::format::segment::segment_name;
-use crate::format::{ALIGN, BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{BatchHeader, FOOTER_BYTES, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::opening::Before;
 use crate::recovery::{Surroundings, Verdict, judge};
-use crate::scan::{Identity, Piece, Slot, Walk, frame_slots, is_exact, stretch_slots, used_bytes};
+use crate::scan::{
+    Identity, Piece, Slot, Walk, frame_slots, is_exact, seen_bytes, stretch_slots, used_bytes,
+};
 use crate::types::{Hash, JournalId, Micros, Seq};
 
 /// The code of seqs between a footer and the next segment's name.
@@ -125,7 +127,7 @@ pub(crate) fn check_file(file: &dyn DiskFile, name: &str, around: &Around, durab
     // It may be being written: a later part was then read with frames that were not there yet when an earlier one was
     // read. What was written when the first look ended never changes, so the second one counts.
     let mut again = read_all(file, name)?;
-    again.truncate(used_bytes(&bytes).next_multiple_of(ALIGN));
+    again.truncate(seen_bytes(&bytes));
     check(&again)
 }
 

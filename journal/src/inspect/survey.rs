@@ -15,9 +15,9 @@ use crate::disk::{Access, Disk, DiskFile, read_full};
 use crate::error::{Error, Result};
 use crate::format::segment::segment_name;
 use crate::format::tail::{TAIL_BYTES, TAIL_NAME, TailFile};
-use crate::format::{ALIGN, Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{Fault, Footer, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::opening::QUARANTINE;
-use crate::scan::{Slot, used_bytes};
+use crate::scan::{Slot, seen_bytes};
 use crate::types::{Hash, JournalId, Micros, Seq};
 use crate::verify::{Around, Checked, MISSING_SEGMENT, NO_SEGMENT, Part, Problem, check_parts};
 
@@ -199,7 +199,7 @@ impl Looks<'_> {
             let mut look = self.check(base, next_base, read.unwrap_or_default())?;
             if next_base.is_none() && !look.checked.problems.is_empty() {
                 let mut again = self.read(base)?;
-                again.bytes.truncate(used_bytes(&look.bytes).next_multiple_of(ALIGN));
+                again.bytes.truncate(seen_bytes(&look.bytes));
                 look = self.check(base, next_base, again)?;
             }
             self.begun = true;

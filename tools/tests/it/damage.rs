@@ -78,6 +78,19 @@ fn a_flipped_batch_header_costs_nothing_and_is_told() {
 }
 
 #[test]
+fn a_cut_header_is_told_with_the_bytes_that_are_there() {
+    let world = World::with_events(EVENTS);
+    let last = world.segments().len() - 1;
+    // Behind the link a header has zeros, which the cut leaves some of.
+    world.damage(last, |bytes| bytes.truncate(107));
+    for command in ["verify", "info"] {
+        let run = world.run(&[command, "DIR"]);
+        assert_eq!(run.code, 4, "{}", run.stdout);
+        assert!(run.stdout.contains("107 bytes are there where 128 are needed"), "{}", run.stdout);
+    }
+}
+
+#[test]
 fn an_unsealed_segment_is_sealed_while_it_is_the_last_but_one() {
     let world = World::with_events(2 * EVENTS);
     let segments = world.segments().len();
