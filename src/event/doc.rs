@@ -72,7 +72,7 @@ they do not know. Times are UTC with six digits. Fields that are absent are left
 | `kind` | string | one of the names below |
 | `version` | whole number | schema version of the payload |
 | `time` | time | when it happened, by the emitter's clock |
-| `recorded` | time | when the journal took it; never runs backwards |
+| `recorded` | time | when the journal took it; never runs backwards; behind a damaged batch header a lower bound |
 | `category` | string | derived from the kind; `custom` for an unknown one |
 | `importance` | 1 to 10 | that of the kind unless the emitter said otherwise |
 | `instance` | string | the agent's session id, else the instance id of the server or command |

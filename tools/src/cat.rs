@@ -40,6 +40,9 @@ pub(crate) fn run(args: &CatArgs, out: &mut Out) -> Result<(), Failure> {
             }
             return out.json(&object);
         }
+        if record.recorded_is_bound {
+            out.note("recorded then or later: a damaged batch header hides the time");
+        }
         match record.content() {
             Content::Event(event) => pretty(&event.to_json(), out),
             Content::Opaque(reason) => {

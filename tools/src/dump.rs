@@ -15,7 +15,8 @@ use crate::text;
 /// Print every record, with gaps in their place
 ///
 /// A line has the seq, the time at which the journal took the record, its size, and the event as JSON; a record that is no
-/// event of this version shows its first bytes instead. With --json each line is an object with seq, recorded, bytes and
+/// event of this version shows its first bytes instead. Where a damaged batch header hides the time, it is that of the batch before,
+/// and the line says so: recorded then or later (recorded_is_bound in JSON). With --json each line is an object with seq, recorded, bytes and
 /// event or opaque, or an object gap.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
@@ -86,8 +87,9 @@ fn record_line(record: &Record<'_>) -> String {
         }
     };
     let (seq, time, bytes) = (record.seq.get(), text::time(record.recorded), record.payload.len());
+    let bound = if record.recorded_is_bound { "  recorded then or later" } else { "" };
     let redacted = if record.redacted { "  redacted" } else { "" };
-    format!("{seq:>8}  {time}  {bytes:>6} B{redacted}  {words}")
+    format!("{seq:>8}  {time}  {bytes:>6} B{bound}{redacted}  {words}")
 }
 
 fn gap_line(gap: &Gap<'_>) -> String {

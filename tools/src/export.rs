@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
+use mnemosyne::event::StoredEvent;
+
 use crate::dump::RangeArgs;
 use crate::failure::Failure;
 use crate::grep::FilterArgs;
 use crate::out::Out;
 use crate::place::Place;
-use crate::records::{self, Content, Flow, Item};
+use crate::records::{self, Content, Flow, Item, Record};
 use crate::text;
 
 /// Print the events as JSON, one a line
 ///
-/// The lines are those of `mnemosyne events --json`. Records that are no events of this version are left out, and their
+/// The lines are those of `mnemosyne events --json`, with `recorded_is_bound` behind the rest where a damaged batch header
+/// hides when an event was recorded: then or later. Records that are no events of this version are left out, and their
 /// number is told on stderr; `dump --json` prints them too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
@@ -36,7 +39,7 @@ pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Result<(), Failure> {
         match record.content() {
             Content::Event(event) if filter.matches(&event) => {
                 printed += 1;
-                out.line(&event.to_json())?;
+                out.line(&line(&record, &event))?;
             }
             Content::Event(_) => {}
             Content::Opaque(_) => opaque += 1,
@@ -47,4 +50,12 @@ pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Result<(), Failure> {
         out.note(&format!("{} left out: no events of this version", text::counted(opaque, "record")));
     }
     Ok(())
+}
+
+fn line(record: &Record<'_>, event: &StoredEvent) -> String {
+    let json = event.to_json();
+    match json.strip_suffix('}') {
+        Some(fields) if record.recorded_is_bound => format!("{fields},\"recorded_is_bound\":true}}"),
+        _ => json,
+    }
 }

@@ -75,6 +75,22 @@ fn a_flipped_batch_header_costs_nothing_and_is_told() {
     assert_eq!((records.len(), gaps.len()), (EVENTS, 0));
     let first = world.run(&["cat", "DIR", "1", "--json"]);
     assert!(first.stdout.contains("\"recorded_is_bound\":true"), "{}", first.stdout);
+    // Whatever form it is asked for in, and of no other record.
+    let first = world.run(&["cat", "DIR", "1"]);
+    assert!(first.stderr.contains("note: recorded then or later"), "{}", first.stderr);
+    let fourth = world.run(&["cat", "DIR", "4"]);
+    assert!(!fourth.stderr.contains("then or later"), "{}", fourth.stderr);
+    for (command, mark) in
+        [("dump", "B  recorded then or later  {"), ("export", ",\"recorded_is_bound\":true}")]
+    {
+        let run = world.run(&[command, "DIR"]);
+        let marked: Vec<bool> = run.stdout.lines().map(|line| line.contains(mark)).collect();
+        assert_eq!(marked, (1..=EVENTS).map(|seq| seq <= 3).collect::<Vec<_>>(), "{command}: {}", run.stdout);
+    }
+    let exported = world.run(&["export", "DIR"]).stdout;
+    for line in exported.lines() {
+        mnemosyne::event::StoredEvent::from_json(line).expect("it is an event all the same");
+    }
 }
 
 #[test]
