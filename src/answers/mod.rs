@@ -22,7 +22,8 @@ use crate::event::{Place, Seq, Timestamp};
 use crate::projection::notes::{Notes, NotesProjection};
 use crate::projection::snapshot::Files;
 use crate::projection::{AnyFold, Progress, base, registry, seq_known_at, state_since};
-use crate::store::{self, View};
+use crate::store::space::Space;
+use crate::store::{self, View, inbox};
 
 /// A data directory that is asked.
 #[derive(Clone)]
@@ -78,12 +79,29 @@ impl Record {
     /// How many events lie in the inbox and are not seen by this view, in a sentence; none where there is no such event.
     pub fn waiting(&self, view: &View) -> Option<String> {
         let waiting = view.waiting();
-        let why = if store::holder(&self.dir).is_some() {
-            "another process is taking them in"
-        } else {
-            "they cannot be taken into the journal here (is the disk full, read-only, or the lock unusable?)"
+        if waiting == 0 {
+            return None;
+        }
+        let why = match self.limit_reached() {
+            Some(Limit::MaxBytes) => "the journal has no room for them: disk.max_bytes is reached",
+            Some(Limit::Reserve) => {
+                "the journal has no room for them: the disk has no more than disk.reserve"
+            }
+            None if store::holder(&self.dir).is_some() => "another process is taking them in",
+            None => {
+                "they cannot be taken into the journal here (is the disk full, read-only, or the lock unusable?)"
+            }
         };
-        (waiting > 0).then(|| format!("{} in the inbox not shown: {why}", counted(waiting, "event")))
+        Some(format!("{} in the inbox not shown: {why}", counted(waiting, "event")))
+    }
+
+    /// The limit that leaves the journal less than what waits in the inbox: whoever holds it refuses that then.
+    fn limit_reached(&self) -> Option<Limit> {
+        let settings = self.settings().ok()?;
+        let space = Space::of(&self.dir, settings.disk, settings.segment_bytes).ok()?;
+        let waiting = inbox::waiting_bytes(&self.dir.inbox()).ok()?;
+        let limits = [(Limit::MaxBytes, space.left_by_cap()), (Limit::Reserve, Some(space.left_by_disk()))];
+        limits.into_iter().find(|(_, left)| left.is_some_and(|left| left < waiting)).map(|(limit, _)| limit)
     }
 
     /// People's notes on events from `first` on: a note stands behind what it is about, so nothing before is read.
@@ -110,6 +128,13 @@ impl Record {
         let definition = registry::find(projection)?;
         definition.state_at(view, self.files(view).as_ref(), seq_of(view, at)?)
     }
+}
+
+/// What keeps the journal from growing.
+#[derive(Clone, Copy)]
+enum Limit {
+    MaxBytes,
+    Reserve,
 }
 
 fn seq_of(view: &View, at: Option<Place>) -> Result<Seq, Error> {

@@ -63,7 +63,8 @@ pub(super) fn show(
                 format!("note {seq} on event {about}: {}", display::fit(&target.event.summary(), 80))
             }
             None => {
-                format!("the note on event {about} waits in the inbox: another process holds the journal")
+                let why = kept.waits.map_or_else(String::new, |why| format!(": {why}"));
+                format!("the note on event {about} waits in the inbox{why}")
             }
         };
         context.out.line(&words)?;

@@ -16,10 +16,15 @@ use crate::error::Error;
 use crate::event::{Event, Seq};
 use crate::store::inbox::{self, Deposit};
 use crate::store::{Level, Opening, Pending, Store};
-use crate::wire;
+use crate::wire::{self, ErrorCode};
 
 /// How long who is waited for waits for a server: a hook, by its agent.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Why an event waits in the inbox.
+const HELD: &str = "another process holds the journal";
+const NO_ROOM: &str = "the journal has no room for it";
+const NOT_TAKEN: &str = "the server did not take it";
 
 /// Where an event stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +35,16 @@ pub struct Kept {
     pub way: &'static str,
     /// Why it did not go the first way.
     pub warning: Option<String>,
+    /// Why it waits in the inbox, where it does.
+    pub waits: Option<&'static str>,
 }
 
 impl Kept {
+    /// It is on record, and nothing went wrong on the way.
+    pub fn done(seq: Option<u64>, way: &'static str) -> Kept {
+        Kept { seq, way, warning: None, waits: None }
+    }
+
     /// The same as an object, for a note on the event `about`.
     pub fn told(&self, about: Seq, note: &Event) -> serde_json::Value {
         json!({"version": 1, "seq": self.seq, "about": about, "id": note.id, "way": self.way})
@@ -49,10 +61,11 @@ pub fn keep(dir: &DataDir, settings: Settings, clock: &Arc<dyn Clock>, event: &E
         let request = request_of(event).map_err(|error| Error::failed(error.to_string()))?;
         let answered = server.check_answers();
         return match answered.and_then(|()| server.emit(&request, wire_level(durability), None)) {
-            Ok(emitted) => Ok(Kept { seq: emitted.seqs.first().copied(), way: "server", warning: None }),
+            Ok(emitted) => Ok(Kept::done(emitted.seqs.first().copied(), "server")),
             Err(error) => {
+                let waits = if error.is(ErrorCode::StorageFull) { NO_ROOM } else { NOT_TAKEN };
                 let warning = format!("the server did not take the note, so it goes into the inbox: {error}");
-                let kept = leave(dir, event, durability, &**clock)?;
+                let kept = leave(dir, event, durability, &**clock, waits)?;
                 Ok(Kept { warning: Some(warning), ..kept })
             }
         };
@@ -61,7 +74,7 @@ pub fn keep(dir: &DataDir, settings: Settings, clock: &Arc<dyn Clock>, event: &E
     let (store, _) = match Store::open(dir, Opening::command(instance, clock.clone(), settings)) {
         Ok(opened) => opened,
         Err(Error::Locked { .. } | Error::ServerRunning { .. }) => {
-            return leave(dir, event, durability, &**clock);
+            return leave(dir, event, durability, &**clock, HELD);
         }
         Err(error) => return Err(error),
     };
@@ -73,7 +86,7 @@ pub fn keep(dir: &DataDir, settings: Settings, clock: &Arc<dyn Clock>, event: &E
     let closed = store.close();
     let emitted = emitted?;
     closed?;
-    Ok(Kept { seq: emitted.seqs.first().map(|seq| seq.get()), way: "journal", warning: None })
+    Ok(Kept::done(emitted.seqs.first().map(|seq| seq.get()), "journal"))
 }
 
 /// Hands an event, which has no secrets in it any more, to the server that runs: the way out of a hook whose inbox has no room. Asks once, waits a
@@ -98,11 +111,17 @@ fn wire_level(durability: Durability) -> wire::Durability {
     }
 }
 
-fn leave(dir: &DataDir, event: &Event, durability: Durability, clock: &dyn Clock) -> Result<Kept, Error> {
+fn leave(
+    dir: &DataDir,
+    event: &Event,
+    durability: Durability,
+    clock: &dyn Clock,
+    waits: &'static str,
+) -> Result<Kept, Error> {
     let how = match durability {
         Durability::Os => Deposit::Os,
         Durability::Disk => Deposit::Disk,
     };
     inbox::deposit(&dir.inbox(), event, clock, how)?;
-    Ok(Kept { seq: None, way: "inbox", warning: None })
+    Ok(Kept { seq: None, way: "inbox", warning: None, waits: Some(waits) })
 }

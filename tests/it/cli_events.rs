@@ -346,3 +346,33 @@ fn a_kind_that_there_is_not_is_a_usage_error_here_and_over_http() {
         assert!(answer.text().contains("did you mean `tool_call_started`?"), "{}", answer.text());
     }
 }
+
+#[test]
+fn where_the_journal_has_no_room_that_is_said_of_what_waits() {
+    let world = World::new();
+    std::fs::create_dir_all(world.data()).expect("the data directory");
+    let config = "[journal]\nsegment_bytes = 65536\n[disk]\nmax_bytes = 16777216\n";
+    std::fs::write(world.data().join("config.toml"), config).expect("a configuration");
+    let server = world.server();
+    let custom = |bytes| json!({"kind": "custom", "payload": {"name": "load", "data": "x".repeat(bytes)}});
+    assert_eq!(server.post("/events/emit", &custom(10).to_string()).status, 200);
+    // What was set aside counts: it takes all that the limit allows.
+    let aside = world.data().join("journal/quarantine");
+    std::fs::create_dir_all(&aside).expect("a directory");
+    std::fs::write(aside.join("00000000000000000001-0000000128.torn"), vec![1; 17 << 20]).expect("a file");
+    let mut status = 200;
+    for _ in 0..40 {
+        status = server.post("/events/emit", &custom(60_000).to_string()).status;
+        if status != 200 {
+            break;
+        }
+    }
+    assert_eq!(status, 507, "the limit is reached");
+    let ran = world.run(["annotate", "1", "why is it full?"]);
+    assert!(ran.stdout.contains("waits in the inbox: the journal has no room for it"), "{ran}");
+    assert!(!format!("{ran}").contains("another process"), "{ran}");
+    let ran = world.run(["events", "--limit", "1"]);
+    let words = "in the inbox not shown: the journal has no room for them: disk.max_bytes is reached";
+    assert!(ran.stderr.contains(words), "{ran}");
+    server.stop();
+}

@@ -23,6 +23,6 @@ pub(in crate::cli) fn annotate(
     let note = note::event(&target, text, None, &*context.clock);
     let request = request_of(&note).map_err(|error| Error::failed(error.to_string()))?;
     let emitted = server.emit(&request, Durability::Disk, None).map_err(told)?;
-    let kept = Kept { seq: emitted.seqs.first().copied(), way: "server", warning: None };
+    let kept = Kept::done(emitted.seqs.first().copied(), "server");
     show(context, &note, &target, &kept)
 }

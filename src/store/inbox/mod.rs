@@ -121,6 +121,20 @@ pub fn waiting(inbox: &Path) -> Result<u64> {
     Ok(count)
 }
 
+/// How many bytes the events have that wait.
+///
+/// # Errors
+/// [`Error::Io`]; an inbox that is not there holds nothing.
+pub fn waiting_bytes(inbox: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for_each_name(inbox, |name| {
+        // A file that was drained meanwhile counts nothing.
+        bytes += std::fs::symlink_metadata(inbox.join(name)).map_or(0, |meta| meta.len());
+        bytes < BYTES_MAX
+    })?;
+    Ok(bytes)
+}
+
 /// Whether any event waits.
 ///
 /// # Errors
