@@ -29,7 +29,7 @@ pub struct Checked {
     pub damage: Vec<String>,
     /// What of it cannot be read.
     pub lost: Vec<Lost>,
-    /// What a crash leaves in good order and the next opening for writing clears up.
+    /// What a crash leaves in good order.
     pub notes: Vec<String>,
 }
 

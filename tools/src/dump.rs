@@ -16,7 +16,7 @@ use crate::text;
 ///
 /// A line has the seq, the time at which the journal took the record, its size, and the event as JSON; a record that is no
 /// event of this version shows its first bytes instead. Where a damaged batch header hides the time, it is that of the batch before,
-/// and the line says so: recorded then or later (recorded_is_bound in JSON). With --json each line is an object with seq, recorded, bytes and
+/// and the line says so: recorded then or later (`recorded_is_bound` in JSON). With --json each line is an object with seq, recorded, bytes and
 /// event or opaque, or an object gap.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
