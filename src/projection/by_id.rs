@@ -166,8 +166,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Folded {
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word) * u128::from(GOLDEN);
-        let [low, high] = [product, product >> 64].map(|half| (half & u128::from(u64::MAX)) as u64);
+        let (low, high) = (self.0 ^ word).carrying_mul(GOLDEN, 0);
         self.0 = low ^ high;
     }
 }

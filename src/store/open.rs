@@ -516,7 +516,7 @@ impl Store {
 
 /// False of a recovery that found nothing to cut and nothing damaged: a process that dies again and again has nothing new to say.
 fn is_more_than_a_crash(event: &Event) -> bool {
-    let recovered = event.payload_as::<payload::JournalRecovered>().and_then(|payload| payload.ok());
+    let recovered = event.payload_as::<payload::JournalRecovered>().and_then(Result::ok);
     recovered.is_none_or(|recovered| recovered.torn_bytes > 0 || recovered.damaged_ranges > 0)
 }
 

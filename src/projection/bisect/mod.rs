@@ -315,21 +315,21 @@ impl<'a> Asking<'a> {
     fn holds(&mut self, fold: &dyn AnyFold) -> Result<bool> {
         match fold.mapped() {
             Some(state) => self.holds_of_pieces(fold.seq(), state),
-            None => self.holds_of_whole(fold.seq(), fold.state_json()?),
+            None => Ok(self.holds_of_whole(fold.seq(), fold.state_json()?)),
         }
     }
 
-    fn holds_of_whole(&mut self, seq: Seq, state: Box<RawValue>) -> Result<bool> {
+    fn holds_of_whole(&mut self, seq: Seq, state: Box<RawValue>) -> bool {
         if let Some((last, holds)) = &self.last
             && last.get() == state.get()
         {
-            return Ok(*holds);
+            return *holds;
         }
         self.unseen.look(state.get());
         let answer = self.watch.during(seq, || self.predicate.holds(state.get()));
         let holds = self.answered(seq, answer);
         self.last = Some((state, holds));
-        Ok(holds)
+        holds
     }
 
     /// As of the whole state; what of it is as it was is not read again.
