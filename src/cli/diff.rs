@@ -19,7 +19,7 @@ pub struct Args {
     /// The other one
     #[arg(value_name = "B")]
     pub(super) b: String,
-    /// End with code 1 where the sessions differ
+    /// End with code 1 where the sessions differ, and with 4 where events that would tell are missing
     #[arg(long)]
     fail_on_divergence: bool,
     /// Show at most so many differences; in JSON, in each list
@@ -71,10 +71,12 @@ pub(super) fn show(view: &DiffView, context: &mut Context) -> Result<String, Err
 
 /// The exit code that was asked for.
 pub(super) fn judged(args: &Args, view: &DiffView, done: Outcome) -> Outcome {
-    if args.fail_on_divergence && !view.same && done.exit == Exit::Done {
-        return Outcome { exit: Exit::Failed, ..done };
-    }
-    done
+    let exit = match view.same {
+        Some(true) => Exit::Done,
+        Some(false) => Exit::Failed,
+        None => Exit::Damaged,
+    };
+    if args.fail_on_divergence && done.exit == Exit::Done { Outcome { exit, ..done } } else { done }
 }
 
 fn print(context: &mut Context, view: &DiffView) -> Result<(), Error> {
@@ -188,8 +190,16 @@ fn verdict(view: &DiffView) -> Vec<String> {
             |call| format!("{} ({})", call.seq, display::fit(&call.tool, 40)),
         )
     };
+    let unproven = match (view.same, &view.first_divergence) {
+        (None, _) => Some(format!("not known whether they are alike: {}", missing(view))),
+        (Some(false), None) => Some(format!("they differ in their counts: {}", missing(view))),
+        (Some(_), _) => None,
+    };
+    let mut lines: Vec<String> = unproven.into_iter().collect();
     let Some(divergence) = &view.first_divergence else {
-        return vec![format!("alike: {} aligned", display::counted(view.aligned, "call"))];
+        let whole = if lines.is_empty() { "alike" } else { "alike in what is left" };
+        lines.push(format!("{whole}: {} aligned", display::counted(view.aligned, "call")));
+        return lines;
     };
     let how = match divergence.how {
         How::Input => "the same step with another input",
@@ -206,5 +216,17 @@ fn verdict(view: &DiffView) -> Vec<String> {
         Some(pair) => format!("alike again: at {} and {}", place(Some(&pair.a)), place(Some(&pair.b))),
         None => "alike again: nowhere".to_owned(),
     };
-    vec![first, again]
+    lines.extend([first, again]);
+    lines
+}
+
+/// What of the two could not be compared.
+fn missing(view: &DiffView) -> String {
+    let of = |side: &Side| {
+        let events = display::counted(side.events_missing, "event");
+        let session = display::short_id(&side.session);
+        (side.events_missing > 0).then(|| format!("{events} of {session} can no longer be read"))
+    };
+    let sides: Vec<String> = [&view.a, &view.b].into_iter().filter_map(of).collect();
+    if sides.is_empty() { "not all of their events were compared".to_owned() } else { sides.join(", ") }
 }

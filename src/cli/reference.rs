@@ -13,7 +13,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
     ("1", "failed"),
     ("2", "the command line, or a variable, makes no sense"),
     ("3", "what was asked for does not exist: a session, seq, projection, setting, key or directory"),
-    ("4", "something recorded is damaged; what could be read was printed"),
+    ("4", "something recorded is damaged, or gone and was needed to tell; what could be read was printed"),
     ("130", "ended by Ctrl-C or SIGTERM before it was done"),
 ];
 
@@ -148,8 +148,8 @@ const JSON: &str = "\
     `items`, `omitted`, `turns`, `files` and `context` of its timeline, and with `--files --diff` its `patches`.
   - `diff`: `{\"version\":1,\"seq\":412,\"same\":false,\"a\":{..},\"b\":{..},\"delta\":{..},\"aligned\":12,\"first_divergence\":{\"how\",\"a\",\"b\"},
     \"resync\":{\"a\",\"b\"},\"changed\":[{\"a\",\"b\",\"input\":[],\"outcome\"}],\"only_a\":[],\"only_b\":[],\"omitted\":0}`; `how` is `input`, `outcome`, `only_a` or
-    `only_b`; `omitted` counts what `--limit` left out of the three lists. `a` and `b` in them are calls: `seq`, `time`, `agent`, `tool`,
-    `tool_use_id`, `text`, `outcome`, `error`, `duration_ms`.
+    `only_b`; `same` is null where events that would tell are missing; `omitted` counts what `--limit` left out of the three lists.
+    `a` and `b` in them are calls: `seq`, `time`, `agent`, `tool`, `tool_use_id`, `text`, `outcome`, `error`, `duration_ms`.
   - `serve` speaks MCP on stdout, with `--json` or without (`docs/mcp.md`).
   - `why`: the answer of `GET /events/{seq}?why=1` (`docs/http.md`).
   - `bisect`: `{\"version\":1,\"projection\":\"sessions\",\"expression\":\"...\",\"mode\":\"scan\",\"from_seq\":1,\"until_seq\":412,\"seq\":18,\"event\":{..},

@@ -223,3 +223,45 @@ fn at_the_cap_emits_are_refused_hooks_are_kept_and_gc_makes_room() {
     server.stop();
     assert!(kinds(&world.events([])).contains(&"turn_completed"));
 }
+
+/// Counts outlive the events that they were made of; that what is left of two sessions is alike does not make them the same.
+#[test]
+fn sessions_whose_calls_retention_dropped_are_not_told_to_be_the_same() {
+    let world = World::new();
+    small_segments(&world, "");
+    let call = |session: &str, id: &str, command: &str| {
+        world.hook(&json!({"hook_event_name": "PreToolUse", "session_id": session, "tool_name": "Bash",
+            "tool_input": {"command": command}, "tool_use_id": id, "cwd": "/p"}));
+    };
+    call("left", "c-1", "ls");
+    call("right", "c-2", "make");
+    call("more", "c-3", "ls");
+    call("more", "c-4", "make");
+    let server = world.server();
+    fill(&server, 600);
+    server.stop();
+    small_segments(&world, POLICY);
+    world.ok(["gc"]);
+
+    let diff = |a: &str, b: &str| world.ok(["diff", a, b, "--json"]).json();
+    let judged = |a: &str, b: &str| world.run(["diff", a, b, "--fail-on-divergence"]);
+    let unproven = diff("left", "right");
+    assert_eq!((&unproven["same"], &unproven["aligned"]), (&Value::Null, &json!(0)), "{unproven}");
+    assert!(unproven["a"]["events_missing"].as_u64() >= Some(1), "{unproven}");
+    let told = judged("left", "right");
+    assert_eq!(told.code, Some(4), "{told}");
+    assert!(told.stdout.contains("not known whether they are alike: "), "{told}");
+    assert_eq!(world.ok(["diff", "left", "right"]).code, Some(0), "nobody asked for a verdict");
+    // The counts are of all events, so what they prove is proven.
+    assert_eq!(diff("left", "more")["same"], json!(false));
+    let told = judged("left", "more");
+    assert!(told.code == Some(1) && told.stdout.contains("they differ in their counts: "), "{told}");
+    // One session is itself, whatever is left of it.
+    assert_eq!(diff("left", "left")["same"], json!(true));
+    assert_eq!(judged("left", "left").code, Some(0));
+
+    let server = world.server();
+    for (b, same) in [("right", Value::Null), ("more", json!(false)), ("left", json!(true))] {
+        assert_eq!(server.get(&format!("/diff?a=left&b={b}")).json()["same"], same, "{b}");
+    }
+}

@@ -6,6 +6,9 @@
 //! **How it works.** [`calls`] puts the calls of each session in order, [`mod@align`] says which is which, and [`Difference`] names what
 //! follows: the first divergence is the first place where the runs do not do the same with the same outcome; they meet again at the first
 //! call after it that is the same on both sides.
+//!
+//! **What is missing.** Counts outlive the events that they were made of. Where events of a session can no longer be read, what is left of
+//! them proves nothing: the sessions are then alike only if they are one, and differ only if their counts do ([`Difference::same`]).
 
 mod align;
 mod calls;
@@ -21,7 +24,7 @@ use super::sessions::view::SessionView;
 use super::{GapView, Progress, Source};
 use crate::error::{Error, Result};
 use crate::event::{Filter, Seq};
-use crate::store::Item;
+use crate::store::{GapReason, Item};
 
 pub use calls::{CALLS_MAX, CallView};
 
@@ -53,6 +56,9 @@ pub struct Side {
     pub tokens: Option<Tokens>,
     /// Calls beyond [`CALLS_MAX`], which are not compared.
     pub calls_omitted: u64,
+    /// Events of it that were counted and can no longer be read: what they tell is not compared.
+    #[serde(default)]
+    pub events_missing: u64,
 }
 
 /// The second session's figures less the first's.
@@ -139,8 +145,8 @@ pub struct DiffView {
     pub version: u32,
     /// The last event that this knows.
     pub seq: Seq,
-    /// Whether nothing that counts differs.
-    pub same: bool,
+    /// Whether nothing that counts differs; null where events that would tell are missing.
+    pub same: Option<bool>,
     /// The first session.
     pub a: Side,
     /// The second session.
@@ -189,6 +195,10 @@ pub struct Difference {
     a: Vec<Call>,
     b: Vec<Call>,
     steps: Vec<Step>,
+    /// Every call of both was compared.
+    is_whole: bool,
+    /// The figures of both are of all their events.
+    counts_whole: bool,
     seq: Seq,
     unreadable: u64,
     gaps: Vec<GapView>,
@@ -207,8 +217,15 @@ pub fn compare(source: &impl Source, a: &Found, b: &Found) -> Result<(Difference
     progress.gaps.dedup();
     let signatures = |calls: &[Call]| calls.iter().map(|call| call.signature).collect::<Vec<_>>();
     let steps = align(&signatures(&a_calls), &signatures(&b_calls));
+    let sides = [side_a, side_b];
+    let counts_whole = [a, b].iter().all(|found| !found.session.returned && !found.may_lack);
+    let damaged =
+        progress.undecodable > 0 || progress.gaps.iter().any(|gap| gap.reason == GapReason::Corruption);
+    let compared = sides.iter().all(|side| side.events_missing == 0 && side.calls_omitted == 0);
     let difference = Difference {
-        sides: [side_a, side_b],
+        sides,
+        is_whole: counts_whole && compared && !damaged,
+        counts_whole,
         a: a_calls,
         b: b_calls,
         steps,
@@ -222,13 +239,15 @@ pub fn compare(source: &impl Source, a: &Found, b: &Found) -> Result<(Difference
 fn side(source: &impl Source, found: &Found, progress: &mut Progress) -> Result<(Side, Vec<Call>)> {
     let view = SessionView::of(&found.id, &found.session);
     let mut calls = Collector::new(view.cwd.clone());
-    let only = Filter::from_pairs([("session", found.id.as_str()), ("category", "agent")])
+    let only = Filter::from_pairs([("session", found.id.as_str())])
         .map_err(|error| Error::failed(format!("the session cannot be asked for: {}", error.message)))?;
     let (first, last) = (Seq::new(found.session.seq_first), Seq::new(found.session.seq_last));
     let mut replay = source.replay(first).filtered(only).through(last);
+    let mut events = 0;
     while let Some(item) = replay.next()? {
         progress.count(&item);
         if let Item::Event(stored) = &item {
+            events += 1;
             calls.push(stored);
         }
     }
@@ -244,6 +263,7 @@ fn side(source: &impl Source, found: &Found, progress: &mut Progress) -> Result<
         tool_ms: counts.tool_ms_reported.saturating_add(counts.tool_ms_derived),
         tokens: view.tokens,
         calls_omitted: calls.omitted(),
+        events_missing: view.events.saturating_sub(events),
     };
     Ok((side, calls.finish()))
 }
@@ -284,6 +304,19 @@ impl Difference {
             alike = 0;
         }
         (order, omitted, alike)
+    }
+
+    /// Whether the sessions did the same, as far as that is proven.
+    fn same(&self) -> Option<bool> {
+        let [a, b] = &self.sides;
+        let counts = |side: &Side| (side.calls, side.failed, side.denied);
+        if a.session == b.session {
+            Some(true)
+        } else if self.is_whole {
+            Some(self.first_divergence().is_none())
+        } else {
+            (self.counts_whole && counts(a) != counts(b)).then_some(false)
+        }
     }
 
     fn first_divergence(&self) -> Option<usize> {
@@ -333,7 +366,7 @@ impl Difference {
         DiffView {
             version: VERSION,
             seq: self.seq,
-            same: at.is_none(),
+            same: self.same(),
             delta: delta(&a, &b),
             a,
             b,

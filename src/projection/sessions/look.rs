@@ -23,6 +23,8 @@ pub struct Found {
     pub session: Session,
     /// The last seq that this knows.
     pub seq: Seq,
+    /// It was read back from a journal that has not all its events any more: some of its own may be among those that are gone.
+    pub may_lack: bool,
 }
 
 /// The answer of the live state: the session, or that the journal has to be asked, or why there is none.
@@ -39,7 +41,9 @@ pub enum InState {
 pub fn in_state(state: &Sessions, seq: Seq, given: &str) -> InState {
     match resolve(state, given) {
         Ok((_, session)) if session.returned => InState::AskJournal,
-        Ok((id, session)) => InState::Found(Box::new(Found { id, session: session.into_owned(), seq })),
+        Ok((id, session)) => {
+            InState::Found(Box::new(Found { id, session: session.into_owned(), seq, may_lack: false }))
+        }
         Err(Unresolved::Unknown) if state.departed() > 0 => InState::AskJournal,
         Err(why) => InState::Unresolved(why),
     }
@@ -54,14 +58,15 @@ pub fn in_journal(source: &impl Source, seq: Seq, given: &str) -> Result<Result<
     let concerns =
         |stored: &StoredEvent| stored.event.session.as_deref().is_some_and(|id| id.starts_with(given));
     let mut replay = source.replay(Seq::FIRST).through(seq);
+    let mut may_lack = false;
     while let Some(item) = replay.next()? {
-        if let Item::Event(stored) = item
-            && concerns(&stored)
-        {
-            SessionsProjection::apply(&mut state, &stored);
+        match item {
+            Item::Event(stored) if concerns(&stored) => SessionsProjection::apply(&mut state, &stored),
+            Item::Event(_) => {}
+            Item::Gap(_) | Item::Undecodable(_) => may_lack = true,
         }
     }
-    Ok(resolve(&state, given).map(|(id, session)| Found { id, session: session.into_owned(), seq }))
+    Ok(resolve(&state, given).map(|(id, session)| Found { id, session: session.into_owned(), seq, may_lack }))
 }
 
 /// The session with the detail that has left the state, read back from the journal; the same where none has.
