@@ -116,6 +116,12 @@ fn without_now(text: &str) -> String {
 fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
     let (far, near) = (Far::new(), World::new());
     let (mine, both) = ("5e551010-a", "5e551010");
+    let patch = json!([{"oldStart": 1, "oldLines": 1, "newStart": 1, "newLines": 1, "lines": ["-a", "+b"]}]);
+    far.world.hook(&json!({"hook_event_name": "PostToolUse", "session_id": "patched", "tool_name": "Edit", "tool_use_id": "e-1", "cwd": "/p",
+        "tool_input": {"file_path": "/p/a.rs"}, "tool_response": {"filePath": "/p/a.rs", "structuredPatch": patch}}));
+    wait_for("the patch on record", || {
+        far.world.run(["session", "patched", "--files", "--diff"]).stdout.contains("+b").then_some(())
+    });
     let shown: &[&[&str]] = &[
         &["events"],
         &["events", "--json"],
@@ -139,7 +145,10 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
         &["session", mine],
         &["session", mine, "--json"],
         &["session", mine, "--turns", "--calls", "--files", "--tokens", "--tree"],
+        &["session", mine, "--files", "--diff"],
         &["session", mine, "--files", "--diff", "--json"],
+        &["session", "patched", "--files", "--diff"],
+        &["session", "patched", "--files", "--diff", "--json"],
         &["replay", mine, "--speed", "max"],
         &["replay", mine, "--speed", "max", "--json", "--from", "3"],
         &["replay", mine, "--step"],

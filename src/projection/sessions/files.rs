@@ -53,20 +53,20 @@ fn path_key(path: &str) -> String {
     bounded(path, PATH_BYTES_MAX)
 }
 
-/// One part of a patch.
+/// One part of a patch, in our own words; the agent's tools write theirs in camel case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hunk {
     /// Its first line in the file before.
-    #[serde(rename(deserialize = "oldStart"))]
+    #[serde(alias = "oldStart")]
     pub old_start: u64,
     /// Lines of the file before that it covers.
-    #[serde(rename(deserialize = "oldLines"))]
+    #[serde(alias = "oldLines")]
     pub old_lines: u64,
     /// Its first line in the file after.
-    #[serde(rename(deserialize = "newStart"))]
+    #[serde(alias = "newStart")]
     pub new_start: u64,
     /// Lines of the file after that it covers.
-    #[serde(rename(deserialize = "newLines"))]
+    #[serde(alias = "newLines")]
     pub new_lines: u64,
     /// The lines, each with `+`, `-` or a space before it.
     pub lines: Vec<String>,
