@@ -194,6 +194,8 @@ fn tools_words(session: &SessionView) -> String {
         (counts.tools_interrupted, "of these interrupted"),
         (counts.tools_denied, "denied"),
         (session.open_calls, "running"),
+        (session.unfinished_calls, "unfinished"),
+        (counts.tools_lost, "no longer followed"),
     ];
     words.extend(
         more.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", display::count(n))),

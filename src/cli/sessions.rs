@@ -65,7 +65,7 @@ pub(super) fn outcome(context: &mut Context, progress: &Progress, summary: Strin
 }
 
 const COLUMNS: [(&str, usize); 8] = [
-    ("STATE", 13),
+    ("STATE", 15),
     ("PROJECT", 18),
     ("SEEN", 8),
     ("PROMPTS", 7),
@@ -115,6 +115,8 @@ pub(super) fn print(context: &mut Context, list: &SessionList, ids: &BTreeSet<St
 
 fn row(name: &str, session: &SessionView, viewer: &Viewer, style: Style) -> String {
     let (state, role) = state_words(session, viewer);
+    let is_inferred = session.ended.as_ref().is_some_and(|end| end.inferred);
+    let state = if is_inferred { "ended, inferred" } else { state };
     let asked =
         asked_words(session).map(|asked| style.paint(Role::Waiting, &display::fit(&asked, COLUMNS[7].1)));
     let title = || display::fit(session.title.as_deref().unwrap_or(""), COLUMNS[7].1);

@@ -24,6 +24,36 @@ fn state(home: &Home, session: &str) -> (String, bool) {
     (found["state"].as_str().expect("a state").to_owned(), presumed)
 }
 
+/// When the end was inferred says nothing of how long the agent was there.
+#[track_caller]
+fn is_shown_until_its_last_sign(home: &Home, session: &str) {
+    let events = home.world.events(["--session", session, "--category", "agent,session"]);
+    let signs: Vec<&Value> = events.iter().filter(|event| event["kind"] != "session_ended").collect();
+    let shown = home.world.ok(["session", session, "--json"]).json()["session"].take();
+    assert_eq!(shown["ended"]["inferred"], true, "{shown}");
+    let last = signs.last().expect("a sign");
+    assert_eq!(
+        (&shown["last_seen"]["seq"], &shown["last_seen"]["time"]),
+        (&last["seq"], &last["time"]),
+        "{shown}"
+    );
+    let figures = home.world.ok(["stats", "sessions", "--by", "session", "--json"]).json();
+    let groups = figures["groups"].as_array().expect("groups");
+    let own = groups.iter().find(|group| group["key"] == session).expect("its figures");
+    let lasted = &own["sessions"]["durations"];
+    assert_eq!((&lasted["count"], &lasted["mean_ms"]), (&json!(1), &shown["span_ms"]), "{own}");
+    // A call that was running then is neither completed nor lost, and is counted.
+    let count = |name: &str| shown["counts"][name].as_u64().expect("a count");
+    let ended =
+        count("tools_completed") + count("tools_failed") + count("tools_denied") + count("tools_lost");
+    let more = shown["open_calls"].as_u64().zip(shown["unfinished_calls"].as_u64()).expect("counts");
+    assert_eq!((count("tool_calls"), more), (ended + more.0 + more.1, (0, 1)), "{shown}");
+    assert!(home.world.ok(["session", session]).stdout.contains("1 unfinished"));
+    let list = home.world.ok(["sessions"]).stdout;
+    let row = list.lines().find(|line| line.starts_with(session)).expect("its row");
+    assert!(row.contains("ended, inferred"), "{list}");
+}
+
 #[test]
 fn a_session_whose_agent_was_killed_is_ended_once_and_again_when_it_was_resumed() {
     let home = Home::new();
@@ -31,6 +61,11 @@ fn a_session_whose_agent_was_killed_is_ended_once_and_again_when_it_was_resumed(
     let pid = agent.pid();
     agent.hook(&home, &started("one"));
     agent.hook(&home, &prompt("one", "hello"));
+    agent.hook(
+        &home,
+        &json!({"hook_event_name": "PreToolUse", "session_id": "one", "tool_name": "Bash", "tool_use_id": "t-open",
+            "tool_input": {"command": "sleep 9"}, "cwd": "/code/parcels"}),
+    );
     // Another session of the same process, which says goodbye.
     agent.hook(&home, &started("polite"));
     agent.hook(&home, &ended("polite"));
@@ -47,6 +82,7 @@ fn a_session_whose_agent_was_killed_is_ended_once_and_again_when_it_was_resumed(
     assert_eq!(end["payload"], json!({"reason": "process_gone", "inferred": true}));
     assert_eq!((&end["project"], &end["instance"]), (&json!("project:parcels"), &json!("one")));
     assert_eq!(state(&home, "one"), ("ended".into(), false));
+    is_shown_until_its_last_sign(&home, "one");
 
     // A hook that was still on its way opens it again; a new process takes it up, and ends in its turn.
     home.hook(&tool("one", "late"));

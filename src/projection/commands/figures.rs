@@ -171,7 +171,7 @@ pub struct SessionFigures {
     pub ended_inferred: u64,
     /// Those that are over, by the agent's own word for why.
     pub reasons: BTreeMap<String, u64>,
-    /// How long those that are over took, from the first event to the end.
+    /// How long those that are over took: see [`Span::duration_ms`].
     pub durations: Histogram,
     /// From which event to which.
     pub seqs: Option<Seqs>,

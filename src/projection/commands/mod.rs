@@ -4,7 +4,8 @@
 //! **What counts.** A run is what shares a correlation with a command's start or end ([`runs`]); it belongs to the UTC day
 //! of its start, by the emitter's clock. A failure that nobody reported is counted apart from those that were. A
 //! duration is the one that the command told: of a run without one it is unknown, and not in the figures. A session
-//! belongs to the day of its first event and has a duration once it is over ([`spans`]).
+//! belongs to the day of its first event and has a duration once it is over ([`spans`]): to its end, or, where the end is
+//! inferred, to the latest sign of its agent.
 //!
 //! **Order.** Figures are sums over what is known of each run and session, and follow when more becomes known
 //! ([`figures`]), so the order in which events arrive does not matter, as long as a run's events come after its start
@@ -74,7 +75,7 @@ impl Merge for Day {
 
 impl Projection for CommandsProjection {
     const NAME: &'static str = "commands";
-    const SCHEMA: u32 = 3;
+    const SCHEMA: u32 = 4;
     type State = Commands;
 
     fn parts(state: &Commands) -> Vec<Part> {

@@ -57,9 +57,12 @@ impl Span {
         self.end.as_ref().filter(|end| self.sign.is_none_or(|sign| sign < end.mark))
     }
 
-    /// From its first event to its end.
+    /// From its first event to its end; to the latest sign of its agent where the end is inferred, for that tells when the agent was
+    /// found gone.
     pub fn duration_ms(&self) -> Option<u64> {
-        self.over().map(|end| end.mark.millis_since(self.first))
+        let end = self.over()?;
+        let last = if end.value.inferred { self.sign.unwrap_or(self.first) } else { end.mark };
+        Some(last.millis_since(self.first))
     }
 }
 
@@ -194,7 +197,9 @@ impl Span {
         self.seq_last = mark.seq().get();
         let shows = mark < self.first
             || end.is_some()
-            || self.over().is_some_and(|over| over.mark < mark)
+            || self
+                .over()
+                .is_some_and(|over| over.mark < mark || (over.value.inferred && self.sign < Some(mark)))
             || (self.project.is_none() && project.is_some());
         let before = shows.then(|| self.clone());
         self.first = self.first.min(mark);

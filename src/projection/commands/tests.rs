@@ -121,6 +121,17 @@ fn sessions_are_open_over_and_open_again() {
     assert_eq!((view(&stream).open, view(&stream).ended, view(&stream).outcomes.len()), (1, 0, 0));
     stream.of(9 * MINUTE, "a", None, ended("other", true));
     assert_eq!((view(&stream).ended, view(&stream).ended_inferred), (0, 1));
+    assert_eq!(
+        view(&stream).durations.map(|d| d.mean_ms),
+        Some(360_000),
+        "to the last sign, not to the finding"
+    );
+    stream.of(7 * MINUTE, "a", None, prompt());
+    assert_eq!(
+        view(&stream).durations.map(|d| (d.count, d.mean_ms)),
+        Some((1, 420_000)),
+        "a late line moves it"
+    );
     // An import long after the end, and a command in it, say nothing of the agent.
     stream.of(DAY, "a", None, started("import"));
     assert_eq!(view(&stream).ended_inferred, 1);

@@ -78,7 +78,7 @@ impl ListQuery {
             (Some(wanted), Some(project)) => bare(wanted) == bare(&project.value),
             (Some(_), None) => false,
         };
-        let recent = self.since.is_none_or(|since| session.last.time() >= since);
+        let recent = self.since.is_none_or(|since| session.last_seen().time() >= since);
         of_project && recent && self.state.is_none_or(|state| state.holds(id, session, looking))
     }
 }
@@ -118,7 +118,7 @@ pub struct SessionList {
 pub fn list(fold: &Fold<SessionsProjection>, query: &ListQuery, looking: &Looking<'_>) -> SessionList {
     let state = fold.state();
     let mut found: Vec<_> = state.all().filter(|(id, session)| query.wants(id, session, looking)).collect();
-    found.sort_by_key(|(_, session)| std::cmp::Reverse(session.last));
+    found.sort_by_key(|(_, session)| std::cmp::Reverse(session.last_seen()));
     let total = found.len() as u64;
     found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     let sessions: Vec<_> = found.iter().map(|(id, session)| SessionView::of(id, session)).collect();

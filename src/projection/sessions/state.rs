@@ -425,6 +425,14 @@ impl Session {
         }
     }
 
+    /// The latest event of its agent. An end that was inferred is none: it tells when the agent was found gone, not how long it was there.
+    pub fn last_seen(&self) -> Mark {
+        match self.ended() {
+            Some(end) if end.value.inferred => self.sign.unwrap_or(self.first).max(self.first),
+            _ => self.last,
+        }
+    }
+
     /// Its end, if that still holds.
     pub fn ended(&self) -> Option<&Latest<End>> {
         self.end.as_ref().filter(|_| self.phase() == Phase::Ended)

@@ -124,13 +124,13 @@ pub struct SessionView {
     pub title: Option<String>,
     /// Its beginning.
     pub started: Started,
-    /// Its latest event.
+    /// Its latest event; where its end is inferred, the latest sign of its agent.
     pub last_seen: At,
     /// Its end, if it is over.
     pub ended: Option<Ended>,
     /// What it waits for, if it waits.
     pub waiting_on: Option<WaitingOn>,
-    /// From its first event to its last.
+    /// From its first event to `last_seen`.
     pub span_ms: u64,
     /// All events that name it.
     pub events: u64,
@@ -148,6 +148,9 @@ pub struct SessionView {
     pub process: Option<Process>,
     /// Calls running now.
     pub open_calls: u64,
+    /// Calls that do not run any more and have no end on record.
+    #[serde(default)]
+    pub unfinished_calls: u64,
     /// Subagents running now.
     pub open_agents: u64,
     /// Earlier events of it are in the journal but not in these counts.
@@ -169,7 +172,7 @@ impl SessionView {
             source: value(&session.source),
             title: value(&session.title),
             started: Started { time: started.time(), seq: started.seq(), reported: reported.is_some() },
-            last_seen: session.last.into(),
+            last_seen: session.last_seen().into(),
             ended: session.ended().map(|end| Ended {
                 time: end.mark.time(),
                 seq: end.mark.seq(),
@@ -177,7 +180,7 @@ impl SessionView {
                 inferred: end.value.inferred,
             }),
             waiting_on: waiting_on(session),
-            span_ms: session.last.millis_since(session.first),
+            span_ms: session.last_seen().millis_since(session.first),
             events: session.events,
             counts: session.counts.clone(),
             tokens: session.tokens_known(),
@@ -188,6 +191,7 @@ impl SessionView {
             files: (&session.files).into(),
             process: session.process.as_ref().and_then(|process| process.value.clone()),
             open_calls: session.open_calls().count() as u64,
+            unfinished_calls: unfinished_calls(session),
             open_agents: open_agents(session),
             partial: session.returned,
         }
@@ -199,6 +203,13 @@ fn models(session: &Session) -> Vec<ModelUsage> {
     let mut models: Vec<_> = used.cloned().collect();
     models.sort_by_key(|usage| std::cmp::Reverse(usage.tokens.total()));
     models
+}
+
+/// What the other counts leave of all calls: those that were running when the turn or the session ended.
+fn unfinished_calls(session: &Session) -> u64 {
+    let counts = &session.counts;
+    let ended = counts.tools_completed + counts.tools_failed + counts.tools_denied;
+    counts.tool_calls.saturating_sub(ended + counts.tools_lost + session.open_calls().count() as u64)
 }
 
 fn open_agents(session: &Session) -> u64 {
