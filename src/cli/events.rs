@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "SEQ|TIME")]
     pub until: Option<String>,
     /// End after so many events that match; with --search, show so many of the best [default: all, or 20 with --search]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Search: events that hold all of these words, the best match first
     ///
@@ -43,7 +43,7 @@ pub struct Args {
 /// Prints them.
 ///
 /// # Errors
-/// A wrong argument, no data directory, a cursor beyond the end, a journal that cannot be read.
+/// A wrong argument, no data directory, a session that is not on record, a cursor beyond the end, a journal that cannot be read.
 pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     args.filters.filter()?;
     let now = context.now();
@@ -60,7 +60,7 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
         };
     }
     let view = open(context)?;
-    args.filters.complete(&view, context)?;
+    args.filters.complete(&view, false, context)?;
     let filter = args.filters.filter()?;
     let from = start(&view, args.from)?;
     if let Some(query) = query {
@@ -80,7 +80,7 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     {
         noted.item(&mut lines, &mut context.out, &item)?;
     }
-    if limit == 0 { end(&lines, context) } else { end_all(&lines, context) }
+    end_all(&lines, context)
 }
 
 /// The same as [`end`] where all was looked through, and says so if nothing was found.

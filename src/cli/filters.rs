@@ -1,12 +1,12 @@
 //! The filters of `events` and `tail`: the same words as on the HTTP interface, and the same code behind them.
 
 use super::Context;
-use crate::answers;
+use crate::answers::{self, Folded};
 use crate::error::Error;
 use crate::event::Filter;
 use crate::projection::sessions::look;
 use crate::projection::sessions::view::Unresolved;
-use crate::store::View;
+use crate::store::{Item, View};
 
 /// An id of this length is a whole one: the text of a UUID, which is what agents use.
 pub(super) const WHOLE_ID_BYTES: usize = 36;
@@ -16,6 +16,8 @@ pub(super) const WHOLE_ID_BYTES: usize = 36;
 #[command(next_help_heading = "Filters")]
 pub struct Filters {
     /// Only events of this agent session; the beginning of its id is enough; several times for any of them
+    ///
+    /// One that is not on record ends the command with code 3; `tail` with -f or --cursor-file waits for it.
     #[arg(long, value_name = "ID")]
     pub session: Vec<String>,
     /// Only events of these kinds; a pattern like `tool_call_*`, several with commas
@@ -56,19 +58,26 @@ impl Filters {
         .collect()
     }
 
-    /// Puts the whole id in the place of a beginning, which is what the lists show. A session that is not on record
-    /// yet is taken as it was typed: `tail -f` can wait for it.
+    /// Puts the whole id in the place of a beginning, which is what the lists show. A session that is not on record yet is taken as it
+    /// was typed by whoever waits for it.
     ///
     /// # Errors
-    /// [`Error::Usage`] when several sessions begin so, and a journal that cannot be read.
-    pub fn complete(&mut self, view: &View, context: &mut Context) -> Result<(), Error> {
-        for session in self.session.iter_mut().filter(|given| given.len() < WHOLE_ID_BYTES) {
+    /// [`Error::NotFound`] when no session begins so and nobody waits, [`Error::Usage`] when several do, and a journal that cannot be read.
+    pub fn complete(&mut self, view: &View, waits: bool, context: &mut Context) -> Result<(), Error> {
+        for session in &mut self.session {
+            if session.len() >= WHOLE_ID_BYTES {
+                if !waits && !has_events(view, session)? {
+                    answers::find(&Folded::of(&context.record()?, view.clone())?, session)?;
+                }
+                continue;
+            }
             match look::in_journal(view, view.durable(), session)? {
                 Ok(found) => *session = found.id,
                 Err(Unresolved::Ambiguous(ids)) => return Err(answers::ambiguous(session, &ids)),
+                Err(Unresolved::Unknown) if waits => context.out.note(&not_there_yet(session)),
+                // One that is known and whose events retention has dropped is no unknown one.
                 Err(Unresolved::Unknown) => {
-                    let given = super::display::fit(session, 60);
-                    context.out.note(&format!("no session on record is or begins with `{given}`"));
+                    *session = answers::find(&Folded::of(&context.record()?, view.clone())?, session)?.id;
                 }
             }
         }
@@ -83,4 +92,21 @@ impl Filters {
         Filter::from_pairs(self.pairs())
             .map_err(|error| Error::usage(format!("--{}: {}", error.field.replace('_', "-"), error.message)))
     }
+}
+
+/// Said to whoever waits for a session.
+pub(super) fn not_there_yet(session: &str) -> String {
+    format!("no session on record is or begins with `{}`", super::display::fit(session, 60))
+}
+
+/// Whether an event of the session can still be read.
+fn has_events(view: &View, session: &str) -> Result<bool, Error> {
+    let filters = Filters { session: vec![session.to_owned()], ..Filters::default() };
+    let mut replay = view.replay(view.first()).filtered(filters.filter()?);
+    while let Some(item) = replay.next()? {
+        if matches!(item, Item::Event(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -63,10 +63,18 @@ pub struct Args {
     pub filters: Filters,
 }
 
+impl Args {
+    /// Whether a session may still come: for whoever follows, and for whoever comes again with a cursor.
+    pub(super) fn waits(&self) -> bool {
+        self.follow || self.cursor_file.is_some()
+    }
+}
+
 /// Shows them.
 ///
 /// # Errors
-/// A wrong argument, no data directory, a journal that cannot be read, a server that refuses.
+/// A wrong argument, no data directory, a session that is not on record and that nobody waits for, a journal that cannot be read, a
+/// server that refuses.
 pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
     args.filters.filter()?;
     let now = context.now();
@@ -78,7 +86,8 @@ pub fn run(mut args: Args, context: &mut Context) -> Result<Outcome, Error> {
         return elsewhere::tail(args, (since, until), &server, context);
     }
     let view = events::open(context)?;
-    args.filters.complete(&view, context)?;
+    let waits = args.waits();
+    args.filters.complete(&view, waits, context)?;
     let filter = args.filters.filter()?;
     let through = view.durable();
     let journal = view.journal_id().map(|id| id.to_string());

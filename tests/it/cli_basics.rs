@@ -188,7 +188,7 @@ fn a_reader_that_has_seen_enough_is_a_quiet_success() {
     for n in 0..40 {
         world.hook(&prompt("s", &format!("{n} {}", "long ".repeat(2_000))));
     }
-    world.ok(["events", "--limit", "0"]);
+    world.ok(["events", "--limit", "1"]);
     let mut child = world.command(["events", "--json"]).spawn().expect("started");
     let mut stdout = child.stdout.take().expect("a pipe");
     std::io::Read::read_exact(&mut stdout, &mut [0; 10]).expect("the beginning");

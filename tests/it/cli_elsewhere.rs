@@ -182,6 +182,10 @@ fn what_is_shown_of_a_server_elsewhere_is_what_is_shown_there() {
         &["bisect", ".", "--session", "nobody"],
         // What there is not.
         &["session", "nobody"],
+        &["events", "--session", "nobody"],
+        &["events", "--search", "needle", "--session", "00000000-0000-4000-8000-00000000beef"],
+        &["tail", "--session", "nobody"],
+        &["events", "--limit", "0"],
         &["session", both],
         &["events", "--session", both],
         &["events", "--from", "99999"],

@@ -28,7 +28,7 @@ pub(in crate::cli) fn events(
     server: &Server,
     context: &mut Context,
 ) -> Result<Outcome, Error> {
-    complete(&mut filters, server, context)?;
+    complete(&mut filters, false, server, context)?;
     let noted = noted(server, context)?;
     let mut pages = Pages::begin(&filters, part, server)?;
     let (mut lines, limit) = (Lines::default(), part.limit.unwrap_or(u64::MAX));
@@ -37,7 +37,7 @@ pub(in crate::cli) fn events(
     {
         met.show(noted.as_ref(), &mut lines, context)?;
     }
-    if limit == 0 { here::end(&lines, context) } else { here::end_all(&lines, context) }
+    here::end_all(&lines, context)
 }
 
 pub(in crate::cli) fn search(
@@ -48,7 +48,7 @@ pub(in crate::cli) fn search(
     server: &Server,
     context: &mut Context,
 ) -> Result<Outcome, Error> {
-    complete(&mut filters, server, context)?;
+    complete(&mut filters, false, server, context)?;
     let limit = part.limit.unwrap_or(SEARCH_HITS_DEFAULT as u64);
     if limit > PAGE_EVENTS_MAX as u64 {
         return Err(Error::usage(format!("a server shows at most {PAGE_EVENTS_MAX} hits of a search")));

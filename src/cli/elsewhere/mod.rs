@@ -21,8 +21,7 @@ pub(super) use status::status;
 pub(super) use tail::tail;
 
 use super::Context;
-use super::display;
-use super::filters::{Filters, WHOLE_ID_BYTES};
+use super::filters::{Filters, WHOLE_ID_BYTES, not_there_yet};
 use super::notes::Noted;
 use crate::client::{self, Server, percent_encoded, target};
 use crate::error::Error;
@@ -88,14 +87,12 @@ fn detail(server: &Server, id: &str) -> Result<SessionDetail, client::Error> {
 }
 
 /// As [`Filters::complete`].
-fn complete(filters: &mut Filters, server: &Server, context: &mut Context) -> Result<(), Error> {
-    for session in filters.session.iter_mut().filter(|given| given.len() < WHOLE_ID_BYTES) {
+fn complete(filters: &mut Filters, waits: bool, server: &Server, context: &mut Context) -> Result<(), Error> {
+    // A whole id needs no other in its place, and whoever waits for it waits.
+    for session in filters.session.iter_mut().filter(|given| !waits || given.len() < WHOLE_ID_BYTES) {
         match detail(server, session) {
             Ok(found) => *session = found.session.id,
-            Err(error) if error.is(ErrorCode::NotFound) => {
-                let given = display::fit(session, 60);
-                context.out.note(&format!("no session on record is or begins with `{given}`"));
-            }
+            Err(error) if waits && error.is(ErrorCode::NotFound) => context.out.note(&not_there_yet(session)),
             Err(error) => return Err(told(error)),
         }
     }

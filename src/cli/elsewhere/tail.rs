@@ -28,7 +28,8 @@ pub(in crate::cli) fn tail(
     server: &Server,
     context: &mut Context,
 ) -> Result<Outcome, Error> {
-    complete(&mut args.filters, server, context)?;
+    let waits = args.waits();
+    complete(&mut args.filters, waits, server, context)?;
     let journal = args.cursor_file.is_some().then(|| server.journal_id().map_err(told)).transpose()?;
     let file = args.cursor_file.as_deref().map(|path| CursorFile::open(path, journal)).transpose()?;
     let noted = noted(server, context)?;
