@@ -24,7 +24,7 @@ use crate::store::View;
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The question: an expression in jq over what `state` shows; docs/bisect.md says what it may hold
+    /// The question: an expression in jq over the `state` of `state PROJECTION --json`; docs/bisect.md says what it may hold
     #[arg(value_name = "EXPR")]
     expression: String,
     /// The projection that it asks
@@ -241,7 +241,11 @@ fn words(found: &Bisection) -> String {
 
 fn unknown_words(field: &UnknownField, projection: &str) -> String {
     let name = display::fit(&field.name, NAME_COLUMNS);
-    let place = if field.at_top { "at its top" } else { "anywhere in it" };
+    let place = match &field.under {
+        Some(place) => format!("under `{}`", display::fit(place, NAME_COLUMNS)),
+        None if field.at_top => "at its top".to_owned(),
+        None => "anywhere in it".to_owned(),
+    };
     let meant = match &field.nearest {
         Some(nearest) => format!("did you mean `{}`?", display::fit(nearest, NAME_COLUMNS)),
         None => format!("`mnemosyne state {projection} --json` shows what there is"),

@@ -211,9 +211,15 @@ fn a_misspelt_field_is_told(world: &World) {
         assert!(top.stderr.contains("a field `sesions` at its top: did you mean `sessions`?"), "{top}");
         let deep = ask(&[&[".sessions[] | .counts.tools_faled >= 1", "--json"], mode].concat());
         assert_eq!(deep.code, Some(3), "{deep}");
-        let told = json!([{"name": "tools_faled", "at_top": false, "nearest": "tools_failed"}]);
+        let told = json!([{"name": "tools_faled", "at_top": false, "under": ".sessions[].counts", "nearest": "tools_failed"}]);
         assert_eq!(deep.json()["unknown_fields"], told, "{deep}");
-        assert!(deep.stderr.contains("`tools_faled` anywhere in it"), "{deep}");
+        assert!(deep.stderr.contains("`tools_faled` under `.sessions[].counts`"), "{deep}");
+        // A field that stands elsewhere is none of what is gone through.
+        let misplaced = ask(&[&[".sessions[].tools_failed >= 1"], mode].concat());
+        assert_eq!(misplaced.code, Some(3), "{misplaced}");
+        assert!(misplaced.stderr.contains("`tools_failed` under `.sessions[]`"), "{misplaced}");
+        let anywhere = ask(&[&["[..] | .[-1].tools_faled >= 1"], mode].concat());
+        assert!(anywhere.stderr.contains("`tools_faled` anywhere in it"), "{anywhere}");
     }
     // A misspelt field is null, so this holds from the first event on, and for no good reason.
     let held = ask(&[".sesions == null"]);

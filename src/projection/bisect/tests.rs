@@ -92,7 +92,21 @@ fn a_field_that_no_state_has_is_told_with_the_nearest() {
     ] {
         assert_eq!(unknown(code, &[state]), expected, "{code}");
     }
+    // A name that stands elsewhere is no field of what it is asked of.
+    let state = r#"{"runs":{"r":{"begun":1}},"totals":{"failed":2},"none":{}}"#;
+    for (code, expected) in [
+        (".runs[].failed >= 1", &["failed"][..]),
+        (".runs[]? | select(.begun > 0) | .failed", &["failed"]),
+        ("any(.runs[]; .failed > 0)", &["failed"]),
+        (".runs | map(.totals.failed) | add > 0", &["totals"]),
+        (".runs[].begn > 1", &["begn=begun"]),
+        (".totals.failed > 9 or .runs.r.begun > 9", &[]),
+        (".none[].failed > 1", &[]),
+    ] {
+        assert_eq!(unknown(code, &[state]), expected, "{code}");
+    }
     // One of the states had it.
+    assert!(unknown(".runs[].failed", &[r#"{"runs":{"r":{"failed":0}}}"#, state]).is_empty());
     assert!(unknown(".gone", &[r#"{"gone":null}"#, "{}"]).is_empty());
     assert_eq!(unknown(".gone", &[r#"{"a":{"gone":1}}"#]), ["gone^"]);
 }
