@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(value_name = "PROJECTION")]
     projection: String,
     /// As of this event, or this moment by the journal's clock: a seq, a time, a date, or how long ago, like 2h
-    #[arg(long, value_name = "SEQ|TIME")]
+    #[arg(long, value_name = "SEQ|TIME", allow_hyphen_values = true)]
     at: Option<String>,
 }
 

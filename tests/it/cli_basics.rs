@@ -256,6 +256,8 @@ fn what_is_wrong_is_told_in_the_words_of_the_command_line() {
         ),
         (&["events", "--search", "-x"], "--search says only what must not be there"),
         (&["sessions", "--limit", "0"], "0 is too small: a number from 1 is wanted"),
+        (&["events", "--limit", "0"], "0 is too small: a number from 1 is wanted"),
+        (&["state", "sessions", "--at", "-1"], "--at takes a seq like 412, or a time like"),
         (&["why", "1", "--depth", "0"], "0 is out of range: a number from 1 to 4294967295 is wanted"),
     ] {
         let ran = world.run(args);
