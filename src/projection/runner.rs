@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 use super::ahead::each_batch;
 use super::any::{AnyFold, StateView};
-use super::snapshot::{self, Files, Found, Refusal, Span};
-use super::{Fold, Projection, StateHash, base};
+use super::snapshot::{self, Files, Found, Refusal, Refused, Span};
+use super::{Fold, Projection, StateHash, base, durable};
 use crate::error::{Error, Result};
 use crate::event::{Category, Kind, Seq, StoredEvent, Timestamp};
 use crate::store::{Gap, Item, JournalId, Replay, SessionOrder, Store, View};
@@ -299,12 +299,19 @@ pub enum SnapshotError {
 }
 
 impl<P: Projection> Runner<P> {
-    /// A runner at the newest state that can be believed, and the saved states that could not.
+    /// A runner at the newest state that can be believed, and the saved states that could not. Of those, the ones that are ahead of the journal
+    /// are removed: it was put back from an older copy, and once it has grown past them they would be believed.
     ///
     /// # Errors
     /// When the directory of the bases cannot be listed.
     pub fn restore(files: Option<Files>, source: &(impl Source + ?Sized)) -> Result<(Self, Vec<Refusal>)> {
         let found = start::<P>(source, files.as_ref(), source.durable(), Shortcuts::Taken)?;
+        for refusal in &found.refused {
+            if refusal.why == Refused::Ahead && !base::is_base(&refusal.path) {
+                // Where nothing can be removed nothing can be recorded either: the journal does not grow.
+                let _ = durable::remove_if_there(&refusal.path);
+            }
+        }
         let fold = found.fold.unwrap_or_default();
         let reached = watch::Sender::new(fold.seq());
         let (since_snapshot, saved_bytes) = (AtomicU64::new(0), AtomicU64::new(0));

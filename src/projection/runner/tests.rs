@@ -194,6 +194,28 @@ fn a_rebuild_puts_right_a_state_that_is_wrong() {
     assert_eq!(hash(&restored(Some(files), &store)), rebuilt.after);
 }
 
+/// A journal put back from an older copy, with other events after: what was saved of the ones that are gone is of no use for ever.
+#[test]
+fn a_state_ahead_of_the_journal_is_not_believed_once_the_journal_has_grown_past_it() {
+    let (dir, old) = (tempfile::tempdir().unwrap(), store());
+    emit(&old, (0..50).map(prompt));
+    let files = || snapshot::Files::new(dir.path(), old.journal_id().to_bytes());
+    let runner = restored(Some(files()), &old);
+    runner.catch_up(&old).unwrap();
+    runner.snapshot().unwrap().unwrap();
+
+    let store = store();
+    assert_eq!(store.journal_id(), old.journal_id());
+    emit(&store, (0..20).map(prompt));
+    let (runner, refused) = Runner::<SessionsProjection>::restore(Some(files()), &store).unwrap();
+    assert!(refused.iter().any(|refusal| refusal.why == snapshot::Refused::Ahead), "{refused:?}");
+    drop(runner);
+    emit(&store, (500..560).map(prompt));
+    let runner = restored(Some(files()), &store);
+    runner.catch_up(&store).unwrap();
+    assert_eq!(hash(&runner), hash(&caught_up(&store)));
+}
+
 #[test]
 fn a_time_is_the_last_event_recorded_by_then() {
     let clock = Arc::new(FixedClock::at(Timestamp::from_micros(1_000)));
