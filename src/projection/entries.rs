@@ -9,13 +9,13 @@ pub struct Mapped<'s> {
     /// The field that holds the map; it is the first one of the object.
     pub field: &'static str,
     /// The entries, in no order.
-    pub entries: Vec<Entry<'s>>,
+    pub entries: Vec<Named<'s>>,
     /// The other fields, in their order.
     pub others: Vec<(&'static str, Json)>,
 }
 
 /// An entry of the map.
-pub struct Entry<'s> {
+pub struct Named<'s> {
     /// Its name there.
     pub id: Cow<'s, str>,
     /// While this is the same, so is the entry.

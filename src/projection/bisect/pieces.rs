@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::event::Json;
-use crate::projection::entries::{Entry, Mapped, Stamp};
+use crate::projection::entries::{Mapped, Named, Stamp};
 
 /// The pieces of the state that was looked at last.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl Pieces {
         self.looks += 1;
         let mut is_new = self.looks == 1 || self.others != state.others;
         (self.field, self.others) = (state.field, state.others);
-        for Entry { id, stamp, json } in state.entries {
+        for Named { id, stamp, json } in state.entries {
             if let Some(held) = self.entries.get_mut(&*id) {
                 held.look = self.looks;
                 if held.stamp.is(stamp) {

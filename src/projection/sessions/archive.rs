@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{Phase, Session};
 use super::unfinished::Unfinished;
 use crate::projection::archive::{Archive, Sealed};
-use crate::projection::entries::{Entry, Stamp};
+use crate::projection::entries::{Named, Stamp};
 use crate::projection::snapshot::Part;
 
 /// The sessions.
@@ -88,14 +88,14 @@ impl Archived {
     }
 
     /// All of them, for their JSON.
-    pub(super) fn each(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub(super) fn each(&self) -> impl Iterator<Item = Named<'_>> {
         self.entries.entries().filter_map(|sealed| {
             let (id, stamp) = (Cow::Borrowed(sealed.id()?), Stamp::Bytes(sealed.bytes()));
             let json = move || match sealed.value::<Session>() {
                 Some((_, session)) => serde_json::to_string(&session),
                 None => Err(serde_json::Error::custom("it cannot be unpacked")),
             };
-            Some(Entry { id, stamp, json: Box::new(json) })
+            Some(Named { id, stamp, json: Box::new(json) })
         })
     }
 

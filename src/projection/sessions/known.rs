@@ -14,7 +14,7 @@ use super::state::{Messages, Session, Sessions};
 use super::text::fingerprint;
 use super::unfinished::Unfinished;
 use crate::projection::by_id::ById;
-use crate::projection::entries::{Entry, Mapped, Stamp};
+use crate::projection::entries::{Mapped, Named, Stamp};
 use crate::projection::snapshot::Part;
 
 impl Sessions {
@@ -33,7 +33,7 @@ impl Sessions {
 
     /// What the state serializes to as JSON, in parts.
     pub(super) fn mapped(&self) -> Mapped<'_> {
-        let recent = self.recent.iter().map(|(id, session)| Entry {
+        let recent = self.recent.iter().map(|(id, session)| Named {
             id: Cow::Borrowed(id.as_str()),
             // Nothing changes a session but its own events.
             stamp: Stamp::Seq(session.seq_last),
