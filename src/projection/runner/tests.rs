@@ -210,7 +210,8 @@ fn a_state_ahead_of_the_journal_is_not_believed_once_the_journal_has_grown_past_
     let (runner, refused) = Runner::<SessionsProjection>::restore(Some(files()), &store).unwrap();
     assert!(refused.iter().any(|refusal| refusal.why == snapshot::Refused::Ahead), "{refused:?}");
     drop(runner);
-    emit(&store, (500..560).map(prompt));
+    // All of one session.
+    emit(&store, (500..560).map(|n| prompt(5 * n)));
     let runner = restored(Some(files()), &store);
     runner.catch_up(&store).unwrap();
     assert_eq!(hash(&runner), hash(&caught_up(&store)));
