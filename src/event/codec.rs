@@ -230,6 +230,7 @@ impl<'a> EventRef<'a> {
     ///
     /// # Errors
     /// As `Event::decode`, but for a fault of the payload, which is not looked at; and `NewerEnvelope`.
+    #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<EventRef<'a>, DecodeError> {
         let Beginning { version, head, known, rest } = Beginning::of(bytes)?;
         if version > ENVELOPE_VERSION {
@@ -298,48 +299,62 @@ impl<'a> EventRef<'a> {
     }
 
     /// Makes `event` this one, in the memory that it has. Where the payload is at fault, nothing is changed.
+    #[inline]
     fn write_over(&self, event: &mut Event) -> Result<(), DecodeError> {
         // Written before the payload is checked and copied after: what is copied at once has not reached the cache, and is waited for.
         let mut room = Uuid::encode_buffer();
         let instance = self.instance.text(&mut room);
         event.payload.become_checked(self.payload_unchecked()?).map_err(DecodeError::Payload)?;
-        event.kind = self.known.map_or_else(|| KindName::Other(self.kind.into()), KindName::Known);
+        match (self.known, &event.kind) {
+            (Some(kind), KindName::Known(held)) if kind == *held => {}
+            (Some(kind), _) => event.kind = KindName::Known(kind),
+            (None, _) => event.kind = KindName::Other(self.kind.into()),
+        }
         (event.id, event.version, event.time) = (self.id, self.version, self.time);
         event.importance = self.importance;
         set(&mut event.instance, instance);
         if self.session == Some(self.instance) {
-            set(event.session.get_or_insert_default(), &event.instance);
+            set(event.session.get_or_insert_default(), instance);
         } else {
             set_id(&mut event.session, self.session);
         }
         set_id(&mut event.agent, self.agent);
         match (self.project, &mut event.project) {
             (Some(project), Some(held)) => set(held, project),
+            (None, None) => {}
             (project, held) => *held = project.map(str::to_owned),
         }
         (event.correlation, event.causation) = (self.correlation, self.causation);
         set(&mut event.source.program, self.program);
         set(&mut event.source.host, self.host);
         event.source.pid = self.pid;
-        event.cut.clear();
-        event.cut.extend(
-            self.cut.iter().map(|(pointer, bytes)| Cut { pointer: (*pointer).to_owned(), bytes: *bytes }),
-        );
-        event.ext.clear();
-        event.ext.extend(self.ext.iter().map(|(tag, bytes)| Ext { tag: *tag, bytes: bytes.to_vec() }));
-        event.opaque = None;
+        if !(self.cut.is_empty() && event.cut.is_empty()) {
+            let cut = |(pointer, bytes): &(&str, u64)| Cut { pointer: (*pointer).to_owned(), bytes: *bytes };
+            event.cut = self.cut.iter().map(cut).collect();
+        }
+        if !(self.ext.is_empty() && event.ext.is_empty()) {
+            event.ext =
+                self.ext.iter().map(|(tag, bytes)| Ext { tag: *tag, bytes: bytes.to_vec() }).collect();
+        }
+        if event.opaque.is_some() {
+            event.opaque = None;
+        }
         Ok(())
     }
 }
 
+/// What is the same already is not written: events are handed from core to core and back, and memory that is only read stays with both.
 fn set(held: &mut String, text: &str) {
-    held.clear();
-    held.push_str(text);
+    if held != text {
+        held.clear();
+        held.push_str(text);
+    }
 }
 
 fn set_id(held: &mut Option<String>, id: Option<IdText<'_>>) {
     match id {
         Some(id) => id.write_over(held.get_or_insert_default()),
+        None if held.is_none() => {}
         None => *held = None,
     }
 }
@@ -396,9 +411,10 @@ impl Event {
     /// # Errors
     /// As [`Event::decode`]; the event is then what it was.
     pub fn decode_over(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        match EventRef::decode(bytes) {
-            Err(DecodeError::NewerEnvelope(envelope_version)) => *self = opaque(envelope_version, bytes)?,
-            decoded => decoded?.write_over(self)?,
+        match &EventRef::decode(bytes) {
+            Ok(event) => event.write_over(self)?,
+            Err(DecodeError::NewerEnvelope(envelope_version)) => *self = opaque(*envelope_version, bytes)?,
+            Err(error) => return Err(error.clone()),
         }
         Ok(())
     }
@@ -458,6 +474,7 @@ struct Beginning<'a> {
 }
 
 impl<'a> Beginning<'a> {
+    #[inline]
     fn of(bytes: &'a [u8]) -> Result<Beginning<'a>, DecodeError> {
         let (version, rest) = bytes.split_first().ok_or(DecodeError::Empty)?;
         if *version == 0 {

@@ -35,6 +35,29 @@ impl PayloadText {
         let at = if known.len() > 0 { text.len() } else { 0 };
         PayloadFields { text, known, at }
     }
+
+    /// The fields of these names; of a name that stands twice the last one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "names are then constants where they are compared")]
+    pub fn pick<const N: usize>(&self, names: [&str; N]) -> [Option<FieldText<'_>>; N] {
+        let mut found = [None; N];
+        let nth = |name: &[u8]| names.iter().position(|wanted| wanted.as_bytes() == name);
+        if self.places().is_empty() {
+            for (name, field) in self.fields() {
+                if let Some(nth) = nth(name.as_bytes()) {
+                    found[nth] = Some(field);
+                }
+            }
+            return found;
+        }
+        let text = self.as_str();
+        for place in self.places() {
+            if let Some(nth) = text.as_bytes().get(place.name()).and_then(nth) {
+                found[nth] = text.get(place.value()).map(FieldText);
+            }
+        }
+        found
+    }
 }
 
 impl<'a> Iterator for PayloadFields<'a> {
@@ -42,7 +65,7 @@ impl<'a> Iterator for PayloadFields<'a> {
 
     fn next(&mut self) -> Option<(&'a str, FieldText<'a>)> {
         if let Some(place) = self.known.next() {
-            return place.of(self.text).map(|(name, value)| (name, FieldText(value)));
+            return Some((self.text.get(place.name())?, FieldText(self.text.get(place.value())?)));
         }
         let bytes = self.text.as_bytes();
         if bytes.get(self.at + 1) != Some(&b'"') {
@@ -133,7 +156,7 @@ impl<'a> FieldText<'a> {
 mod tests {
     use super::*;
     use crate::event::Json;
-    use crate::event::json::FIELDS_NOTED_MAX;
+    use crate::event::json::compact::FIELDS_NOTED_MAX;
     use proptest::prelude::*;
 
     fn json() -> impl Strategy<Value = Json> {
@@ -176,6 +199,11 @@ mod tests {
             noted.become_checked(payload.as_str()).unwrap();
             prop_assert_eq!(noted.places().len(), 3);
             prop_assert_eq!(noted.fields().collect::<Vec<_>>(), payload.fields().collect::<Vec<_>>());
+            for payload in [&payload, &noted] {
+                let [c, a, none] = payload.pick(["c", "a", "d"]);
+                let fields: Vec<_> = payload.fields().collect();
+                prop_assert_eq!((a, c, none), (Some(fields[0].1), Some(fields[2].1), None));
+            }
             for (_, field) in payload.fields() {
                 let parsed: Json = field.read().unwrap();
                 let text = field.text();

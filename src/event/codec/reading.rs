@@ -15,6 +15,7 @@ const NO_SUCH_OPTION: &str = "a variant does not exist";
 const NO_SUCH_VARIANT: &str = "its bytes break the layout";
 
 /// The head, its kind where the catalog has it, and the bytes behind it.
+#[inline]
 pub(super) fn head(bytes: &[u8]) -> Result<(Head<'_>, Option<Kind>, &[u8]), DecodeError> {
     let mut rest = Rest(bytes);
     let (head, known) = rest.head().map_err(DecodeError::Envelope)?;
@@ -22,6 +23,7 @@ pub(super) fn head(bytes: &[u8]) -> Result<(Head<'_>, Option<Kind>, &[u8]), Deco
 }
 
 /// The body, and the bytes behind it.
+#[inline]
 pub(super) fn body(bytes: &[u8]) -> Result<(Body<'_>, &[u8]), DecodeError> {
     let mut rest = Rest(bytes);
     let body = rest.body().map_err(DecodeError::Envelope)?;
@@ -32,6 +34,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<(Body<'_>, &[u8]), DecodeError> {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
+    #[inline]
     fn head(&mut self) -> Read<(Head<'a>, Option<Kind>)> {
         let kind = self.slice()?;
         let known = Kind::from_bytes(kind);
@@ -41,6 +44,7 @@ impl<'a> Rest<'a> {
         Ok((Head { kind, id: self.id()?, time: self.signed()? }, known))
     }
 
+    #[inline]
     fn body(&mut self) -> Read<Body<'a>> {
         Ok(Body {
             version: self.u16()?,
@@ -56,6 +60,7 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline]
     fn who(&mut self) -> Read<Who<'a>> {
         Ok(match self.u32()? {
             0 => Who::Session(self.id()?),
@@ -70,6 +75,7 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline]
     fn links(&mut self) -> Read<Links> {
         Ok(match self.u32()? {
             0 => Links::None,
@@ -80,6 +86,7 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline]
     fn program(&mut self) -> Read<Program<'a>> {
         Ok(match self.u32()? {
             0 => Program::Named(self.text()?),
@@ -93,6 +100,7 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline]
     fn id_text(&mut self) -> Read<IdText<'a>> {
         Ok(match self.u32()? {
             0 => IdText::Uuid(self.id()?),
@@ -101,12 +109,14 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline]
     fn byte(&mut self) -> Read<u8> {
         let (byte, rest) = self.0.split_first().ok_or(ENDS_EARLY)?;
         self.0 = rest;
         Ok(*byte)
     }
 
+    #[inline]
     fn id(&mut self) -> Read<[u8; 16]> {
         let (id, rest) = self.0.split_first_chunk().ok_or(ENDS_EARLY)?;
         self.0 = rest;
@@ -114,6 +124,7 @@ impl<'a> Rest<'a> {
     }
 
     /// Seven bits a byte, the low ones first; a set high bit says that another byte follows. The last one that there can be is at most `last_max`.
+    #[inline]
     fn number(&mut self, bytes_max: u32, last_max: u8) -> Read<u64> {
         let mut number = 0;
         for nth in 1..=bytes_max {
@@ -127,24 +138,29 @@ impl<'a> Rest<'a> {
         Err(NUMBER_TOO_LONG)
     }
 
+    #[inline]
     fn u16(&mut self) -> Read<u16> {
         u16::try_from(self.number(3, 0b11)?).map_err(|_| NUMBER_TOO_LONG)
     }
 
+    #[inline]
     fn u32(&mut self) -> Read<u32> {
         u32::try_from(self.number(5, 0b1111)?).map_err(|_| NUMBER_TOO_LONG)
     }
 
+    #[inline]
     fn u64(&mut self) -> Read<u64> {
         self.number(10, 1)
     }
 
     /// Zigzag: the sign is the lowest bit.
+    #[inline]
     fn signed(&mut self) -> Read<i64> {
         let number = self.u64()?;
         Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
+    #[inline]
     fn slice(&mut self) -> Read<&'a [u8]> {
         let length = usize::try_from(self.u64()?).map_err(|_| ENDS_EARLY)?;
         let (slice, rest) = self.0.split_at_checked(length).ok_or(ENDS_EARLY)?;
@@ -152,10 +168,12 @@ impl<'a> Rest<'a> {
         Ok(slice)
     }
 
+    #[inline]
     fn text(&mut self) -> Read<&'a str> {
         str::from_utf8(self.slice()?).map_err(|_| NOT_UTF8)
     }
 
+    #[inline]
     fn option<T>(&mut self, read: impl FnOnce(&mut Rest<'a>) -> Read<T>) -> Read<Option<T>> {
         match self.byte()? {
             0 => Ok(None),

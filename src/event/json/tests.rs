@@ -1,3 +1,4 @@
+use super::strings::{BLOCK, marks_from};
 use super::*;
 use proptest::prelude::*;
 
@@ -82,7 +83,30 @@ proptest! {
         prop_assert_eq!(mended(text.as_bytes()).and_then(|text| mended(text.trim_start_matches('\u{feff}').as_bytes())), None);
     }
 
-    /// Eight bytes at a time, whatever stands where.
+    /// Strings of any length, so that their ends and their escapes lie everywhere in what is looked at at once.
+    #[test]
+    fn long_strings_are_checked_as_the_parser_reads_them(
+        texts in prop::collection::vec("[ -~\u{0}-\u{1f}é€😀\"\\\\]{0,150}", 1..4), hit: prop::sample::Index, byte in 0x21_u8..0x7f,
+    ) {
+        let fields = texts.iter().enumerate().map(|(n, text)| (n.to_string(), Json::from(text.as_str())));
+        let text = Json::Object(fields.collect()).to_string();
+        prop_assert_eq!(check_compact_object(&text), Ok(()));
+        let mut places = Vec::new();
+        prop_assert_eq!(check_and_note(&text, &mut places), Ok(()));
+        let values: Vec<String> =
+            places.iter().map(|place| serde_json::from_str(&text[place.value()]).unwrap()).collect();
+        prop_assert_eq!(values, texts);
+        let mut damaged = text.into_bytes();
+        let at = hit.index(damaged.len());
+        if damaged[at].is_ascii() {
+            damaged[at] = byte;
+        }
+        let damaged = String::from_utf8(damaged).unwrap();
+        let parsed = serde_json::from_str::<Json>(&damaged).is_ok_and(|value| value.is_object());
+        prop_assert_eq!(check_compact_object(&damaged).is_ok(), parsed, "{}", damaged);
+    }
+
+    /// Sixteen bytes at a time, whatever stands where.
     #[test]
     fn strings_are_scanned_as_byte_by_byte(text in "[ -~\u{0}-\u{1f}\u{7f}-\u{a1}é€]{0,40}", at in 0_usize..40) {
         let bytes = &text.as_bytes()[at.min(text.len())..];
@@ -94,11 +118,21 @@ proptest! {
 #[test]
 fn every_byte_ends_a_scan_or_does_not_at_every_place() {
     for byte in 0..=u8::MAX {
+        let ends = byte < 0x20 || byte == b'"' || byte == b'\\';
         for at in 0..24 {
             let mut text = [b'a'; 24];
             text[at] = byte;
-            let ends = byte < 0x20 || byte == b'"' || byte == b'\\';
             assert_eq!(plain_prefix(&text), if ends { at } else { 24 }, "{byte:#x} at {at}");
         }
+        for at in 0..BLOCK + 6 {
+            let mut text = [b'a'; BLOCK + 6];
+            text[at] = byte;
+            let bit = |at: usize| u64::from(ends) << at;
+            // Behind the end everything is marked.
+            let (whole, part) = (marks_from(&text, 0), marks_from(&text, BLOCK));
+            let expected = if at < BLOCK { (bit(at), 0) } else { (0, bit(at - BLOCK)) };
+            assert_eq!((whole, part), (expected.0, expected.1 | u64::MAX << 6), "{byte:#x} at {at}");
+        }
     }
+    assert_eq!((marks_from(b"", 0), marks_from(b"", BLOCK)), (u64::MAX, u64::MAX));
 }

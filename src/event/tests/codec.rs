@@ -168,6 +168,24 @@ proptest! {
         let _ = payload_of(&bytes);
     }
 
+    /// What is the same in both is not written again, and nothing of the one before is left.
+    #[test]
+    fn an_event_over_another_is_as_one_alone(before in any_event(), event in any_event(), is_newer: bool) {
+        let mut bytes = event.encode();
+        bytes[0] += u8::from(is_newer);
+        let alone = Event::decode(&bytes).unwrap();
+        let mut over = before;
+        for _ in 0..2 {
+            over.decode_over(&bytes).unwrap();
+            prop_assert_eq!(&over, &alone);
+        }
+        // One that is like it in nearly all.
+        let mut like = event;
+        like.id = Uuid::from_u128(7);
+        over.decode_over(&like.encode()).unwrap();
+        prop_assert_eq!(&over, &like);
+    }
+
     #[test]
     fn a_damaged_event_does_no_harm(event in any_event(), at: prop::sample::Index, bit in 0_u8..8) {
         let mut bytes = event.encode();
