@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::any::AnyFold;
-use super::snapshot::{self, Refused};
+use super::snapshot::{self, Refused, SharedParts};
 use super::{StateHash, base, durable, registry};
 use crate::error::{Error, Result};
 use crate::event::{Seq, StoredEvent};
@@ -98,8 +98,13 @@ impl Comparison {
     ) -> Result<Comparison> {
         let mut comparison = Comparison { folds: Vec::new(), ahead: BTreeMap::new(), checked: Vec::new() };
         let from = first.prev();
+        let mut parts = SharedParts::default();
         for path in snapshot_files(snapshots)? {
-            let label = read(&path).and_then(|bytes| snapshot::label(&bytes));
+            let label = read(&path).and_then(|bytes| {
+                let label = snapshot::label(&bytes)?;
+                let is_whole = parts.has_all(snapshots, &label.projection, &bytes);
+                if is_whole { Ok(label) } else { Err(Refused::Damaged) }
+            });
             // A writer at work has removed it meanwhile: nothing is wrong with that.
             if label.is_err() && fs::symlink_metadata(&path).is_err() {
                 continue;

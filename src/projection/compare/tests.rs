@@ -7,6 +7,8 @@ use uuid::Uuid;
 use super::*;
 use crate::clock::FixedClock;
 use crate::event::{Event, Source as EventSource, Timestamp, payload};
+use crate::projection::Runner;
+use crate::projection::sessions::SessionsProjection;
 use crate::projection::snapshot::Files;
 use crate::store::{JournalId, Level, MemoryLog, Store};
 
@@ -90,4 +92,43 @@ fn a_damaged_snapshot_does_no_harm_and_a_damaged_base_is_a_loss() {
     flip(&base::path_of(&dir.path().join("base"), Seq::new(30)));
     let found = refused(checked(dir.path(), 1));
     assert_eq!((found.len(), found.iter().filter(|one| one.is_wrong()).count()), (2, 1));
+}
+
+#[test]
+fn a_snapshot_whose_part_is_gone_or_damaged_is_a_damaged_one() {
+    let clock = Arc::new(FixedClock::at(Timestamp::from_micros(1)));
+    let store = Store::over(Arc::new(MemoryLog::pretending(JournalId::from_bytes([7; 16]))), clock, "server");
+    // So many sessions that the older ones fill a part.
+    let started = |n: u128| {
+        let prompt = payload::PromptSubmitted { prompt: "what is it? ".repeat(20), prompt_id: None };
+        let session = Uuid::from_u128(n).to_string();
+        let time = Timestamp::from_micros(i64::try_from(n).unwrap());
+        Event::new(Uuid::from_u128(n), time, session.clone(), EventSource::default(), prompt)
+            .with_session(session)
+    };
+    store.emit((1..900).map(started).collect(), Level::Disk, None).unwrap().wait().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshots, bases) = (dir.path().join("snapshots"), dir.path().join("base"));
+    fs::create_dir_all(&snapshots).unwrap();
+    let files = Files::new(&snapshots, store.journal_id().to_bytes());
+    let (runner, _) = Runner::<SessionsProjection>::restore(Some(files), &store).unwrap();
+    runner.catch_up(&store).unwrap();
+    runner.snapshot().unwrap().unwrap();
+    let verdicts = || {
+        let checked = compare(&store, &snapshots, &bases).unwrap();
+        checked.into_iter().map(|one| (one.is_damaged(), one.is_wrong())).collect::<Vec<_>>()
+    };
+    // The snapshot and the rung are one file under two names.
+    assert_eq!(verdicts(), [(false, false); 2]);
+    let is_part = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "part");
+    let part = fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().path()).find(is_part).unwrap();
+    let whole = fs::read(&part).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    fs::write(&part, damaged).unwrap();
+    assert_eq!(verdicts(), [(true, false); 2]);
+    fs::write(&part, whole).unwrap();
+    assert_eq!(verdicts(), [(false, false); 2]);
+    fs::remove_file(&part).unwrap();
+    assert_eq!(verdicts(), [(true, false); 2]);
 }

@@ -101,6 +101,36 @@ impl<P: Projection> Found<P> {
     }
 }
 
+fn part_path(dir: &Path, projection: &str, hash: &StateHash) -> PathBuf {
+    dir.join(format!("{projection}.{hash}.{PART}"))
+}
+
+/// The parts in a directory, each looked at once: for who looks at many snapshots that share them, whatever their projection. Changes
+/// nothing.
+#[derive(Debug, Default)]
+pub struct SharedParts(HashMap<PathBuf, bool>);
+
+impl SharedParts {
+    /// Whether every part that this snapshot of `projection` in `dir` names lies beside it whole.
+    pub fn has_all(&mut self, dir: &Path, projection: &str, snapshot: &[u8]) -> bool {
+        claimed_parts(snapshot).iter().all(|hash| {
+            let path = part_path(dir, projection, hash);
+            let is_whole = |path: &Path| {
+                let bytes = durable::read(path).ok().flatten();
+                bytes.is_some_and(|bytes| StateHash::of_bytes(&bytes) == *hash)
+            };
+            match self.0.get(&path) {
+                Some(known) => *known,
+                None => {
+                    let found = is_whole(&path);
+                    self.0.insert(path, found);
+                    found
+                }
+            }
+        })
+    }
+}
+
 impl Files {
     /// The snapshots in `dir` of the journal of this id.
     pub fn new(dir: impl Into<PathBuf>, journal: [u8; 16]) -> Files {
@@ -226,7 +256,7 @@ impl Files {
     }
 
     fn part_path<P: Projection>(&self, hash: &StateHash) -> PathBuf {
-        self.dir.join(format!("{}.{hash}.{PART}", P::NAME))
+        part_path(&self.dir, P::NAME, hash)
     }
 
     /// A part. A file that holds others is removed, so that the next save writes it again: whoever cannot is told of

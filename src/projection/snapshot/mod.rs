@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use super::{Fold, Projection, StateHash};
 use crate::event::Seq;
 
-pub use files::{Files, Found, Span};
+pub use files::{Files, Found, SharedParts, Span};
 pub use part::{Part, bytes};
 
 const MAGIC: [u8; 8] = *b"mnemsnap";
