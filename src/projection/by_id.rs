@@ -1,6 +1,7 @@
 //! A map by id that is asked far more often than it is walked: what every event asks for is found by a hash and lies still when another comes,
 //! where an ordered map compares ids all the way down and moves what stands beside. Whoever walks it gets the order of the ids, and its bytes
-//! and its JSON are those of an ordered map, so that no hash shows.
+//! and its JSON are those of an ordered map, so that no hash shows. Values lie apart from the table, which grows often and then moves all that
+//! it holds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Values by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ById<V>(HashMap<String, V, BuildHasherDefault<Folded>>);
+pub struct ById<V>(HashMap<String, Box<V>, BuildHasherDefault<Folded>>);
 
 impl<V> Default for ById<V> {
     fn default() -> Self {
@@ -34,12 +35,12 @@ impl<V> ById<V> {
 
     /// The value of this id.
     pub fn get(&self, id: &str) -> Option<&V> {
-        self.0.get(id)
+        self.0.get(id).map(Box::as_ref)
     }
 
     /// The same, to be changed.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut V> {
-        self.0.get_mut(id)
+        self.0.get_mut(id).map(Box::as_mut)
     }
 
     /// Whether there is one of this id.
@@ -49,46 +50,46 @@ impl<V> ById<V> {
 
     /// Puts a value in; gives back the one that was there.
     pub fn insert(&mut self, id: String, value: V) -> Option<V> {
-        self.0.insert(id, value)
+        self.0.insert(id, Box::new(value)).map(|held| *held)
     }
 
     /// The value of an id that is not there, put in.
     pub fn put(&mut self, id: String, value: V) -> &mut V {
-        self.0.entry(id).or_insert(value)
+        self.0.entry(id).or_insert(Box::new(value))
     }
 
     /// Takes the value of this id out.
     pub fn remove(&mut self, id: &str) -> Option<V> {
-        self.0.remove(id)
+        self.0.remove(id).map(|held| *held)
     }
 
     /// Lets only those stay that `keep` says; asked in no order.
-    pub fn retain(&mut self, keep: impl FnMut(&String, &mut V) -> bool) {
-        self.0.retain(keep);
+    pub fn retain(&mut self, mut keep: impl FnMut(&String, &mut V) -> bool) {
+        self.0.retain(|id, value| keep(id, value));
+    }
+
+    /// All of them, in an order that means nothing: for what comes out the same in any order.
+    pub fn unordered(&self) -> impl Iterator<Item = (&String, &V)> {
+        self.0.iter().map(|(id, value)| (id, &**value))
     }
 
     /// All of them in the order of their ids, which is made for this.
     pub fn iter(&self) -> std::vec::IntoIter<(&String, &V)> {
-        let mut all: Vec<_> = self.0.iter().collect();
+        let mut all: Vec<_> = self.unordered().collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all.into_iter()
     }
 
     /// The same, to be changed.
     pub fn iter_mut(&mut self) -> std::vec::IntoIter<(&String, &mut V)> {
-        let mut all: Vec<_> = self.0.iter_mut().collect();
+        let mut all: Vec<_> = self.0.iter_mut().map(|(id, value)| (id, &mut **value)).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all.into_iter()
     }
 
-    /// Whether one of them is such; asked in no order.
-    pub fn any(&self, is_such: impl FnMut(&V) -> bool) -> bool {
-        self.0.values().any(is_such)
-    }
-
     /// The id of the least by a key that no two have in common.
     pub fn least_by<K: Ord>(&self, mut key: impl FnMut(&V) -> K) -> Option<&String> {
-        self.0.iter().min_by_key(|(_, value)| key(value)).map(|(id, _)| id)
+        self.unordered().min_by_key(|(_, value)| key(value)).map(|(id, _)| id)
     }
 }
 
@@ -115,7 +116,7 @@ impl<V> IntoIterator for ById<V> {
     type IntoIter = std::vec::IntoIter<(String, V)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        let mut all: Vec<_> = self.0.into_iter().collect();
+        let mut all: Vec<_> = self.0.into_iter().map(|(id, value)| (id, *value)).collect();
         all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         all.into_iter()
     }
@@ -123,7 +124,7 @@ impl<V> IntoIterator for ById<V> {
 
 impl<V> FromIterator<(String, V)> for ById<V> {
     fn from_iter<I: IntoIterator<Item = (String, V)>>(all: I) -> Self {
-        ById(all.into_iter().collect())
+        ById(all.into_iter().map(|(id, value)| (id, Box::new(value))).collect())
     }
 }
 
@@ -156,17 +157,19 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for ById<V> {
     }
 }
 
-/// A hash of short texts, eight bytes at a time: each word is mixed in by a multiplication whose upper half is folded onto the lower. Whoever
+/// A hash of short texts, sixteen bytes at a time: two words are multiplied, and the upper half of the product is folded onto the lower. Whoever
 /// chooses ids can make many the same; maps of a state are bounded, and so is what that costs.
 #[derive(Default)]
 struct Folded(u64);
 
 /// The fractional part of the golden ratio, in 64 bits.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+/// That of the square root of two: neither factor is small where the words are.
+const ROOT: u64 = 0x6A09_E667_F3BC_C908;
 
 impl Folded {
-    fn mix(&mut self, word: u64) {
-        let (low, high) = (self.0 ^ word).carrying_mul(GOLDEN, 0);
+    fn mix(&mut self, one: u64, other: u64) {
+        let (low, high) = (self.0 ^ one ^ ROOT).carrying_mul(other ^ GOLDEN, 0);
         self.0 = low ^ high;
     }
 }
@@ -178,12 +181,14 @@ impl Hasher for Folded {
 
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            self.mix(u64::from_le_bytes(*word));
+        let (pairs, odd) = words.as_chunks::<2>();
+        for [one, other] in pairs {
+            self.mix(u64::from_le_bytes(*one), u64::from_le_bytes(*other));
         }
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
-        self.mix(u64::from_le_bytes(last) ^ bytes.len() as u64);
+        let odd = odd.first().map_or(0, |word| u64::from_le_bytes(*word));
+        self.mix(odd ^ bytes.len() as u64, u64::from_le_bytes(last));
     }
 
     // A text ends with this, which tells it from the next; here is only one.
@@ -214,6 +219,9 @@ mod tests {
             prop_assert_eq!(map.iter().collect::<Vec<_>>(), ordered.iter().collect::<Vec<_>>());
             prop_assert_eq!(map.clone().into_iter().collect::<Vec<_>>(), ordered.clone().into_iter().collect::<Vec<_>>());
             prop_assert_eq!((map.len(), map.get(&id), map.contains_key(&id)), (ordered.len(), ordered.get(&id), ordered.contains_key(&id)));
+            let mut unordered: Vec<_> = map.unordered().collect();
+            unordered.sort();
+            prop_assert_eq!(unordered, ordered.iter().collect::<Vec<_>>());
             let least = map.least_by(|value| *value).map(|id| ordered[id]);
             prop_assert_eq!(least, ordered.values().min().copied());
             let bytes = postcard::to_stdvec(&map).unwrap();

@@ -80,6 +80,9 @@ pub use runner::{
     Source, Taken, seq_at, state_at, state_since,
 };
 
+/// Says which kinds can change a state; none is a kind that this program does not know.
+pub type Wanted = fn(Option<Kind>) -> bool;
+
 /// A pure fold of events into a state.
 pub trait Projection: 'static {
     /// The name in files, routes and commands: `sessions`.
@@ -117,11 +120,13 @@ pub trait Projection: 'static {
         None
     }
 
-    /// Whether an event of this kind can change the state at all; none is a kind that this program does not know. A fold from the
-    /// journal looks at those that cannot where they lie, without taking them out.
+    /// Which kinds can change the state at all, where there are such as cannot: a fold from the journal looks at those where they lie,
+    /// without taking them out.
+    const WANTED: Option<Wanted> = None;
+
+    /// Whether an event of this kind can change the state at all: [`Projection::WANTED`].
     fn wants(kind: Option<Kind>) -> bool {
-        let _ = kind;
-        true
+        Self::WANTED.is_none_or(|wanted| wanted(kind))
     }
 
     /// Whether an event can change the state at all, told from its envelope. A search over states passes over those that cannot.

@@ -225,7 +225,10 @@ fn advance<P: Projection>(
     if reach < from {
         return Ok(());
     }
-    let mut replay = source.replay(from).through(reach).of_kinds(P::wants);
+    let mut replay = source.replay(from).through(reach);
+    if let Some(wanted) = P::WANTED {
+        replay = replay.of_kinds(wanted);
+    }
     each_batch(&mut replay, reach.get() - from.get(), |batch| {
         for item in batch {
             progress.count(item);

@@ -25,7 +25,7 @@ use super::sessions::is_of_agent;
 use super::sessions::state::Process;
 use super::sessions::text::{bounded_id, clip, id_key};
 use super::sessions::viewer::Looking;
-use super::{Fold, Latest, Mark, Projection};
+use super::{Fold, Latest, Mark, Projection, Wanted};
 use crate::event::{Event, Json, Kind, StoredEvent, payload};
 
 /// Agents kept; the one with the oldest last sign leaves.
@@ -71,14 +71,11 @@ pub struct Agents {
 impl Projection for AgentsProjection {
     const NAME: &'static str = "agents";
     const SCHEMA: u32 = 3;
+    const WANTED: Option<Wanted> = Some(|kind| kind.is_some_and(is_of_agent));
     type State = Agents;
 
     fn shown(fold: &Fold<Self>, looking: &Looking<'_>) -> Option<serde_json::Result<Json>> {
         Some(view::shown(fold, looking))
-    }
-
-    fn wants(kind: Option<Kind>) -> bool {
-        kind.is_some_and(is_of_agent)
     }
 
     fn apply(state: &mut Agents, stored: &StoredEvent) {

@@ -23,7 +23,7 @@ use super::calendar::{Period as _, Periods, UtcHour};
 use super::mark::{keep_earlier, keep_later};
 use super::sessions::text::{clip, id_key};
 use super::sessions::viewer::Looking;
-use super::{Fold, Latest, Mark, Projection};
+use super::{Fold, Latest, Mark, Projection, Wanted};
 use crate::event::{Category, Event, Json, Kind, StoredEvent, payload};
 
 /// Results of `doctor` kept for the trend.
@@ -160,18 +160,17 @@ pub struct ServerTotals {
 impl Projection for HealthProjection {
     const NAME: &'static str = "health";
     const SCHEMA: u32 = 1;
-    type State = Health;
-
-    fn shown(fold: &Fold<Self>, _: &Looking<'_>) -> Option<serde_json::Result<Json>> {
-        Some(Ok(view::shown(fold)))
-    }
-
-    fn wants(kind: Option<Kind>) -> bool {
+    const WANTED: Option<Wanted> = Some(|kind| {
         kind.is_some_and(|kind| {
             let of_itself = matches!(kind.category(), Category::Store | Category::Health);
             let of_servers = matches!(kind, Kind::ServerStarted | Kind::ServerStopped);
             of_itself || of_servers || rates::outcome(kind).is_some()
         })
+    });
+    type State = Health;
+
+    fn shown(fold: &Fold<Self>, _: &Looking<'_>) -> Option<serde_json::Result<Json>> {
+        Some(Ok(view::shown(fold)))
     }
 
     fn apply(state: &mut Health, stored: &StoredEvent) {

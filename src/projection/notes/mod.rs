@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Projection;
+use super::{Projection, Wanted};
 use crate::event::{Kind, Seq, StoredEvent, Timestamp, payload};
 
 /// Notes that are kept: at most 4 KB each.
@@ -76,6 +76,7 @@ impl Notes {
 impl Projection for NotesProjection {
     const NAME: &'static str = "notes";
     const SCHEMA: u32 = 1;
+    const WANTED: Option<Wanted> = Some(|kind| kind == Some(Kind::Annotated));
     type State = Notes;
 
     fn apply(state: &mut Notes, stored: &StoredEvent) {
@@ -89,9 +90,5 @@ impl Projection for NotesProjection {
         state.by_seq.entry(about).or_default().push(note);
         state.kept += 1;
         state.bound();
-    }
-
-    fn wants(kind: Option<Kind>) -> bool {
-        kind == Some(Kind::Annotated)
     }
 }

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use self::state::{ItemState, Run};
 use super::sessions::text::clip;
 use super::sessions::viewer::Looking;
-use super::{Fold, Mark, Projection};
+use super::{Fold, Mark, Projection, Wanted};
 use crate::event::{Category, Event, Json, Kind, StoredEvent, payload};
 
 /// Runs that keep their counts.
@@ -80,6 +80,8 @@ pub struct Totals {
 impl Projection for OrchestratorProjection {
     const NAME: &'static str = "orchestrator";
     const SCHEMA: u32 = 1;
+    const WANTED: Option<Wanted> =
+        Some(|kind| kind.is_some_and(|kind| kind.category() == Category::Orchestration));
     type State = Orchestrator;
 
     fn shown(fold: &Fold<Self>, _: &Looking<'_>) -> Option<serde_json::Result<Json>> {
@@ -89,10 +91,6 @@ impl Projection for OrchestratorProjection {
             fields.retain(|name, _| name != "version" && name != "seq");
         }
         Some(shown)
-    }
-
-    fn wants(kind: Option<Kind>) -> bool {
-        kind.is_some_and(|kind| kind.category() == Category::Orchestration)
     }
 
     fn apply(state: &mut Orchestrator, stored: &StoredEvent) {

@@ -9,7 +9,7 @@ use super::state::{
     AGENTS_KEPT_MAX, Agent, CALLS_KEPT_ENDED_MAX, CALLS_KEPT_MAX, Call, FILES_KEPT_MAX, Failure,
     KEPT_WITHOUT_DETAIL_MAX, Outcome, Phase, SIGNATURES_KEPT_MAX, Session, WAITS_KEPT_MAX, Wait,
 };
-use super::text::{bounded_id, clip, fingerprint, id_key};
+use super::text::{bounded_id, clip, fingerprint, id_key, tool_name};
 use super::times::Sums;
 use crate::projection::mark::keep_earlier;
 use crate::projection::{Latest, Mark};
@@ -77,28 +77,29 @@ impl Session {
     /// Changes what is known of a call, and with it what follows: the sums of times, and the file that it worked on.
     fn change_call<T>(&mut self, told: &Told<'_>, change: impl FnOnce(&mut Call) -> T) -> T {
         let id = bounded_id(told.tool_use_id);
-        let is_new = !self.calls.contains_key(&id);
-        let call = if is_new {
-            self.calls.put(id.into_owned(), Call::new(told))
-        } else {
-            #[expect(clippy::expect_used, reason = "it is there")]
-            self.calls.get_mut(&id).expect("a call that is there")
+        let Session { calls, files, .. } = self;
+        let tell = |call: &mut Call| {
+            call.seen = call.seen.min(told.mark);
+            call.start = call.start.or(told.start);
+            let before = Sums::of(call);
+            let changed = change(call);
+            let after = Sums::of(call);
+            if let Some((path, mark, deed, lines)) = call.touched() {
+                files.take(path, mark, deed, lines);
+                files.keep(FILES_KEPT_MAX);
+            }
+            (before, after, changed)
         };
-        call.seen = call.seen.min(told.mark);
-        call.start = call.start.or(told.start);
-        let before = Sums::of(call);
-        let changed = change(call);
-        let (after, touched) = (Sums::of(call), call.touched());
+        let (is_new, (before, after, changed)) = match calls.get_mut(&id) {
+            Some(call) => (false, tell(call)),
+            None => (true, tell(calls.put(id.into_owned(), Call::new(told)))),
+        };
         self.sum(before, after);
         if is_new {
             self.counts.tool_calls += 1;
             if let Some(agent) = told.agent {
                 self.agent(agent, told.mark).tool_calls += 1;
             }
-        }
-        if let Some((path, mark, deed, lines)) = touched {
-            self.files.take(path, mark, deed, lines);
-            self.files.keep(FILES_KEPT_MAX);
         }
         changed
     }
@@ -226,7 +227,7 @@ impl Session {
 
     /// Leaves little more than counts of a session that others have pushed out of the recent ones.
     pub(super) fn drop_detail(&mut self) {
-        if self.calls.any(Call::is_whole) {
+        if self.calls.unordered().any(|(_, call)| call.is_whole()) {
             self.conclude_makers();
             self.calls.retain(|_, call| !call.is_whole());
         }
@@ -289,16 +290,17 @@ impl Session {
             return;
         }
         self.conclude_makers();
-        let mut order: Vec<_> = self
-            .calls
-            .iter()
-            .map(|(id, call)| ((!call.is_whole(), call.ended.is_none(), call.seen), id.clone()))
-            .collect();
-        order.sort_unstable();
-        for (_, id) in order.into_iter().take(self.calls.len() - kept + kept / 4) {
-            let left = self.calls.remove(&id);
-            self.counts.tools_lost += u64::from(left.is_some_and(|call| call.ended.is_none()));
-        }
+        // No event is the first one of two calls, so no two of these are the same.
+        let turn = |call: &Call| (!call.is_whole(), call.ended.is_none(), call.seen);
+        let mut turns: Vec<_> = self.calls.unordered().map(|(_, call)| turn(call)).collect();
+        let leaving = turns.len() - kept + kept / 4;
+        let first_to_stay = *turns.select_nth_unstable(leaving).1;
+        let lost = &mut self.counts.tools_lost;
+        self.calls.retain(|_, call| {
+            let stays = turn(call) >= first_to_stay;
+            *lost += u64::from(!stays && call.ended.is_none());
+            stays
+        });
     }
 }
 
@@ -306,7 +308,7 @@ impl Call {
     /// One that was just heard of.
     fn new(told: &Told<'_>) -> Call {
         Call {
-            tool: clip(told.tool),
+            tool: tool_name(told.tool),
             agent: told.agent.map(id_key),
             seen: told.mark,
             started: None,

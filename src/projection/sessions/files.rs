@@ -175,6 +175,19 @@ pub struct FileUse {
     pub last: Mark,
 }
 
+impl FileUse {
+    fn none(mark: Mark) -> FileUse {
+        FileUse {
+            reads: 0,
+            writes: 0,
+            writes_unmeasured: 0,
+            lines: Lines::default(),
+            first: mark,
+            last: mark,
+        }
+    }
+}
+
 /// What was done to the files of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
@@ -193,15 +206,11 @@ pub struct Files {
 }
 
 impl Files {
-    pub(super) fn take(&mut self, path: String, mark: Mark, deed: Deed, lines: Option<Lines>) {
-        let file = self.by_path.entry(path).or_insert(FileUse {
-            reads: 0,
-            writes: 0,
-            writes_unmeasured: 0,
-            lines: Lines::default(),
-            first: mark,
-            last: mark,
-        });
+    pub(super) fn take(&mut self, path: &str, mark: Mark, deed: Deed, lines: Option<Lines>) {
+        let file = match self.by_path.get_mut(path) {
+            Some(file) => file,
+            None => self.by_path.entry(path.to_owned()).or_insert(FileUse::none(mark)),
+        };
         (file.first, file.last) = (file.first.min(mark), file.last.max(mark));
         match deed {
             Deed::Read => {
@@ -251,13 +260,13 @@ impl Call {
     }
 
     /// The file, when and what was done to it, once: as soon as the call is known to have succeeded and its file is known.
-    pub(super) fn touched(&mut self) -> Option<(String, Mark, Deed, Option<Lines>)> {
+    pub(super) fn touched(&mut self) -> Option<(&str, Mark, Deed, Option<Lines>)> {
         let deed = Deed::of(&self.tool)?;
         let ended = self.ended.as_ref().filter(|ended| ended.value == Outcome::Completed)?;
         if self.touch.counted {
             return None;
         }
-        let path = self.touch.path.clone()?;
+        let path = self.touch.path.as_deref()?;
         self.touch.counted = true;
         Some((path, ended.mark, deed, self.touch.lines))
     }

@@ -20,14 +20,14 @@ use crate::projection::snapshot::Part;
 impl Sessions {
     /// The session of this id.
     pub fn get(&self, id: &str) -> Option<Cow<'_, Session>> {
-        let recent = self.recent.get(id).map(|session| Cow::Borrowed(&**session));
+        let recent = self.recent.get(id).map(Cow::Borrowed);
         recent.or_else(|| self.archive.get(fingerprint(id), id).map(Cow::Owned))
     }
 
     /// All of them, in no order that means anything.
     pub fn all(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, Session>)> {
         let recent =
-            self.recent.iter().map(|(id, session)| (Cow::Borrowed(id.as_str()), Cow::Borrowed(&**session)));
+            self.recent.unordered().map(|(id, session)| (Cow::Borrowed(id.as_str()), Cow::Borrowed(session)));
         recent.chain(self.archive.all().map(|(id, session)| (Cow::Owned(id), Cow::Owned(session))))
     }
 
@@ -121,14 +121,13 @@ impl<'de> Deserialize<'de> for Sessions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Sessions, D::Error> {
         if deserializer.is_human_readable() {
             let Shown { sessions, unread, .. } = Shown::deserialize(deserializer)?;
-            let owned = |(id, session): (Cow<'_, str>, Cow<'_, Session>)| {
-                (id.into_owned(), Box::new(session.into_owned()))
-            };
+            let owned =
+                |(id, session): (Cow<'_, str>, Cow<'_, Session>)| (id.into_owned(), session.into_owned());
             let recent = sessions.into_iter().map(owned).collect();
             return Ok(Sessions { recent, unread, ..Sessions::default() });
         }
         let Bytes { recent, archive, departed, messages, unread } =
-            Bytes::<ById<Box<Session>>, Archived, Departed, Messages>::deserialize(deserializer)?;
+            Bytes::<ById<Session>, Archived, Departed, Messages>::deserialize(deserializer)?;
         Ok(Sessions { recent, archive, departed, messages, unread })
     }
 }

@@ -140,14 +140,14 @@ impl ReadBack {
         if self.state.recent.is_empty() {
             let mut session = Session::new(fingerprint(id), Mark::of(stored), false);
             session.keeps_calls = true;
-            self.state.recent.insert(id.to_owned(), Box::new(session));
+            self.state.recent.insert(id.to_owned(), session);
         }
         SessionsProjection::apply(&mut self.state, stored);
     }
 
     fn add_to(self, session: &mut Session) {
         if let Some((_, detail)) = self.state.recent.into_iter().next() {
-            session.add_detail(*detail);
+            session.add_detail(detail);
         }
     }
 }

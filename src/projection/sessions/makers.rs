@@ -33,6 +33,7 @@ pub enum Known {
 
 /// What was inferred when some of the calls that it follows from left the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Concluded {
     /// They are all kept, as far as it matters.
     #[default]
@@ -100,7 +101,7 @@ impl Session {
             .filter(|(id, agent)| agent.concluded == Concluded::NotYet && !makers.contains_key(id.as_str()));
         let starts = unknown.filter_map(|(id, agent)| Some((agent.started?, id.as_str()))).collect();
         let candidates: Vec<Candidate<'_>> =
-            self.calls.iter().filter_map(|(id, call)| candidate(id, call)).collect();
+            self.calls.unordered().filter_map(|(id, call)| candidate(id, call)).collect();
         let inferred: Vec<_> = infer(starts, &candidates, taken)
             .into_iter()
             .filter_map(|(agent, call)| Some((self.agents.get_key_value(agent)?.0, self.maker(call)?)))
@@ -114,7 +115,8 @@ impl Session {
             return Some(maker.value.clone());
         }
         let cause = agent.cause.as_ref()?.value;
-        let (id, call) = self.calls.iter().find(|(_, call)| call.start == Some(cause))?;
+        let started_by = self.calls.unordered().filter(|(_, call)| call.start == Some(cause));
+        let (id, call) = started_by.min_by_key(|(id, _)| *id)?;
         Some(Maker { tool_use_id: id.clone(), agent: call.agent.clone() })
     }
 
@@ -125,6 +127,9 @@ impl Session {
 
     /// Writes down what the kept calls tell of makers, before some of them leave: what was told must not change by that.
     pub(super) fn conclude_makers(&mut self) {
+        if self.agents.is_empty() {
+            return;
+        }
         let makers: BTreeMap<String, (Maker, Known)> =
             self.makers().into_iter().map(|(agent, known)| (agent.to_owned(), known)).collect();
         for (id, agent) in &mut self.agents {

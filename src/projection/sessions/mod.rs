@@ -46,6 +46,7 @@ pub mod unfinished;
 mod usage;
 pub mod view;
 pub mod viewer;
+mod window;
 
 use std::borrow::Cow;
 
@@ -176,16 +177,12 @@ struct CallCompleted<'a> {
 
 impl<'a> CallCompleted<'a> {
     fn of(payload: &'a PayloadText) -> Result<CallCompleted<'a>, serde_json::Error> {
-        let (mut tool, mut tool_use_id, mut duration_ms) = (None, None, None);
-        for (name, field) in payload.fields() {
-            match name {
-                "tool" => tool = Some(text(field)?),
-                "tool_use_id" => tool_use_id = Some(text(field)?),
-                "duration_ms" => duration_ms = field.read()?,
-                _ => {}
-            }
-        }
-        Ok(CallCompleted { tool: there(tool)?, tool_use_id: there(tool_use_id)?, duration_ms })
+        let [tool, tool_use_id, duration_ms] = payload.pick(["tool", "tool_use_id", "duration_ms"]);
+        let duration_ms = match duration_ms {
+            Some(field) => field.number().map_or_else(|| field.read(), |ms| Ok(Some(ms)))?,
+            None => None,
+        };
+        Ok(CallCompleted { tool: text(tool)?, tool_use_id: text(tool_use_id)?, duration_ms })
     }
 }
 
@@ -198,21 +195,13 @@ struct Started<'a> {
 
 impl<'a> Started<'a> {
     fn of(payload: &'a PayloadText) -> Result<Started<'a>, serde_json::Error> {
-        let (mut tool, mut tool_use_id, mut input) = (None, None, None);
-        for (name, field) in payload.fields() {
-            match name {
-                "tool" => tool = Some(text(field)?),
-                "tool_use_id" => tool_use_id = Some(text(field)?),
-                "input" => input = Some(field.as_json()),
-                _ => {}
-            }
-        }
-        Ok(Started { tool: there(tool)?, tool_use_id: there(tool_use_id)?, input: there(input)? })
+        let [tool, tool_use_id, input] = payload.pick(["tool", "tool_use_id", "input"]);
+        Ok(Started { tool: text(tool)?, tool_use_id: text(tool_use_id)?, input: there(input)?.as_json() })
     }
 }
 
-fn text(field: FieldText<'_>) -> Result<Cow<'_, str>, serde_json::Error> {
-    field.text().ok_or_else(|| serde_json::Error::custom("a field that is to be text is not"))
+fn text(field: Option<FieldText<'_>>) -> Result<Cow<'_, str>, serde_json::Error> {
+    there(field)?.text().ok_or_else(|| serde_json::Error::custom("a field that is to be text is not"))
 }
 
 fn there<T>(field: Option<T>) -> Result<T, serde_json::Error> {
@@ -221,7 +210,8 @@ fn there<T>(field: Option<T>) -> Result<T, serde_json::Error> {
 
 /// What the end of a call gave back, as JSON text.
 fn output_of(event: &Event) -> Option<&str> {
-    event.payload.fields().find(|(name, _)| *name == "output").map(|(_, output)| output.as_json())
+    let [output] = event.payload.pick(["output"]);
+    output.map(FieldText::as_json)
 }
 
 /// What a call that ran a subagent gives back, as far as it is read here.
@@ -293,17 +283,10 @@ struct Spoken<'a> {
 
 impl<'a> Spoken<'a> {
     fn of(payload: &'a PayloadText) -> Result<Spoken<'a>, serde_json::Error> {
-        let (mut model, mut usage, mut id, mut said) = (None, None, None, None);
-        for (name, field) in payload.fields() {
-            match name {
-                "model" => model = Some(text(field)?),
-                "usage" => usage = usage_of(field)?,
-                "message_id" => id = Some(text(field)?),
-                "text" => said = Some(IgnoredAny),
-                _ => {}
-            }
-        }
-        Ok(Spoken { model: there(model)?, usage, id: there(id)?, _text: there(said)? })
+        let [model, said, usage, id] = payload.pick(["model", "text", "usage", "message_id"]);
+        there(said)?;
+        let usage = usage.map_or(Ok(None), usage_of)?;
+        Ok(Spoken { model: text(model)?, usage, id: text(id)?, _text: IgnoredAny })
     }
 }
 
@@ -552,7 +535,7 @@ impl Sessions {
         let known = self.archive.take(key, id);
         let mut session = known.unwrap_or_else(|| Session::new(key, mark, self.departed.take(key)));
         session.seq_last = mark.seq().get();
-        self.recent.insert(id.to_owned(), Box::new(session));
+        self.recent.insert(id.to_owned(), session);
         self.bound();
     }
 

@@ -1,5 +1,6 @@
 //! What is known of every session, and the bounds of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -47,8 +48,8 @@ pub const TEXT_CHARS_MAX: usize = 120;
 /// The state of the sessions projection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions {
-    /// The sessions seen most recently, by id, with their detail; boxed, because a map moves what it holds when another comes.
-    pub recent: ById<Box<Session>>,
+    /// The sessions seen most recently, by id, with their detail.
+    pub recent: ById<Session>,
     /// The others that the state knows.
     pub(super) archive: Archived,
     /// Those beyond: counted, and read back from the journal when asked for.
@@ -254,7 +255,7 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The tool.
-    pub tool: String,
+    pub tool: Cow<'static, str>,
     /// The subagent that called it; none is the main agent.
     pub agent: Option<String>,
     /// Its first event.
@@ -277,6 +278,7 @@ pub struct Call {
 
 /// How a tool call ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It completed.
     Completed,

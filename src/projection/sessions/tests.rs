@@ -49,7 +49,7 @@ impl Stream {
     }
 
     pub(super) fn session(&self) -> Session {
-        *self.fold().state().recent["s"].clone()
+        self.fold().state().recent["s"].clone()
     }
 
     pub(super) fn phase(&self) -> Phase {

@@ -35,6 +35,26 @@ pub(in crate::projection) fn clip(text: &str) -> String {
     out
 }
 
+/// A tool's name as [`clip`] gives it. Those of the usual tools lie in the program, and a call keeps no copy.
+pub(super) fn tool_name(name: &str) -> Cow<'static, str> {
+    const USUAL: [&str; 12] = [
+        "Bash",
+        "Read",
+        "Edit",
+        "Write",
+        "Glob",
+        "Grep",
+        "Task",
+        "Agent",
+        "TodoWrite",
+        "WebFetch",
+        "WebSearch",
+        "MultiEdit",
+    ];
+    let usual = USUAL.iter().find(|usual| **usual == name);
+    usual.map_or_else(|| Cow::Owned(clip(name)), |usual| Cow::Borrowed(*usual))
+}
+
 /// An id as a key of the state, to be kept.
 pub(in crate::projection) fn id_key(id: &str) -> String {
     bounded_id(id).into_owned()
@@ -142,6 +162,16 @@ mod tests {
         assert_eq!(clip(&"é".repeat(500)).chars().count(), TEXT_CHARS_MAX);
         assert_eq!(clip(&"é ".repeat(500)).chars().count(), TEXT_CHARS_MAX - 1);
         assert!(signature(&"a1 ".repeat(5_000)).chars().count() <= TEXT_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_tool_has_the_name_that_it_was_given() {
+        for name in
+            ["Bash", "MultiEdit", "mcp__github__search", "Bashful", "two  words", "", &"x".repeat(500)]
+        {
+            assert_eq!(tool_name(name), clip(name));
+        }
+        assert!(matches!(tool_name("Read"), Cow::Borrowed(_)));
     }
 
     #[test]

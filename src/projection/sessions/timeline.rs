@@ -397,7 +397,7 @@ impl Builder {
         done.sort_by_key(|(ended, ..)| *ended);
         let (mut files, mut patches) = (Files::default(), Vec::new());
         for (ended, tool_use_id, tool, deed, path, lines, change) in done {
-            files.take(path.clone(), ended, deed, lines);
+            files.take(&path, ended, deed, lines);
             let Some(Change { patch: hunks, created, .. }) = change.filter(|_| self.with_patches) else {
                 continue;
             };

@@ -136,6 +136,9 @@ impl Sums {
 
     /// What one call, as it is known now, adds.
     pub(super) fn of(call: &Call) -> Sums {
+        if call.ended.is_none() {
+            return Sums::default();
+        }
         let (ran, split) = (call.ran(), call.split());
         let derived = if let Some(Ran::Derived(ms)) = ran { ms } else { 0 };
         Sums {

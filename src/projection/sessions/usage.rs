@@ -3,12 +3,14 @@
 //! Every figure here is as the agent's provider reported it. A message without a usage adds nothing and is counted as such, so
 //! that what is unknown can be told from nothing. Cost is no part of the state: it follows from prices, which the viewer has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::state::{MESSAGES_CHANGEABLE_MAX, MESSAGES_REMEMBERED_MAX, MODELS_KEPT_MAX, Phase, Session};
 use super::text::{clip, fingerprint, set_clipped};
+use super::window::Window;
 use super::{Now, Spoken};
 use crate::event::payload;
 use crate::projection::keyed::Keyed;
@@ -92,13 +94,44 @@ impl Context {
 }
 
 /// A window of model messages: the latest with all that was told of them, the others by their session alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
-    seen: BTreeMap<u64, Seen>,
-    order: VecDeque<u64>,
+    latest: Window<Seen>,
     older: Older,
     /// Messages that left the window. A line of one of these would be counted again.
     pub forgotten: u64,
+}
+
+/// The bytes: the latest by key, and their order.
+#[derive(Serialize, Deserialize)]
+struct Bytes<S, O> {
+    seen: BTreeMap<u64, S>,
+    order: Vec<u64>,
+    older: O,
+    forgotten: u64,
+}
+
+impl Serialize for Messages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Messages { latest, older, forgotten } = self;
+        let (seen, order) = (latest.iter().collect(), latest.iter().map(|(key, _)| key).collect());
+        Bytes { seen, order, older, forgotten: *forgotten }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Messages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Messages, D::Error> {
+        let Bytes { mut seen, order, older, forgotten } = Bytes::<Seen, Older>::deserialize(deserializer)?;
+        let mut latest = Window::default();
+        for key in order {
+            let seen = seen.remove(&key).ok_or_else(|| D::Error::custom("the order of what is not there"))?;
+            latest.push(key, seen);
+        }
+        if !seen.is_empty() {
+            return Err(D::Error::custom("messages without an order"));
+        }
+        Ok(Messages { latest, older, forgotten })
+    }
 }
 
 /// The last word on the usage of one message.
@@ -158,7 +191,7 @@ impl Older {
 impl Messages {
     /// How many are remembered.
     pub fn remembered(&self) -> u64 {
-        (self.seen.len() + self.older.sessions.len()) as u64
+        (self.latest.len() + self.older.sessions.len()) as u64
     }
 
     /// The session that an older message belongs to.
@@ -168,17 +201,16 @@ impl Messages {
 
     /// What is remembered of a message, which is new where it was not, or not any more.
     fn seen(&mut self, key: u64, (session, agent): (u64, u64)) -> (&mut Seen, bool) {
-        let is_new = !self.seen.contains_key(&key);
-        if is_new {
-            if self.order.len() >= MESSAGES_CHANGEABLE_MAX
-                && let Some(oldest) = self.order.pop_front()
-                && let Some(left) = self.seen.remove(&oldest)
-            {
-                self.forgotten += self.older.put(oldest, left.session);
-            }
-            self.order.push_back(key);
+        if let Some(place) = self.latest.place(key) {
+            return (self.latest.at(place), false);
         }
-        (self.seen.entry(key).or_insert(Seen { session, agent, usage: None }), is_new)
+        if self.latest.len() >= MESSAGES_CHANGEABLE_MAX
+            && let Some((oldest, left)) = self.latest.pop()
+        {
+            self.forgotten += self.older.put(oldest, left.session);
+        }
+        let place = self.latest.push(key, Seen { session, agent, usage: None });
+        (self.latest.at(place), true)
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {

@@ -274,7 +274,7 @@ impl CallView {
         let ran = call.ran();
         CallView {
             tool_use_id: id.to_owned(),
-            tool: call.tool.clone(),
+            tool: call.tool.clone().into_owned(),
             agent: call.agent.clone(),
             started: call.started.map(At::from),
             ended: call.ended.as_ref().map(|ended| ended.mark.into()),
