@@ -1,7 +1,7 @@
 //! The check of JSON that is to be compact already: one pass, which allocates nothing and does not recurse.
 //!
 //! Every event that is read comes by here, so the state of the pass is kept in registers: what a step calls is inlined, and what is not
-//! (escapes) takes its place by value and gives the next one back. Where strings end is looked up in marks that are made of 64 bytes at a time.
+//! (escapes of four digits) takes its place by value and gives the next one back. Where strings end is looked up in marks that are made of 64 bytes at a time.
 
 use std::ops::Range;
 
@@ -216,7 +216,7 @@ impl<'a> CompactCheck<'a> {
             self.skip_plain();
             match self.cursor.next()? {
                 b'"' => return Ok(()),
-                b'\\' => self.cursor = self.cursor.escape()?,
+                b'\\' => self.cursor.escape()?,
                 _ => return Err(self.cursor.fault()),
             }
         }
@@ -308,23 +308,30 @@ impl Cursor<'_> {
         }
     }
 
-    /// Behind an escape, whose backslash was before. By value, because it stays a call.
-    fn escape(mut self) -> Result<Self, Fault> {
+    /// An escape, whose backslash was before. Text has one on every line.
+    #[inline(always)]
+    fn escape(&mut self) -> Result<(), Fault> {
         match self.next()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-            b'u' => match self.unit()? {
-                0xD800..=0xDBFF => {
-                    self.literal(b"\\u")?;
-                    if !matches!(self.unit()?, 0xDC00..=0xDFFF) {
-                        return Err(self.fault());
-                    }
-                }
-                0xDC00..=0xDFFF => return Err(self.fault()),
-                _ => {}
-            },
+            b'u' => self.at = self.code_point()?,
             _ => return Err(self.fault()),
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// The digits of an escape, and of a second one where two make a character; gives back the place behind them. It stays a call.
+    fn code_point(mut self) -> Result<usize, Fault> {
+        match self.unit()? {
+            0xD800..=0xDBFF => {
+                self.literal(b"\\u")?;
+                if !matches!(self.unit()?, 0xDC00..=0xDFFF) {
+                    return Err(self.fault());
+                }
+            }
+            0xDC00..=0xDFFF => return Err(self.fault()),
+            _ => {}
+        }
+        Ok(self.at)
     }
 
     fn unit(&mut self) -> Result<u32, Fault> {
